@@ -1,0 +1,167 @@
+"""The table of commands. Imports nothing heavy until a command runs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import DnazenError
+
+
+class Command(NamedTuple):
+    """Where a command lives: its module, settings class and function, and one line of help."""
+
+    module: str
+    settings: str
+    function: str
+    summary: str
+
+
+COMMANDS: dict[str, Command] = {
+    "simulate": Command(
+        "simulate",
+        "SimulateConfig",
+        "simulate",
+        "synthetic genome and labelled task with planted motifs",
+    ),
+    "tokenizer train": Command(
+        "tokenizer", "TokenizerConfig", "train_command", "train a BPE tokenizer on genomes"
+    ),
+    "corpus build": Command(
+        "corpus", "CorpusConfig", "build_command", "tokenise genomes to a memory-mapped corpus"
+    ),
+    "ggrams mine": Command(
+        "ggrams.mining", "MineConfig", "mine_command", "mine a G-gram vocabulary from a corpus"
+    ),
+    "convert": Command(
+        "model.released",
+        "ConvertConfig",
+        "convert",
+        "DNAZEN and DNABERT-2 release formats, in and out",
+    ),
+    "pretrain": Command(
+        "pretrain", "PretrainConfig", "pretrain", "pre-train on a corpus with whole-G-gram masking"
+    ),
+    "finetune": Command(
+        "finetune",
+        "FinetuneConfig",
+        "finetune",
+        "fine-tune on labelled sequences and score the test split",
+    ),
+    "predict": Command(
+        "predict", "PredictConfig", "predict", "predict labels with a fine-tuned model"
+    ),
+    "demo": Command("demo", "DemoConfig", "demo", "every step on synthetic data, with a report"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status: 0, or 2 for what the user can fix."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except DnazenError as error:
+        print(f"dnazen: error: {_one_line(str(error))}", file=sys.stderr)
+        return 2
+
+
+def run() -> None:
+    """The console script: ``main`` with the manners of a Unix filter."""
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our stdout left; what it wanted, it has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except KeyboardInterrupt:
+        print("dnazen: interrupted", file=sys.stderr)
+        status = 130
+    sys.exit(status)
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview(COMMANDS))
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"dnazen {version('dnazen')}")
+        return 0
+    for length in (2, 1):
+        command = COMMANDS.get(" ".join(words[:length]))
+        if command is not None:
+            return _run(command, " ".join(words[:length]), words[length:])
+    group = {name: c for name, c in COMMANDS.items() if name.split()[0] == words[0]}
+    if group and words[1:] and words[1] in ("-h", "--help"):
+        print(_overview(group))
+        return 0
+    known = group or COMMANDS
+    raise DnazenError(
+        f"no command '{' '.join(words[:2] if group else words[:1])}'; expected one of "
+        f"{', '.join(known)}; see 'dnazen --help'"
+    )
+
+
+def _run(command: Command, name: str, words: list[str]) -> int:
+    import tyro
+
+    from .config import recipe_flags
+
+    module = importlib.import_module(f"dnazen.{command.module}")
+    settings_class = getattr(module, command.settings)
+    if words and words[0].endswith(".toml"):
+        words = recipe_flags(Path(words[0]), settings_class) + words[1:]
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            settings = tyro.cli(settings_class, args=words, prog=f"dnazen {name}")
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            return 0
+        raise DnazenError(_plain_complaint(complaint.getvalue(), name)) from None
+    getattr(module, command.function)(settings)
+    return 0
+
+
+def _overview(commands: dict[str, Command]) -> str:
+    width = max(map(len, commands))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in commands.items()]
+    return "\n".join(
+        [
+            "usage: dnazen COMMAND [RECIPE.toml] [flags]",
+            "",
+            "DNA language models that read tokens and G-grams.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "'dnazen COMMAND --help' tells its settings. A recipe holds flags written down;",
+            "a flag on the command line wins over it.",
+        ]
+    )
+
+
+def _plain_complaint(boxed: str, name: str) -> str:
+    """The parser's framed message as one line."""
+    bare = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]+", " ", boxed)
+    bare = _one_line(bare).replace("For full helptext, run", "; see").strip()
+    bare = re.sub(
+        r"^(Unrecognized options|Required options|Parsing error|Missing subcommand) ", "", bare
+    )
+    return f"{bare}" if "--help" in bare else f"{bare}; see 'dnazen {name} --help'"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    run()

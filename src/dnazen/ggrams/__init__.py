@@ -1,0 +1,1 @@
+"""G-grams: mining, the vocabulary, matching, and whole-G-gram masking."""

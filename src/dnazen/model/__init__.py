@@ -1,0 +1,1 @@
+"""The model: configuration, modules, and the released file formats."""
