@@ -1,0 +1,122 @@
+"""The shape of a DNAZEN model, under the names Hugging Face uses."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from ..errors import ConfigError
+
+Fusion = Literal["sum", "mean", "gated"]
+Size = Literal["tiny", "small", "base", "large", "x-large"]
+
+# hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, num_hidden_ggram_layers.
+# base, large and x-large: the released table; tiny and small: Decided here, for CPUs.
+SIZES: dict[Size, tuple[int, int, int, int, int]] = {
+    "tiny": (64, 2, 4, 128, 1),
+    "small": (256, 6, 8, 1024, 3),
+    "base": (768, 12, 12, 3072, 6),
+    "large": (1024, 24, 16, 4096, 6),
+    "x-large": (1536, 28, 12, 8960, 12),
+}
+
+
+class DnazenConfig(PreTrainedConfig):
+    """Shape and behaviour of a DNAZEN model (method.md section 5).
+
+    Parameters
+    ----------
+    vocab_size
+        Tokens, special ones included.
+    hidden_size, num_hidden_layers, num_attention_heads, intermediate_size
+        E4BU; the G-gram encoder shares all but the number of layers.
+    num_hidden_ggram_layers
+        L_g, layers of the G-gram encoder, at most ``num_hidden_layers``. With 0 the G-gram
+        embeddings are added once, to the token embeddings (Decided here: an ablation).
+    ggram_vocab_size
+        Rows of the G-gram embedding table: the G-grams and row 0, the padding. 0 makes the model
+        E4BU alone.
+    fusion
+        ``sum`` over the covering G-grams (the release), their ``mean``, or ``gated``: the sum
+        times a learned vector per layer that starts at zero (Decided here).
+    max_ggrams
+        Cap on the distinct G-grams matched in a sequence, from the front; ``None`` is no cap.
+    classifier_dropout
+        Before a task's linear layer; ``None`` takes ``hidden_dropout_prob``.
+
+    Raises
+    ------
+    ConfigError
+        If the numbers cannot make a model.
+    """
+
+    model_type = "dnazen"
+
+    def __init__(
+        self,
+        vocab_size: int = 4096,
+        hidden_size: int = 768,
+        num_hidden_layers: int = 12,
+        num_attention_heads: int = 12,
+        intermediate_size: int = 3072,
+        num_hidden_ggram_layers: int = 6,
+        ggram_vocab_size: int = 0,
+        fusion: Fusion = "sum",
+        max_ggrams: int | None = None,
+        hidden_dropout_prob: float = 0.1,
+        attention_probs_dropout_prob: float = 0.0,
+        classifier_dropout: float | None = None,
+        initializer_range: float = 0.02,
+        layer_norm_eps: float = 1e-12,
+        type_vocab_size: int = 2,
+        pad_token_id: int = 3,
+        tie_word_embeddings: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if hidden_size % num_attention_heads:
+            raise ConfigError(
+                f"hidden_size {hidden_size} is no multiple of num_attention_heads "
+                f"{num_attention_heads}"
+            )
+        if num_hidden_ggram_layers > num_hidden_layers:
+            raise ConfigError(
+                f"num_hidden_ggram_layers {num_hidden_ggram_layers} exceeds num_hidden_layers "
+                f"{num_hidden_layers}; each is fused after the E4BU layer of its number"
+            )
+        if fusion not in get_args(Fusion):
+            raise ConfigError(f"fusion must be one of {get_args(Fusion)}, got {fusion!r}")
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.num_hidden_layers = num_hidden_layers
+        self.num_attention_heads = num_attention_heads
+        self.intermediate_size = intermediate_size
+        self.num_hidden_ggram_layers = num_hidden_ggram_layers
+        self.ggram_vocab_size = ggram_vocab_size
+        self.fusion = fusion
+        self.max_ggrams = max_ggrams
+        self.hidden_dropout_prob = hidden_dropout_prob
+        self.attention_probs_dropout_prob = attention_probs_dropout_prob
+        self.classifier_dropout = classifier_dropout
+        self.initializer_range = initializer_range
+        self.layer_norm_eps = layer_norm_eps
+        self.type_vocab_size = type_vocab_size
+        super().__init__(
+            pad_token_id=pad_token_id, tie_word_embeddings=tie_word_embeddings, **kwargs
+        )
+
+    @classmethod
+    def of_size(cls, size: Size, **kwargs: Any) -> DnazenConfig:
+        """The configuration of a named size; ``kwargs`` win over the table."""
+        hidden, layers, heads, intermediate, ggram_layers = SIZES[size]
+        shape = {
+            "hidden_size": hidden,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "intermediate_size": intermediate,
+            "num_hidden_ggram_layers": ggram_layers,
+        }
+        return cls(**{**shape, **kwargs})
+
+
+AutoConfig.register("dnazen", DnazenConfig, exist_ok=True)

@@ -1,0 +1,149 @@
+"""The layers of both encoders, over flat rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from .attention import attend
+from .configuration import DnazenConfig
+from .layout import Layout
+
+
+class Context(NamedTuple):
+    """What the layers of one encoder share in one pass."""
+
+    layout: Layout
+    bias: Float[Tensor, "sequences|1 heads|1 width width"] | None
+    probabilities: bool
+    """Whether attention probabilities are wanted."""
+
+
+class Embeddings(nn.Module):
+    """h0 = dropout(LN(E + E_type)); every row has type 0 (method.md section 5)."""
+
+    def __init__(self, config: DnazenConfig, rows: int, padding_idx: int) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(rows, config.hidden_size, padding_idx=padding_idx)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
+        """Normalise looked-up (or given) word embeddings."""
+        typed = states + self.token_type_embeddings.weight[0]
+        out: Tensor = self.dropout(self.norm(typed))
+        return out
+
+
+class SelfAttention(nn.Module):
+    """LN(x + dropout(W attention(x)))."""
+
+    def __init__(self, config: DnazenConfig) -> None:
+        super().__init__()
+        self.heads = config.num_attention_heads
+        self.config = config  # its attention implementation may be set after construction
+        self.dropout_p = config.attention_probs_dropout_prob
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.output = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(
+        self, states: Float[Tensor, "rows hidden"], context: Context
+    ) -> tuple[Float[Tensor, "rows hidden"], Tensor | None]:
+        """Mixed states and, if the context wants them, the probabilities."""
+        query, key, value = self.qkv(states).unflatten(1, (3, self.heads, -1)).unbind(1)
+        attended = attend(
+            query,
+            key,
+            value,
+            context.layout,
+            context.bias,
+            dropout_p=self.dropout_p if self.training else 0.0,
+            implementation=self.config._attn_implementation or "sdpa",
+            probabilities=context.probabilities,
+        )
+        mixed = self.dropout(self.output(attended.rows))
+        return self.norm(states + mixed), attended.probabilities
+
+
+class GatedFeedForward(nn.Module):
+    """LN(x + W_o dropout(gelu(a) * b)), where (a, b) is one fused projection (GEGLU)."""
+
+    def __init__(self, config: DnazenConfig) -> None:
+        super().__init__()
+        self.gated = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
+        self.output = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
+        """Apply the layer."""
+        gate, linear = self.gated(states).chunk(2, dim=1)
+        out: Tensor = self.norm(states + self.output(self.dropout(gelu(gate) * linear)))
+        return out
+
+
+class FeedForward(nn.Module):
+    """LN(x + dropout(W_o gelu(W_i x))), as in BERT."""
+
+    def __init__(self, config: DnazenConfig) -> None:
+        super().__init__()
+        self.intermediate = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.output = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
+        """Apply the layer."""
+        out: Tensor = self.norm(states + self.dropout(self.output(gelu(self.intermediate(states)))))
+        return out
+
+
+class EncoderLayer(GradientCheckpointingLayer):
+    """Attention, then a feed-forward: gated in E4BU, plain in the G-gram encoder."""
+
+    def __init__(self, config: DnazenConfig, *, gated: bool) -> None:
+        super().__init__()
+        self.attention = SelfAttention(config)
+        self.feed_forward = GatedFeedForward(config) if gated else FeedForward(config)
+
+    def forward(
+        self, states: Float[Tensor, "rows hidden"], context: Context
+    ) -> tuple[Float[Tensor, "rows hidden"], Tensor | None]:
+        """States after the layer and, if the context wants them, the probabilities."""
+        states, probabilities = self.attention(states, context)
+        return self.feed_forward(states), probabilities
+
+
+class Fusion(nn.Module):
+    """h_i + sum of the states of the G-grams that cover token i (method.md section 5)."""
+
+    def __init__(self, config: DnazenConfig) -> None:
+        super().__init__()
+        self.mean = config.fusion == "mean"
+        self.gate = (
+            nn.Parameter(torch.zeros(config.hidden_size)) if config.fusion == "gated" else None
+        )
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "rows hidden"],
+        ggrams: Float[Tensor, "slots hidden"],
+        cover_row: Int[Tensor, "pairs"],
+        cover_slot: Int[Tensor, "pairs"],
+    ) -> Float[Tensor, "rows hidden"]:
+        """Fused token states; a token that no G-gram covers keeps its state bit for bit."""
+        if self.gate is not None:
+            ggrams = ggrams * self.gate
+        added = ggrams.to(tokens.dtype).index_select(0, cover_slot)
+        if self.mean:
+            covering = torch.bincount(cover_row, minlength=len(tokens))
+            added = added / covering[cover_row, None]
+        return tokens.index_add(0, cover_row, added.to(tokens.dtype))

@@ -1,0 +1,369 @@
+"""DNAZEN: E4BU over tokens, a position-free encoder over G-grams, fused layer by layer.
+
+Inputs of every model (``*`` is optional):
+
+====================  ==========================  =============================================
+``input_ids``         (batch, width)              token ids, padded
+``attention_mask`` *  (batch, width)              1 where a token stands, 0 at padding
+``ggram_ids`` *       (slots,)                    distinct G-grams of each sequence, in a row
+``ggram_offsets`` *   (batch + 1,)                slots of sequence b: offsets[b] : offsets[b + 1]
+``cover_token`` *     (pairs,)                    b * width + i for each covered token ...
+``cover_slot`` *      (pairs,)                    ... and the slot in ``ggram_ids`` that covers it
+``inputs_embeds`` *   (batch, width, hidden)      in place of looked-up token embeddings
+``ggram_embeds`` *    (slots, hidden)             in place of looked-up G-gram embeddings
+====================  ==========================  =============================================
+
+Source: paper sections 2.2-2.3; method.md section 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, gelu, mse_loss
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+)
+from transformers.modeling_outputs import (
+    MaskedLMOutput,
+    ModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+
+from .attention import alibi_slopes, attention_bias
+from .configuration import DnazenConfig
+from .layers import Context, Embeddings, EncoderLayer, Fusion
+from .layout import Layout, layout_of_mask, layout_of_offsets
+
+IGNORED = -100
+"""Label of a position that is not predicted."""
+
+
+@dataclass
+class DnazenModelOutput(ModelOutput):
+    """States of tokens and of G-grams.
+
+    Padded positions are 0. ``hidden_states`` holds the embeddings and then each E4BU layer's
+    output after fusion; ``ggram_hidden_states`` likewise for G-grams; ``attentions`` are E4BU's.
+    """
+
+    last_hidden_state: Float[Tensor, "batch width hidden"] | None = None
+    ggram_hidden_state: Float[Tensor, "slots hidden"] | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    ggram_hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class DnazenPreTrainedModel(PreTrainedModel):
+    """Weight initialisation and the switches Hugging Face asks for."""
+
+    config_class = DnazenConfig
+    config: DnazenConfig
+    base_model_prefix = "dnazen"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ("EncoderLayer",)
+
+
+class DnazenModel(DnazenPreTrainedModel):
+    """The two encoders and their fusion, without a head."""
+
+    slopes: Float[Tensor, "heads"]
+
+    def __init__(self, config: DnazenConfig) -> None:
+        super().__init__(config)
+        self.embeddings = Embeddings(config, config.vocab_size, config.pad_token_id)
+        self.layers = nn.ModuleList(
+            EncoderLayer(config, gated=True) for _ in range(config.num_hidden_layers)
+        )
+        if config.ggram_vocab_size:
+            self.ggram_embeddings = Embeddings(config, config.ggram_vocab_size, padding_idx=0)
+            self.ggram_layers = nn.ModuleList(
+                EncoderLayer(config, gated=False) for _ in range(config.num_hidden_ggram_layers)
+            )
+            # With no G-gram layer the embeddings are fused once, before the first E4BU layer.
+            self.fusions = nn.ModuleList(
+                Fusion(config) for _ in range(max(1, config.num_hidden_ggram_layers))
+            )
+        self.register_buffer("slopes", alibi_slopes(config.num_attention_heads), persistent=False)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self:  # a buffer that is not stored must be made again after loading
+            self.slopes = alibi_slopes(self.config.num_attention_heads).to(self.slopes.device)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The token embedding table."""
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the token embedding table."""
+        self.embeddings.word_embeddings = value
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch width"] | None = None,
+        attention_mask: Int[Tensor, "batch width"] | None = None,
+        ggram_ids: Int[Tensor, "slots"] | None = None,
+        ggram_offsets: Int[Tensor, "batch+1"] | None = None,
+        cover_token: Int[Tensor, "pairs"] | None = None,
+        cover_slot: Int[Tensor, "pairs"] | None = None,
+        inputs_embeds: Float[Tensor, "batch width hidden"] | None = None,
+        ggram_embeds: Float[Tensor, "slots hidden"] | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        **kwargs: Any,
+    ) -> DnazenModelOutput:
+        """States of all tokens and G-grams; inputs as the module's table says."""
+        trail = (
+            self.config.output_hidden_states
+            if output_hidden_states is None
+            else output_hidden_states
+        )
+        attend = self.config.output_attentions if output_attentions is None else output_attentions
+        given = inputs_embeds if inputs_embeds is not None else input_ids
+        if given is None:
+            raise ValueError("give input_ids or inputs_embeds")
+        layout = (
+            Layout(given.shape[0], given.shape[1], None, None)
+            if attention_mask is None
+            else layout_of_mask(attention_mask)
+        )
+        flat = layout.flat(given)
+        looked_up = flat if inputs_embeds is not None else self.embeddings.word_embeddings(flat)
+        states = self.embeddings(looked_up)
+        bias = attention_bias(layout, self.slopes, torch.float32, states.device)
+        context = Context(layout, _half_like(bias, states), attend)
+
+        ggrams: Tensor | None = None
+        if self.config.ggram_vocab_size and cover_token is not None and len(cover_token):
+            assert ggram_ids is not None
+            assert ggram_offsets is not None
+            assert cover_slot is not None
+            ggrams = self.ggram_embeddings(
+                self.ggram_embeddings.word_embeddings(ggram_ids)
+                if ggram_embeds is None
+                else ggram_embeds
+            )
+            ggram_layout = layout_of_offsets(ggram_offsets)
+            ggram_bias = attention_bias(ggram_layout, None, torch.float32, states.device)
+            ggram_context = Context(ggram_layout, _half_like(ggram_bias, states), False)
+            cover_row = layout.rows_at(cover_token)
+            if not self.config.num_hidden_ggram_layers:
+                states = self.fusions[0](states, ggrams, cover_row, cover_slot)
+
+        token_trail, ggram_trail = [states], [] if ggrams is None else [ggrams]
+        attentions: list[Tensor] = []
+        for number, layer in enumerate(self.layers):
+            states, probabilities = layer(states, context)
+            if ggrams is not None and number < self.config.num_hidden_ggram_layers:
+                ggrams, _ = self.ggram_layers[number](ggrams, ggram_context)
+                states = self.fusions[number](states, ggrams, cover_row, cover_slot)
+                ggram_trail.append(ggrams)
+            if trail:
+                token_trail.append(states)
+            if attend:
+                attentions.append(probabilities)
+        return DnazenModelOutput(
+            last_hidden_state=layout.box(states),
+            ggram_hidden_state=ggrams,
+            hidden_states=tuple(layout.box(x) for x in token_trail) if trail else None,
+            ggram_hidden_states=tuple(ggram_trail) if trail and ggram_trail else None,
+            attentions=tuple(attentions) if attend else None,
+        )
+
+
+def _half_like(bias: Tensor | None, states: Tensor) -> Tensor | None:
+    """The bias in the dtype that attention will run in, converted once and not per layer."""
+    if bias is None:
+        return None
+    kind = states.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
+    return bias.to(dtype)
+
+
+class MaskedLMHead(nn.Module):
+    """Dense, GELU, layer norm, then the decoder tied to the token embeddings, with a bias."""
+
+    def __init__(self, config: DnazenConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+
+    def forward(self, states: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows vocabulary"]:
+        """Logits over tokens."""
+        logits: Tensor = self.decoder(self.norm(gelu(self.dense(states))))
+        return logits
+
+
+class DnazenForMaskedLM(DnazenPreTrainedModel):
+    """DNAZEN with the masked-LM head of pre-training."""
+
+    _tied_weights_keys = {"head.decoder.weight": "dnazen.embeddings.word_embeddings.weight"}  # noqa: RUF012
+
+    def __init__(self, config: DnazenConfig) -> None:
+        super().__init__(config)
+        self.dnazen = DnazenModel(config)
+        self.head = MaskedLMHead(config)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """The decoder."""
+        return self.head.decoder
+
+    def set_output_embeddings(self, value: nn.Linear) -> None:
+        """Replace the decoder."""
+        self.head.decoder = value
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch width"] | None = None,
+        labels: Int[Tensor, "batch width"] | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **inputs: Any,
+    ) -> MaskedLMOutput:
+        """Logits of all positions, or with ``labels`` the loss and logits of predicted ones only.
+
+        Parameters
+        ----------
+        labels
+            Token ids to predict, -100 elsewhere. The head then runs on the predicted positions
+            alone, and ``logits`` is (predicted, vocabulary), in row-major order (Decided here:
+            the head would else cost as much as several layers).
+        num_items_in_batch
+            What the summed loss is divided by: the predicted tokens of the whole optimizer step.
+            By default those of this batch. A batch without any has loss 0.
+        """
+        output = self.dnazen(input_ids, **inputs)
+        states = output.last_hidden_state
+        if labels is None:
+            loss, logits = None, self.head(states)
+        else:
+            predicted = labels.flatten() != IGNORED
+            logits = self.head(states.flatten(0, 1)[predicted])
+            summed = cross_entropy(logits.float(), labels.flatten()[predicted], reduction="sum")
+            total = (
+                predicted.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
+            )
+            loss = summed / total
+        return MaskedLMOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+
+
+class DnazenForSequenceClassification(DnazenPreTrainedModel):
+    """DNAZEN with a tanh pooler on [CLS], dropout, and a linear layer.
+
+    ``config.problem_type`` is ``single_label_classification`` (labels are class ids),
+    ``multi_label_classification`` (labels are (batch, labels) of 0 and 1) or ``regression``
+    (labels are (batch,) or (batch, labels) numbers).
+    """
+
+    def __init__(self, config: DnazenConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.dnazen = DnazenModel(config)
+        self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(_classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch width"] | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **inputs: Any,
+    ) -> SequenceClassifierOutput:
+        """Logits (batch, labels), and the mean loss when ``labels`` are given."""
+        output = self.dnazen(input_ids, **inputs)
+        pooled = torch.tanh(self.pooler(output.last_hidden_state[:, 0]))
+        logits = self.classifier(self.dropout(pooled))
+        loss = None
+        if labels is not None:
+            problem = self.config.problem_type or "single_label_classification"
+            loss = _classification_loss(logits.float(), labels, problem)
+            if num_items_in_batch is not None:
+                loss = loss * len(labels) / num_items_in_batch
+        return SequenceClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+
+
+class DnazenForTokenClassification(DnazenPreTrainedModel):
+    """DNAZEN with dropout and a linear layer on every token."""
+
+    def __init__(self, config: DnazenConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.dnazen = DnazenModel(config)
+        self.dropout = nn.Dropout(_classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch width"] | None = None,
+        labels: Int[Tensor, "batch width"] | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **inputs: Any,
+    ) -> TokenClassifierOutput:
+        """Logits (batch, width, labels), and the loss over tokens whose label is not -100."""
+        output = self.dnazen(input_ids, **inputs)
+        logits = self.classifier(self.dropout(output.last_hidden_state))
+        loss = None
+        if labels is not None:
+            summed = cross_entropy(
+                logits.float().flatten(0, 1),
+                labels.flatten(),
+                reduction="sum",
+                ignore_index=IGNORED,
+            )
+            total = (labels != IGNORED).sum().clamp(min=1)
+            loss = summed / (total if num_items_in_batch is None else num_items_in_batch)
+        return TokenClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+
+
+def _classifier_dropout(config: DnazenConfig) -> float:
+    chosen = config.classifier_dropout
+    return config.hidden_dropout_prob if chosen is None else chosen
+
+
+def _classification_loss(logits: Tensor, labels: Tensor, problem: str) -> Tensor:
+    """Mean loss over sequences (and labels, where there are several)."""
+    if problem == "regression":
+        return mse_loss(logits, labels.to(logits.dtype).view_as(logits))
+    if problem == "multi_label_classification":
+        return binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+    return cross_entropy(logits, labels)
+
+
+for _auto, _model in (
+    (AutoModel, DnazenModel),
+    (AutoModelForMaskedLM, DnazenForMaskedLM),
+    (AutoModelForSequenceClassification, DnazenForSequenceClassification),
+    (AutoModelForTokenClassification, DnazenForTokenClassification),
+):
+    _auto.register(DnazenConfig, _model, exist_ok=True)

@@ -1,0 +1,164 @@
+"""The released file formats, DNAZEN's and DNABERT-2's: the only place that knows their names.
+
+Pure translations of configurations and of weights, both ways. A released DNAZEN directory holds
+``config.json``, ``model.safetensors`` (or ``pytorch_model.bin``), ``tokenizer.json`` and
+``ngram.json``; a DNABERT-2 directory is the same without the G-gram parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .configuration import DnazenConfig
+
+_ONCE = {
+    "bert.embeddings.word_embeddings": "dnazen.embeddings.word_embeddings",
+    "bert.embeddings.token_type_embeddings": "dnazen.embeddings.token_type_embeddings",
+    "bert.embeddings.LayerNorm": "dnazen.embeddings.norm",
+    "bert.ngram_embeddings.word_embeddings": "dnazen.ggram_embeddings.word_embeddings",
+    "bert.ngram_embeddings.token_type_embeddings": "dnazen.ggram_embeddings.token_type_embeddings",
+    "bert.ngram_embeddings.LayerNorm": "dnazen.ggram_embeddings.norm",
+    "bert.pooler.dense": "pooler",
+    "cls.predictions.transform.dense": "head.dense",
+    "cls.predictions.transform.LayerNorm": "head.norm",
+    "cls.predictions.decoder": "head.decoder",
+    "classifier": "classifier",
+}
+_E4BU = {  # below bert.encoder.layer.N and dnazen.layers.N
+    "attention.self.Wqkv": "attention.qkv",
+    "attention.output.dense": "attention.output",
+    "attention.output.LayerNorm": "attention.norm",
+    "mlp.gated_layers": "feed_forward.gated",
+    "mlp.wo": "feed_forward.output",
+    "mlp.layernorm": "feed_forward.norm",
+}
+_GGRAM = {  # below bert.encoder.ngram_layers.N and dnazen.ggram_layers.N
+    "attention.output.dense": "attention.output",
+    "attention.output.LayerNorm": "attention.norm",
+    "intermediate.dense": "feed_forward.intermediate",
+    "output.dense": "feed_forward.output",
+    "output.LayerNorm": "feed_forward.norm",
+}
+_QKV = ("query", "key", "value")
+_SAME_NAMES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "initializer_range",
+    "layer_norm_eps",
+    "type_vocab_size",
+    "pad_token_id",
+    "id2label",
+    "label2id",
+    "problem_type",
+)
+
+
+def is_released(settings: Mapping[str, Any]) -> bool:
+    """Whether a ``config.json`` is of the released DNAZEN or DNABERT-2 format."""
+    return settings.get("model_type") == "bert" or "alibi_starting_size" in settings
+
+
+def config_from_released(settings: Mapping[str, Any]) -> DnazenConfig:
+    """Our configuration from a released ``config.json``."""
+    ours = {name: settings[name] for name in _SAME_NAMES if settings.get(name) is not None}
+    if "id2label" in ours:
+        ours["id2label"] = {int(key): value for key, value in ours["id2label"].items()}
+    # DNABERT-2 leaves the pad out of its configuration; both tokenizers have [PAD] = 3.
+    ours.setdefault("pad_token_id", 3)
+    return DnazenConfig(
+        **ours,
+        num_hidden_ggram_layers=settings.get("num_hidden_ngram_layers", 0),
+        ggram_vocab_size=settings.get("ngram_vocab_size", 0),
+        max_ggrams=settings.get("max_ngram_count"),
+        fusion="sum",
+    )
+
+
+def config_to_released(config: DnazenConfig, architecture: str) -> dict[str, Any]:
+    """A released ``config.json`` from our configuration."""
+    theirs = {name: getattr(config, name) for name in _SAME_NAMES}
+    theirs |= {
+        "model_type": "bert",
+        "architectures": [architecture],
+        "alibi_starting_size": 512,
+        "hidden_act": "gelu",
+    }
+    if config.ggram_vocab_size:
+        theirs |= {
+            "num_hidden_ngram_layers": config.num_hidden_ggram_layers,
+            "ngram_vocab_size": config.ggram_vocab_size,
+            "max_ngram_count": config.max_ggrams,
+        }
+    return theirs
+
+
+def weights_from_released(state: Mapping[str, Tensor], config: DnazenConfig) -> dict[str, Tensor]:
+    """Our names for released weights; a name that is not known stays as it is."""
+    names = _names(config)
+    ours: dict[str, Tensor] = {}
+    waiting = dict(state)
+    for layer, split in _split_projections(config):
+        for kind in ("weight", "bias"):
+            parts = [f"{name}.{kind}" for name in split]
+            if all(part in waiting for part in parts):
+                ours[f"{layer}.{kind}"] = torch.cat([waiting.pop(part) for part in parts])
+    for name, tensor in waiting.items():
+        module, _, kind = name.rpartition(".")
+        ours[f"{names[module]}.{kind}" if module in names else name] = tensor
+    # The decoder is tied; DNABERT-2 also stores its bias under a second name.
+    second = ours.pop("cls.predictions.bias", None)
+    if second is not None:
+        ours.setdefault("head.decoder.bias", second)
+    ours.pop("dnazen.embeddings.position_ids", None)
+    return ours
+
+
+def weights_to_released(state: Mapping[str, Tensor], config: DnazenConfig) -> dict[str, Tensor]:
+    """Released names for our weights, the tied decoder stored once; inverse of the above."""
+    names = {ours: theirs for theirs, ours in _names(config).items()}
+    split = dict(_split_projections(config))
+    theirs: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        module, _, kind = name.rpartition(".")
+        if module in split:
+            for part, piece in zip(split[module], tensor.chunk(3), strict=True):
+                theirs[f"{part}.{kind}"] = piece.contiguous()
+        elif name != "head.decoder.weight":
+            theirs[f"{names[module]}.{kind}"] = tensor.contiguous()
+    return theirs
+
+
+def _names(config: DnazenConfig) -> dict[str, str]:
+    """Released module name -> ours, for every module but the split projections."""
+    layers = {
+        f"bert.encoder.layer.{n}.{theirs}": f"dnazen.layers.{n}.{ours}"
+        for n in range(config.num_hidden_layers)
+        for theirs, ours in _E4BU.items()
+    }
+    ggram_layers = {
+        f"bert.encoder.ngram_layers.{n}.{theirs}": f"dnazen.ggram_layers.{n}.{ours}"
+        for n in range(config.num_hidden_ggram_layers)
+        for theirs, ours in _GGRAM.items()
+    }
+    return _ONCE | layers | ggram_layers
+
+
+def _split_projections(config: DnazenConfig) -> list[tuple[str, list[str]]]:
+    """Our fused query-key-value module of each G-gram layer and its three released modules."""
+    return [
+        (
+            f"dnazen.ggram_layers.{n}.attention.qkv",
+            [f"bert.encoder.ngram_layers.{n}.attention.self.{part}" for part in _QKV],
+        )
+        for n in range(config.num_hidden_ggram_layers)
+    ]
