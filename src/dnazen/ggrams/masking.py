@@ -1,0 +1,214 @@
+"""Whole-G-gram masking: which tokens the model must guess, and what it sees in their place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int64, UInt64
+from numba import njit
+
+from ..errors import ConfigError
+from .matching import Matcher
+from .vocabulary import SPECIAL_TOKENS
+
+MASK_TOKEN = 4
+NO_LABEL = -100
+"""What the loss leaves out (PyTorch's ``ignore_index``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskingConfig:
+    """How training positions are hidden from the model."""
+
+    rate: float = 0.15
+    """Fraction of the maskable tokens to predict, 0 < rate < 1."""
+    ggram_share: float = 0.8
+    """Fraction of the predicted tokens that whole G-grams take while there are any; 0: none."""
+    mask_share: float = 0.8
+    """Fraction of the chosen units that become [MASK]."""
+    random_share: float = 0.1
+    """Fraction of the chosen units that become random tokens; the rest stays as it is."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < 1:
+            raise ConfigError(f"masking.rate must lie strictly between 0 and 1, got {self.rate}")
+        for name in ("ggram_share", "mask_share", "random_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"masking.{name} must lie in 0..1, got {getattr(self, name)}")
+        if self.mask_share + self.random_share > 1:
+            raise ConfigError(
+                f"masking.mask_share + masking.random_share must not exceed 1, got "
+                f"{self.mask_share} + {self.random_share}"
+            )
+
+
+class Masked(NamedTuple):
+    """Corrupted sequences and what stood there."""
+
+    tokens: Int[np.ndarray, "tokens"]
+    """What the model sees; of the type of the tokens given."""
+    labels: Int64[np.ndarray, "tokens"]
+    """The original token where it is to be predicted, -100 elsewhere."""
+
+
+def sequence_keys(
+    seed: int, epoch: int, indices: Int[np.ndarray, "sequences"]
+) -> UInt64[np.ndarray, "sequences"]:
+    """One random key a sequence, from its place in the data set and nothing else.
+
+    So masks are the same at any batch size, order and number of workers, and fresh every epoch.
+    """
+    # A Weyl step and two mixing rounds (splitmix64) for each of the three numbers.
+    key = np.full(len(indices), np.uint64(seed % (1 << 64)), dtype=np.uint64)
+    for number in (np.uint64(epoch % (1 << 64)), np.asarray(indices).astype(np.uint64)):
+        key = _mixed(_mixed(key + np.uint64(0x9E3779B97F4A7C15)) ^ number)
+    return key
+
+
+def mask(
+    tokens: Int[np.ndarray, "tokens"],
+    offsets: Int[np.ndarray, "sequences+1"],
+    matcher: Matcher | None,
+    keys: UInt64[np.ndarray, "sequences"],
+    config: MaskingConfig,
+    vocab_size: int,
+) -> Masked:
+    """Hide whole units, G-gram occurrences and single tokens, of each sequence.
+
+    A unit is hidden wholly or not at all; 80 % of the units become [MASK], 10 % random tokens and
+    10 % stay (``config``). The loss covers all tokens of the chosen units and nothing else.
+    Special tokens (ids 0-4) are neither chosen nor drawn. A sequence's result depends on its
+    tokens and its key alone.
+
+    Decided here: the budget of a sequence with m maskable tokens is rate x m rounded at random up
+    or down, but at least 1; a G-gram longer than what is left of the G-grams' budget is taken with
+    the odds that keep the mean share as asked. So rate and share are met without bias, and the
+    budget is overshot by less than the last unit.
+
+    Parameters
+    ----------
+    matcher
+        Finds the G-grams; None hides single tokens only.
+    keys
+        See ``sequence_keys``.
+    """
+    offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+    if matcher is None or config.ggram_share == 0:
+        start, length = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    else:
+        start, ggram_id = matcher.occurrences(tokens, offsets)
+        length = matcher.lengths[ggram_id]
+    corrupted = np.array(tokens)
+    labels = np.full(len(tokens), NO_LABEL, dtype=np.int64)
+    _mask(
+        corrupted,
+        labels,
+        offsets,
+        start,
+        length,
+        np.asarray(keys, dtype=np.uint64),
+        config.rate,
+        config.ggram_share,
+        config.mask_share,
+        config.random_share,
+        vocab_size,
+    )
+    return Masked(corrupted, labels)
+
+
+def _mixed(x: UInt64[np.ndarray, "n"]) -> UInt64[np.ndarray, "n"]:
+    """The finaliser of splitmix64, on arrays."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _draw(state):  # type: ignore[no-untyped-def]
+    """The next number of the stream (splitmix64), uniform on [0, 1); ``state`` has one element."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    x = state[0]
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return np.float64(x >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@njit(cache=True, nogil=True)
+def _mask(  # type: ignore[no-untyped-def]
+    tokens,
+    labels,
+    offsets,
+    start,
+    length,
+    keys,
+    rate,
+    ggram_share,
+    mask_share,
+    random_share,
+    vocab_size,
+):
+    state = np.zeros(1, dtype=np.uint64)
+    order = np.empty(max(tokens.shape[0], start.shape[0]), dtype=np.int64)
+    low = 0
+    for sequence in range(offsets.shape[0] - 1):
+        begin, end = offsets[sequence], offsets[sequence + 1]
+        state[0] = keys[sequence]
+        maskable = 0
+        for i in range(begin, end):
+            maskable += tokens[i] >= SPECIAL_TOKENS
+        if maskable == 0:
+            continue
+        budget = max(1, np.int64(np.floor(rate * maskable + _draw(state))))
+        covered = 0
+
+        high = low
+        while high < start.shape[0] and start[high] < end:
+            order[high - low] = high
+            high += 1
+        left = high - low
+        while left > 0 and covered < ggram_share * budget:
+            # Lazy Fisher-Yates: the next occurrence of a random order.
+            pick = np.int64(_draw(state) * left)
+            k = order[pick]
+            left -= 1
+            order[pick] = order[left]
+            free = True
+            for i in range(start[k], start[k] + length[k]):
+                free = free and labels[i] == NO_LABEL
+            if not free:
+                continue
+            room = ggram_share * budget - covered
+            if length[k] > room and _draw(state) * length[k] >= room:
+                break
+            _hide(tokens, labels, start[k], length[k], state, mask_share, random_share, vocab_size)
+            covered += length[k]
+        low = high
+
+        left = 0
+        if covered < budget:
+            for i in range(begin, end):
+                if labels[i] == NO_LABEL and tokens[i] >= SPECIAL_TOKENS:
+                    order[left] = i
+                    left += 1
+        while left > 0 and covered < budget:
+            pick = np.int64(_draw(state) * left)
+            i = order[pick]
+            left -= 1
+            order[pick] = order[left]
+            _hide(tokens, labels, i, 1, state, mask_share, random_share, vocab_size)
+            covered += 1
+
+
+@njit(cache=True, nogil=True)
+def _hide(tokens, labels, start, length, state, mask_share, random_share, vocab_size):  # type: ignore[no-untyped-def]
+    """Move one unit's tokens to ``labels``; put [MASK], random tokens or the same in their place."""
+    fate = _draw(state)
+    for i in range(start, start + length):
+        labels[i] = tokens[i]
+        if fate < mask_share:
+            tokens[i] = MASK_TOKEN
+        elif fate < mask_share + random_share:
+            tokens[i] = SPECIAL_TOKENS + np.int64(_draw(state) * (vocab_size - SPECIAL_TOKENS))

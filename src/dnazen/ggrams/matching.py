@@ -1,0 +1,166 @@
+"""All G-grams of token sequences: every occurrence, and the sparse slots a model reads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int64
+from numba import njit
+
+from .trie import Trie, build, may_start, slot_of
+from .vocabulary import MAX_LENGTH, GGramVocabulary
+
+
+class Matches(NamedTuple):
+    """The distinct G-grams of each sequence, and the tokens they cover.
+
+    A slot is one distinct G-gram of one sequence; slots stand in the order of first occurrence
+    (ties: shorter first). Pairs are sorted by (token, slot) and unique.
+    """
+
+    ggram_ids: Int64[np.ndarray, "slots"]
+    slot_offsets: Int64[np.ndarray, "sequences+1"]
+    """Slots of sequence ``s``: ``slot_offsets[s]:slot_offsets[s + 1]``."""
+    cover_token: Int64[np.ndarray, "pairs"]
+    """Index into the flat tokens."""
+    cover_slot: Int64[np.ndarray, "pairs"]
+    """Index into ``ggram_ids``."""
+
+
+class Occurrences(NamedTuple):
+    """Every occurrence, overlaps and nesting included, by start, then by length."""
+
+    start: Int64[np.ndarray, "occurrences"]
+    """Index into the flat tokens."""
+    ggram_id: Int64[np.ndarray, "occurrences"]
+
+
+class Matcher:
+    """Finds the G-grams of a vocabulary; plain arrays inside, so it pickles and forks cheaply."""
+
+    def __init__(self, vocabulary: GGramVocabulary) -> None:
+        self._trie: Trie = build(vocabulary.tokens, vocabulary.offsets)
+        self.lengths: Int64[np.ndarray, "ggrams+1"] = np.concatenate([[0], vocabulary.lengths])
+        """Tokens of each G-gram by id; 0 for the padding."""
+
+    def __len__(self) -> int:
+        return len(self.lengths) - 1
+
+    def occurrences(
+        self, tokens: Int[np.ndarray, "tokens"], offsets: Int[np.ndarray, "sequences+1"]
+    ) -> Occurrences:
+        """All occurrences, overlapping and nested ones too; none crosses a sequence's end.
+
+        Time O(tokens x longest G-gram), in practice about one probe a token. Token ids lie in
+        0..65,535; special tokens match nothing.
+        """
+        start, ggram_id, _ = _occurrences(tokens, _int64(offsets), *self._trie)
+        return Occurrences(start, ggram_id)
+
+    def match(
+        self,
+        tokens: Int[np.ndarray, "tokens"],
+        offsets: Int[np.ndarray, "sequences+1"],
+        max_ggrams: int | None = None,
+    ) -> Matches:
+        """Slots and covered tokens of each sequence (method.md section 4).
+
+        Parameters
+        ----------
+        max_ggrams
+            Keep at most this many slots of a sequence, from the front; None keeps all.
+        """
+        cap = np.iinfo(np.int64).max if max_ggrams is None else max_ggrams
+        start, ggram_id, bounds = _occurrences(tokens, _int64(offsets), *self._trie)
+        return Matches(*_slots_and_cover(start, ggram_id, bounds, self.lengths, cap))
+
+
+def _int64(array: Int[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _occurrences(tokens, offsets, starts, slots):  # type: ignore[no-untyped-def]
+    """Start and id of every occurrence, and the bounds of each sequence's share of them."""
+    start = np.empty(tokens.shape[0] // 2 + 64, dtype=np.int64)
+    ggram_id = np.empty(start.shape[0], dtype=np.int64)
+    bounds = np.zeros(offsets.shape[0], dtype=np.int64)
+    found = 0
+    for sequence in range(offsets.shape[0] - 1):
+        end = offsets[sequence + 1]
+        for first in range(offsets[sequence], end - 1):
+            node = np.int64(tokens[first])
+            if not may_start(starts, node, np.int64(tokens[first + 1])):
+                continue
+            if found + MAX_LENGTH > start.shape[0]:
+                start = np.concatenate((start, np.empty_like(start)))
+                ggram_id = np.concatenate((ggram_id, np.empty_like(ggram_id)))
+            for i in range(first + 1, end):
+                value = slots[slot_of(slots, (node << 16) | np.int64(tokens[i])), 1]
+                if value & 0xFFFFFFFF:
+                    start[found] = first
+                    ggram_id[found] = value & 0xFFFFFFFF
+                    found += 1
+                node = value >> 32
+                if node == 0:
+                    break
+        bounds[sequence + 1] = found
+    return start[:found].copy(), ggram_id[:found].copy(), bounds
+
+
+@njit(cache=True, nogil=True)
+def _slots_and_cover(start, ggram_id, bounds, lengths, cap):  # type: ignore[no-untyped-def]
+    """One slot for each distinct G-gram of a sequence; the pairs it covers, sorted and unique."""
+    slot_ids = np.empty(start.shape[0], dtype=np.int64)
+    slot_offsets = np.zeros(bounds.shape[0], dtype=np.int64)
+    slot = np.full(start.shape[0], -1, dtype=np.int64)  # of each occurrence; -1: beyond the cap
+    newest = np.full(lengths.shape[0], -1, dtype=np.int64)  # a G-gram's latest slot, any sequence
+    slots, covered = 0, 0
+    for sequence in range(bounds.shape[0] - 1):
+        first_slot = slots
+        for k in range(bounds[sequence], bounds[sequence + 1]):
+            ggram = ggram_id[k]
+            if newest[ggram] < first_slot:
+                if slots - first_slot >= cap:
+                    continue
+                newest[ggram] = slots
+                slot_ids[slots] = ggram
+                slots += 1
+            slot[k] = newest[ggram]
+            covered += lengths[ggram]
+        slot_offsets[sequence + 1] = slots
+
+    cover_token = np.empty(covered, dtype=np.int64)
+    cover_slot = np.empty(covered, dtype=np.int64)
+    pairs = 0
+    for sequence in range(bounds.shape[0] - 1):
+        low, end = bounds[sequence], bounds[sequence + 1]
+        token = np.int64(-1)
+        while low < end:
+            # The next token that an occurrence still open, or the next one to open, may cover.
+            token = max(token + 1, start[low])
+            begin = pairs
+            k = low
+            while k < end and start[k] <= token:
+                if slot[k] >= 0 and token < start[k] + lengths[ggram_id[k]]:
+                    pairs = _insert(cover_slot, begin, pairs, slot[k])
+                k += 1
+            cover_token[begin:pairs] = token
+            while low < end and start[low] + lengths[ggram_id[low]] <= token + 1:
+                low += 1
+    return slot_ids[:slots].copy(), slot_offsets, cover_token[:pairs], cover_slot[:pairs]
+
+
+@njit(cache=True, nogil=True)
+def _insert(values, begin, end, value):  # type: ignore[no-untyped-def]
+    """Insert into the sorted, unique ``values[begin:end]``; the new end."""
+    at = end
+    while at > begin and values[at - 1] > value:
+        at -= 1
+    if at > begin and values[at - 1] == value:
+        return end
+    for i in range(end, at, -1):
+        values[i] = values[i - 1]
+    values[at] = value
+    return end + 1

@@ -1,0 +1,90 @@
+"""A trie of G-grams in flat arrays: one hash probe a token, exact at any length and vocabulary."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int64, UInt64
+from numba import njit
+
+FIRST_NODE = 1 << 16
+"""A token is its own node (0..65,535); the nodes of two tokens and more are numbered from here."""
+
+
+class Trie(NamedTuple):
+    """G-grams by their tokens.
+
+    A node is a prefix of some G-gram. Its slot is found by the hash of ``parent << 16 | token``.
+    """
+
+    starts: UInt64[np.ndarray, "words"]
+    """Bit filter over hashed first pairs: a clear bit means that no G-gram starts so. It is small
+    enough to stay in the cache, and most positions of a sequence end here."""
+    slots: Int64[np.ndarray, "capacity 2"]
+    """Key (0: free) and value: ``child << 32 | G-gram id``; child 0: no G-gram goes on, id 0: no
+    G-gram ends."""
+
+
+@njit(cache=True, nogil=True)
+def slot_of(slots: Int64[np.ndarray, "capacity 2"], key: int) -> int:
+    """Index of the slot that holds ``key``, or of the free one where it belongs."""
+    mask = slots.shape[0] - 1
+    mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
+    i = np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(mask))
+    while slots[i, 0] != key and slots[i, 0] != 0:
+        i = (i + 1) & mask
+    return i
+
+
+@njit(cache=True, nogil=True)
+def _start_bit(starts: UInt64[np.ndarray, "words"], first: int, second: int) -> int:
+    mixed = np.uint64((first << 16) | second) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64(mixed >> np.uint64(40)) & (64 * starts.shape[0] - 1)
+
+
+@njit(cache=True, nogil=True)
+def may_start(starts: UInt64[np.ndarray, "words"], first: int, second: int) -> bool:
+    """Whether a G-gram may start with this pair; False is certain."""
+    bit = _start_bit(starts, first, second)
+    return (starts[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1) != np.uint64(0)
+
+
+@njit(cache=True, nogil=True)
+def _fill(
+    tokens: Int[np.ndarray, "total"],
+    offsets: Int64[np.ndarray, "ggrams+1"],
+    starts: UInt64[np.ndarray, "words"],
+    slots: Int64[np.ndarray, "capacity 2"],
+) -> None:
+    next_node = FIRST_NODE
+    for ggram in range(offsets.shape[0] - 1):
+        begin, end = offsets[ggram], offsets[ggram + 1]
+        bit = _start_bit(starts, np.int64(tokens[begin]), np.int64(tokens[begin + 1]))
+        starts[bit >> 6] |= np.uint64(1) << np.uint64(bit & 63)
+        node = np.int64(tokens[begin])
+        for i in range(begin + 1, end):
+            key = (node << 16) | np.int64(tokens[i])
+            slot = slot_of(slots, key)
+            slots[slot, 0] = key
+            if i + 1 == end:
+                slots[slot, 1] |= ggram + 1
+            else:
+                if slots[slot, 1] >> 32 == 0:
+                    slots[slot, 1] |= next_node << 32
+                    next_node += 1
+                node = slots[slot, 1] >> 32
+
+
+def build(tokens: Int[np.ndarray, "total"], offsets: Int64[np.ndarray, "ggrams+1"]) -> Trie:
+    """Index G-grams, whose ids are 1, 2, ... in the order given. Time and memory O(total)."""
+    nodes = len(tokens) - (len(offsets) - 1)
+    capacity = _power_of_two(2 * nodes + 2)
+    words = min(_power_of_two(len(offsets) // 8), 1 << 18)  # at least 8 bits a G-gram
+    trie = Trie(np.zeros(max(words, 16), dtype=np.uint64), np.zeros((capacity, 2), dtype=np.int64))
+    _fill(tokens, np.asarray(offsets, dtype=np.int64), *trie)
+    return trie
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << max(least - 1, 0).bit_length()

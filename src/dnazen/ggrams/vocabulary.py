@@ -1,0 +1,341 @@
+"""The G-gram vocabulary: arrays in memory, one readable, diff-able text file on disk."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from jaxtyping import Float32, Int, Int64
+
+from ..config import plain, read_json
+from ..errors import InputError
+from ..outputs import new_file
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+FORMAT = "dnazen-ggrams"
+VERSION = 1
+FILE_NAME = "ggrams.tsv"
+"""The vocabulary's name inside a model directory."""
+SPECIAL_TOKENS = 5
+"""Ids 0-4 are [UNK] [CLS] [SEP] [PAD] [MASK]; they never stand inside a G-gram."""
+MAX_VOCAB_SIZE = 1 << 16
+MAX_LENGTH = 16
+"""The longest G-gram that the engine takes, in tokens."""
+UNKNOWN_COUNT = -1
+
+_COLUMNS = "id\tcount\tpmi\ttokens\tbases"
+_ROW = re.compile(
+    r"([1-9]\d{0,9})\t(\.|\d{1,18})\t(\.|-?\d{1,6}(?:\.\d{1,9})?)\t(\d{1,5}(?: \d{1,5}){1,15})"
+    r"\t(\.|[ACGT]+)",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GGramVocabulary:
+    """G-grams with their counts and PMI; ids run 1..len, 0 is the padding and never a G-gram."""
+
+    tokens: Int[np.ndarray, "total"]
+    """Token ids of all G-grams, one after the other."""
+    offsets: Int64[np.ndarray, "ggrams+1"]
+    """G-gram ``i`` (id ``i + 1``) is ``tokens[offsets[i]:offsets[i + 1]]``."""
+    counts: Int64[np.ndarray, "ggrams"]
+    """Occurrences in the corpus, overlapping ones too; -1 where unknown."""
+    pmi: Float32[np.ndarray, "ggrams"]
+    """PMI in bits of the weakest adjacent pair (Decided here); NaN where unknown."""
+    vocab_size: int
+    """Tokens of the tokenizer."""
+    tokenizer_sha256: str
+    """Hash of the tokenizer whose ids these are."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Settings, inputs and exclusions, as JSON values."""
+    bases: tuple[str, ...] = ()
+    """Each G-gram spelt out; empty when no tokenizer was at hand."""
+
+    def __post_init__(self) -> None:
+        problem = _first_problem(self.tokens, self.offsets, self.vocab_size)
+        if problem:
+            raise InputError(f"G-gram {problem[0] + 1}: {problem[1]}")
+        sizes = {len(self), len(self.counts), len(self.pmi), len(self.bases) or len(self)}
+        if len(sizes) > 1:
+            raise ValueError(f"arrays of one vocabulary differ in length: {sorted(sizes)}")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, "ggrams"]:
+        """Tokens of each G-gram."""
+        return np.diff(self.offsets)
+
+    def ggram(self, ggram_id: int) -> tuple[int, ...]:
+        """Token ids of one G-gram, by its id (1..len)."""
+        if not 1 <= ggram_id <= len(self):
+            raise IndexError(f"G-gram ids run 1..{len(self)}, got {ggram_id}")
+        start, end = self.offsets[ggram_id - 1 : ggram_id + 1]
+        return tuple(self.tokens[start:end].tolist())
+
+    def require_tokenizer(self, sha256: str) -> None:
+        """Raise unless the ids are those of the tokenizer with this hash.
+
+        Raises
+        ------
+        InputError
+            If the vocabulary was mined with another tokenizer.
+        """
+        if sha256 != self.tokenizer_sha256:
+            raise InputError(
+                f"the G-gram vocabulary was mined with another tokenizer "
+                f"({self.tokenizer_sha256[:12]}, this one is {sha256[:12]})",
+                expected="both from one corpus",
+                fix="mine the G-grams again with 'dnazen ggrams mine'",
+            )
+
+    def save(self, path: Path) -> None:
+        """Write the vocabulary as one text file: a commented JSON header, then a table.
+
+        PMI is kept to 4 decimals.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        header = {
+            "format": FORMAT,
+            "version": VERSION,
+            "ggrams": len(self),
+            "vocab_size": self.vocab_size,
+            "tokenizer_sha256": self.tokenizer_sha256,
+            "provenance": plain(self.provenance),
+        }
+        commented = "".join(f"# {line}\n" for line in json.dumps(header, indent=1).split("\n"))
+        words = list(map(str, self.tokens.tolist()))
+        bounds = self.offsets.tolist()
+        spans = [" ".join(words[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+        counts = ["." if c < 0 else str(c) for c in self.counts.tolist()]
+        pmi = ["." if p != p else f"{p:.4f}" for p in self.pmi.tolist()]
+        bases = self.bases or ["."] * len(self)
+        with new_file(path) as temporary, open(temporary, "w", encoding="ascii") as handle:
+            handle.write(f"{commented}{_COLUMNS}\n")
+            for row in zip(range(1, len(self) + 1), counts, pmi, spans, bases, strict=True):
+                handle.write("%d\t%s\t%s\t%s\t%s\n" % row)
+
+    @classmethod
+    def load(cls, path: Path) -> GGramVocabulary:
+        """Read a vocabulary file.
+
+        Memory is a small multiple of the file's size, whatever its header claims.
+
+        Raises
+        ------
+        InputError
+            If the file is absent or not a vocabulary, or anything in it is damaged.
+        """
+        header, rows, first_line = _split(path)
+        matches = list(map(_ROW.fullmatch, rows))
+        columns = list(zip(*(m.groups() for m in matches if m), strict=True)) or [()] * 5
+        if len(columns[0]) < len(rows):
+            raise InputError(
+                "not a row of a G-gram vocabulary",
+                path=path,
+                line=first_line + matches.index(None),
+                expected="id, count, PMI, token ids, bases, parted by tabs",
+                fix="mine it again, or fetch an undamaged copy",
+            )
+        ids, counts, pmi, spans, bases = columns
+        for row, number in enumerate(ids):
+            if int(number) != row + 1:
+                raise InputError(
+                    f"G-gram id {number}", path=path, line=first_line + row, expected=f"{row + 1}"
+                )
+        lengths = np.fromiter((span.count(" ") + 1 for span in spans), np.int64, len(spans))
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        # Five digits at most a token, so int32 holds them before they are checked.
+        tokens = np.fromiter(map(int, " ".join(spans).split()), np.int32, int(offsets[-1]))
+        problem = _first_problem(tokens, offsets, header["vocab_size"])
+        if problem:
+            raise InputError(problem[1], path=path, line=first_line + problem[0])
+        return cls(
+            tokens=tokens.astype(np.uint16),
+            offsets=offsets,
+            counts=np.fromiter(
+                (UNKNOWN_COUNT if c == "." else int(c) for c in counts), np.int64, len(counts)
+            ),
+            pmi=np.fromiter((np.nan if p == "." else float(p) for p in pmi), np.float32, len(pmi)),
+            vocab_size=header["vocab_size"],
+            tokenizer_sha256=header["tokenizer_sha256"],
+            provenance=header["provenance"],
+            bases=() if "." in bases else tuple(bases),
+        )
+
+    @classmethod
+    def from_released(cls, path: Path, tokenizer: Tokenizer) -> GGramVocabulary:
+        """Read the released ``ngram.json``; ids are kept, counts and PMI are unknown.
+
+        Raises
+        ------
+        InputError
+            If the file is not of that form, or speaks of tokens the tokenizer does not have.
+        """
+        from ..tokenizer import tokenizer_sha256
+
+        table = read_json(path, "an ngram.json of the DNAZEN release")
+        strings = _released_strings(table, path)
+        ids_of = tokenizer.get_vocab()
+        spans = [string.split(" ") for string in strings]
+        unknown = next((t for span in spans for t in span if t not in ids_of), None)
+        if unknown is not None:
+            raise InputError(
+                f"token {unknown!r} is not in the tokenizer",
+                path=path,
+                expected="the tokenizer the checkpoint was trained with",
+            )
+        tokens = np.array([ids_of[t] for span in spans for t in span], dtype=np.uint16)
+        offsets = np.concatenate([[0], np.cumsum([len(s) for s in spans])]).astype(np.int64)
+        vocab_size = tokenizer.get_vocab_size()
+        problem = _first_problem(tokens, offsets, vocab_size)
+        if problem:
+            raise InputError(f"{strings[problem[0]]!r}: {problem[1]}", path=path)
+        return cls(
+            tokens=tokens,
+            offsets=offsets,
+            counts=np.full(len(spans), UNKNOWN_COUNT, dtype=np.int64),
+            pmi=np.full(len(spans), np.nan, dtype=np.float32),
+            vocab_size=vocab_size,
+            tokenizer_sha256=tokenizer_sha256(tokenizer),
+            provenance={"released": {k: v for k, v in table.items() if k != "vocab"}},
+            bases=tuple("".join(span) for span in spans),
+        )
+
+    def to_released(self, path: Path, tokenizer: Tokenizer, max_ggrams: int = 30) -> None:
+        """Write the released ``ngram.json``; a vocabulary read from one gives its keys back.
+
+        Parameters
+        ----------
+        max_ggrams
+            The cap on G-grams of a sequence that the file states, where the vocabulary does not
+            come from such a file.
+        """
+        strings = {i: token for token, i in tokenizer.get_vocab().items()}
+        words = [strings[t] for t in self.tokens.tolist()]
+        bounds = self.offsets.tolist()
+        released = self.provenance.get("released") or {
+            "min_ngram_len": int(self.lengths.min(initial=2)),
+            "max_ngram_len": int(self.lengths.max(initial=2)),
+            "max_ngram_count": max_ggrams,
+            "pad_ngram_id": 0,
+            "pad_ngram": "<PAD>",
+            "ngram_size": len(self) + 1,
+        }
+        vocab = {released["pad_ngram"]: 0}
+        for i in range(len(self)):
+            vocab[" ".join(words[bounds[i] : bounds[i + 1]])] = i + 1
+        with new_file(path) as temporary:
+            temporary.write_text(json.dumps({**released, "vocab": vocab}), encoding="utf-8")
+
+
+def spell(
+    tokens: Int[np.ndarray, "total"], offsets: Int[np.ndarray, "ggrams+1"], strings: Sequence[str]
+) -> tuple[str, ...]:
+    """The bases of each G-gram, ``strings`` being the tokens' bases by id."""
+    words = [strings[t] for t in tokens.tolist()]
+    bounds = offsets.tolist()
+    return tuple("".join(words[a:b]) for a, b in zip(bounds, bounds[1:], strict=False))
+
+
+def padded(
+    tokens: Int[np.ndarray, "total"], offsets: Int[np.ndarray, "ggrams+1"]
+) -> Int[np.ndarray, "ggrams longest"]:
+    """G-grams as rows, padded on the right with 0, which is no G-gram's token."""
+    lengths = np.diff(offsets)
+    rows = np.zeros((len(lengths), lengths.max(initial=0)), dtype=tokens.dtype)
+    rows[np.arange(rows.shape[1]) < lengths[:, None]] = tokens
+    return rows
+
+
+def _first_problem(
+    tokens: Int[np.ndarray, "total"], offsets: Int[np.ndarray, "ggrams+1"], vocab_size: int
+) -> tuple[int, str] | None:
+    """The first G-gram (0-based) that a vocabulary must not hold, and why; None if all is well."""
+    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(tokens):
+        raise ValueError("offsets must run from 0 to the number of tokens")
+    lengths = np.diff(offsets)
+    wrong = np.flatnonzero((lengths < 2) | (lengths > MAX_LENGTH))
+    if len(wrong):
+        return int(wrong[0]), f"a G-gram has 2 to {MAX_LENGTH} tokens, not {lengths[wrong[0]]}"
+    wrong = np.flatnonzero((tokens < SPECIAL_TOKENS) | (tokens >= vocab_size))
+    if len(wrong):
+        row = int(np.searchsorted(offsets, wrong[0], side="right")) - 1
+        return row, f"token id {tokens[wrong[0]]} is not in {SPECIAL_TOKENS}..{vocab_size - 1}"
+    rows = padded(tokens, offsets)
+    order = np.lexsort(rows.T[::-1]) if len(rows) else np.zeros(0, dtype=np.int64)
+    twins = np.flatnonzero((rows[order[1:]] == rows[order[:-1]]).all(axis=1))
+    if len(twins):
+        row = int(order[twins + 1].min())
+        return row, "this G-gram stood in the vocabulary before"
+    return None
+
+
+def _split(path: Path) -> tuple[dict[str, Any], list[str], int]:
+    """Header, table rows, and the 1-based line number of the first row."""
+
+    def refuse(problem: str, line: int | None = None) -> NoReturn:
+        raise InputError(
+            problem,
+            path=path,
+            line=line,
+            expected="a G-gram vocabulary as 'dnazen ggrams mine' writes it",
+        )
+
+    try:
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        refuse("no such file")
+    except (OSError, UnicodeDecodeError) as error:
+        refuse(f"cannot be read as text ({type(error).__name__})")
+    lines = text.split("\n")
+    comments = next((i for i, line in enumerate(lines) if not line.startswith("# ")), len(lines))
+    try:
+        header = json.loads("\n".join(line[2:] for line in lines[:comments]))
+    except (ValueError, RecursionError):
+        refuse("the header is not JSON", 1)
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        refuse("not a G-gram vocabulary", 1)
+    if header.get("version") != VERSION:
+        refuse(f"format version {header.get('version')!r}, this dnazen reads {VERSION}", 1)
+    kinds = {"ggrams": int, "vocab_size": int, "tokenizer_sha256": str, "provenance": dict}
+    for key, kind in kinds.items():
+        if type(header.get(key)) is not kind:
+            refuse(f"the header's {key!r} is missing or no {kind.__name__}", 1)
+    if not SPECIAL_TOKENS < header["vocab_size"] <= MAX_VOCAB_SIZE:
+        refuse(f"the header's vocab_size {header['vocab_size']} is out of range", 1)
+    if comments == len(lines) or lines[comments] != _COLUMNS:
+        refuse("the table's column names are missing", comments + 1)
+    if lines[-1]:
+        refuse("the last line is cut short", len(lines))
+    rows = lines[comments + 1 : -1]
+    if len(rows) != header["ggrams"]:
+        refuse(f"{len(rows)} rows where the header says {header['ggrams']}", len(lines) - 1)
+    return header, rows, comments + 2
+
+
+def _released_strings(table: Mapping[str, Any], path: Path) -> list[str]:
+    """G-grams as token strings in the order of their ids 1, 2, ...; the padding left out."""
+    vocab = table.get("vocab")
+    if not isinstance(vocab, dict) or any(type(i) is not int for i in vocab.values()):
+        raise InputError("no object 'vocab' of G-gram ids", path=path, expected="an ngram.json")
+    pad = table.get("pad_ngram", "<PAD>")
+    if vocab.get(pad) != 0:
+        raise InputError(f"the padding {pad!r} does not have id 0", path=path)
+    strings = sorted(vocab, key=vocab.__getitem__)
+    if [vocab[s] for s in strings] != list(range(len(strings))):
+        raise InputError("G-gram ids do not run 0, 1, 2, ... without gaps", path=path)
+    return strings[1:]
