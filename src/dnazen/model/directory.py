@@ -162,8 +162,20 @@ def read_weights(directory: Path, config: DnazenConfig) -> dict[str, Tensor]:
     return dict(state)
 
 
-def load_weights(model: DnazenPreTrainedModel, state: dict[str, Tensor], source: Path) -> list[str]:
-    """Put weights into a model; the names of the parameters that had none are returned.
+def load_weights(
+    model: DnazenPreTrainedModel,
+    state: dict[str, Tensor],
+    source: Path,
+    *,
+    may_miss: tuple[str, ...] = HEADS,
+) -> None:
+    """Put weights into a model; what the file lacks or the model does not use is said on stderr.
+
+    Parameters
+    ----------
+    may_miss
+        Beginnings of the names that may start at random instead. A head of another shape (a
+        classifier of other classes) counts as missing.
 
     Raises
     ------

@@ -298,7 +298,7 @@ class DnazenForSequenceClassification(DnazenPreTrainedModel):
             problem = self.config.problem_type or "single_label_classification"
             loss = _classification_loss(logits.float(), labels, problem)
             if num_items_in_batch is not None:
-                loss = loss * len(labels) / num_items_in_batch
+                loss = loss * labels.numel() / num_items_in_batch
         return SequenceClassifierOutput(
             loss=loss,
             logits=logits,

@@ -1,0 +1,456 @@
+"""``dnazen pretrain``: masked-LM pre-training on a corpus with whole-G-gram masking.
+
+Source: paper section 2.4; method.md sections 6 and 7.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Bool, Int
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+from transformers import Trainer, TrainerControl, set_seed
+
+from .batches import BatchPlan, Collator, Example, Key, token_budget_batches
+from .config import hash_file, run_record, write_json
+from .corpus import Corpus
+from .errors import ConfigError, InputError
+from .ggrams.masking import MaskingConfig, sequence_keys
+from .ggrams.matching import Matcher
+from .ggrams.vocabulary import GGramVocabulary
+from .model.configuration import DnazenConfig, Fusion, Size
+from .model.directory import (
+    HEADS,
+    ModelDirectory,
+    load_weights,
+    open_directory,
+    read_weights,
+    save_directory,
+)
+from .model.modeling import DnazenForMaskedLM
+from .tokenizer import token_lengths, tokenizer_sha256
+from .training import (
+    CHECKPOINTS,
+    OptimizerConfig,
+    RunConfig,
+    start_or_resume,
+    tensorboard,
+    training_arguments,
+    use_bf16,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Shape of a model that starts from random weights."""
+
+    size: Size = "small"
+    """Named size; tiny and small are for CPUs."""
+    fusion: Fusion = "sum"
+    """How G-gram states join the tokens'."""
+    num_hidden_ggram_layers: int | None = None
+    """Layers of the G-gram encoder; by default the size's."""
+    max_ggrams: int | None = None
+    """Cap on the distinct G-grams of a sequence."""
+    hidden_dropout_prob: float = 0.1
+    """Dropout of both encoders."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Pre-train a model on a corpus.
+
+    Writes OUTPUT/: the model, its tokenizer and its G-grams (all that other commands need),
+    run.json (settings and inputs), metrics.json (held-out scores), history.json and logs/ (curves,
+    for TensorBoard).
+    """
+
+    corpus: Path
+    """Directory that 'dnazen corpus build' wrote."""
+    output: tyro.conf.Arg[Path, tyro.conf.arg(aliases=["-o"])]
+    """Directory to write."""
+    ggrams: Path | None = None
+    """G-gram vocabulary that 'dnazen ggrams mine' wrote. Without it the model is E4BU alone."""
+    mask_ggrams: Path | None = None
+    """G-grams to hide whole, if not those of the model: gives an E4BU-only twin the same masks."""
+    init: Path | None = None
+    """Start from this model instead of random weights: a DNAZEN directory, ours or released, or
+    a DNABERT-2 directory, to which a fresh G-gram encoder is added."""
+    resume: bool = False
+    """Go on with an interrupted run in OUTPUT."""
+    max_steps: int = 1000
+    """Optimizer steps."""
+    tokens_per_batch: int = 8192
+    """Bound on sequences x longest sequence of a batch."""
+    max_tokens: int = 256
+    """Longest example, [CLS] and [SEP] included; longer sequences become several examples."""
+    heldout_fraction: float = 0.01
+    """Fraction of the corpus kept for evaluation, in blocks of neighbouring windows, both strands
+    of a block together."""
+    heldout_tokens: int = 200_000
+    """At most about so many tokens are kept for evaluation."""
+    eval_steps: int = 200
+    """Optimizer steps between evaluations."""
+    save_steps: int = 200
+    """Optimizer steps between checkpoints that an interrupted run can go on from."""
+    model: ModelSettings = field(default_factory=ModelSettings)
+    """Shape of a model that starts from random weights."""
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    """How positions are hidden."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            learning_rate=5e-4, warmup_steps=200, adam_beta2=0.98, adam_epsilon=1e-6
+        )
+    )
+    """AdamW and its schedule."""
+    run: RunConfig = field(default_factory=RunConfig)
+    """How the machine is used."""
+
+    def __post_init__(self) -> None:
+        if self.max_steps < 1:
+            raise ConfigError(f"max_steps must be >= 1, got {self.max_steps}")
+        if self.max_tokens < 4:
+            raise ConfigError(f"max_tokens must be >= 4, got {self.max_tokens}")
+        if self.tokens_per_batch < self.max_tokens:
+            raise ConfigError(
+                f"tokens_per_batch ({self.tokens_per_batch}) must be >= max_tokens "
+                f"({self.max_tokens})"
+            )
+        if not 0 < self.heldout_fraction < 1:
+            raise ConfigError(
+                f"heldout_fraction must lie strictly between 0 and 1, got {self.heldout_fraction}"
+            )
+
+
+class Spans(NamedTuple):
+    """Stretches of a corpus' tokens, one an example."""
+
+    start: Int[np.ndarray, "examples"]
+    length: Int[np.ndarray, "examples"]
+
+
+class PretrainDataset(Dataset[Example]):
+    """Examples of a corpus by their key; reads only the tokens it is asked for."""
+
+    def __init__(self, corpus: Corpus, spans: Spans, seed: int) -> None:
+        self.corpus = corpus
+        self.spans = spans
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.spans.start)
+
+    def __getitems__(self, keys: list[Key]) -> list[Example]:
+        """The examples of one batch, all of one pass."""
+        numbers = np.array([key.number for key in keys])
+        mask_keys = sequence_keys(self.seed, keys[0].epoch, numbers)
+        starts = self.spans.start[numbers]
+        ends = starts + self.spans.length[numbers]
+        return [
+            Example(self.corpus.tokens[start:end], int(mask_key))
+            for start, end, mask_key in zip(starts, ends, mask_keys, strict=True)
+        ]
+
+    def __getitem__(self, key: Key) -> Example:
+        return self.__getitems__([key])[0]
+
+
+def example_spans(
+    offsets: Int[np.ndarray, "sequences+1"], wanted: Bool[np.ndarray, "sequences"], longest: int
+) -> Spans:
+    """Cut the wanted sequences into the fewest near-equal pieces of at most ``longest`` tokens."""
+    lengths = np.diff(offsets)[wanted]
+    starts = offsets[:-1][wanted]
+    starts, lengths = starts[lengths > 0], lengths[lengths > 0]
+    pieces = -(-lengths // longest)
+    owner = np.repeat(np.arange(len(lengths)), pieces)
+    number = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    first = number * lengths[owner] // pieces[owner]
+    last = (number + 1) * lengths[owner] // pieces[owner]
+    return Spans(starts[owner] + first, last - first)
+
+
+def heldout_sequences(
+    corpus: Corpus, fraction: float, most_tokens: int, seed: int
+) -> Bool[np.ndarray, "sequences"]:
+    """Which sequences are kept for evaluation.
+
+    Decided here: blocks of up to 100 neighbouring windows of a record are drawn at random, both
+    strands together, so that no held-out window has its reverse complement or most of its
+    neighbours in training. Small corpora take smaller blocks, so that there are at least 50.
+
+    Raises
+    ------
+    InputError
+        If the corpus is too small to keep anything for evaluation.
+    """
+    places = np.stack([corpus.record.astype(np.int64), corpus.start.astype(np.int64)])
+    order = np.lexsort(places[::-1])
+    fresh = np.diff(places[:, order], axis=1, prepend=-1).any(axis=0)
+    window = np.empty(len(corpus), dtype=np.int64)  # rank of the window, strands share it
+    window[order] = np.cumsum(fresh) - 1
+    windows = int(fresh.sum())
+    if windows < 2:
+        raise InputError(
+            f"a corpus of {windows} windows cannot be split",
+            expected="at least 2, to train on one and evaluate on the other",
+        )
+    block = window // max(1, min(100, windows // 50))
+    tokens = np.bincount(block, np.diff(corpus.offsets))
+    drawn = np.random.default_rng((seed, 1)).permutation(len(tokens))
+    budget = min(fraction * tokens.sum(), most_tokens)
+    count = max(1, int(np.searchsorted(np.cumsum(tokens[drawn]), budget, side="right")))
+    return np.isin(block, drawn[:count])
+
+
+class PretrainTrainer(Trainer):
+    """Hugging Face's Trainer on our batch plan, with a masked-LM evaluation in constant memory."""
+
+    def __init__(
+        self,
+        *,
+        plan: BatchPlan,
+        heldout: PretrainDataset,
+        heldout_batches: list[list[Key]],
+        bases: Int[np.ndarray, "vocabulary"],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.heldout = heldout
+        self.heldout_batches = heldout_batches
+        self.bases = torch.from_numpy(bases)
+
+    def _loader(self, dataset: Dataset[Example], batches: Any) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The batch plan, dealt out to the processes of a distributed run."""
+        prepared: DataLoader[Any] = self.accelerator.prepare(
+            self._loader(self.train_dataset, self.plan)
+        )
+        return prepared
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Held-out loss (nats a predicted token), accuracy, and bits per base of those tokens.
+
+        Masks are the same at every evaluation.
+        """
+        model = self.model
+        model.eval()
+        nats = correct = predicted = bases = 0.0
+        # Dealt out by hand: a sampler would repeat batches to give each process as many.
+        mine = self.heldout_batches[self.args.process_index :: self.args.world_size]
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for raw in self._loader(self.heldout, mine):
+                batch = self._prepare_inputs(raw)
+                output = model(**batch)
+                truth = batch["labels"].flatten()
+                truth = truth[truth != -100]
+                nats += float(output.loss) * len(truth)
+                correct += float((output.logits.argmax(-1) == truth).sum())
+                predicted += len(truth)
+                bases += float(self.bases[truth.cpu()].sum())
+        sums = torch.tensor([nats, correct, predicted, bases], device=self.args.device)
+        nats, correct, predicted, bases = self.accelerator.reduce(sums).tolist()
+        metrics = {
+            "eval_loss": nats / predicted,
+            "eval_accuracy": correct / predicted,
+            "eval_bits_per_bp": nats / math.log(2) / bases,
+            "eval_predicted_tokens": predicted,
+        }
+        self.log(metrics)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+
+def pretrain(config: PretrainConfig) -> dict[str, float]:
+    """Run ``dnazen pretrain``; returns the last held-out scores.
+
+    Raises
+    ------
+    InputError
+        If corpus, G-grams and initial weights do not belong together.
+    OutputError
+        If the output directory is taken.
+    """
+    corpus = Corpus.open(config.corpus)
+    parts, may_miss = starting_point(config, corpus)
+    checkpoint = start_or_resume(config.output, resume=config.resume)
+    set_seed(config.run.seed)
+    model = DnazenForMaskedLM(parts.config)
+    if config.init is not None:
+        source = read_weights(config.init, parts.config)
+        load_weights(model, source, config.init, may_miss=may_miss)
+
+    heldout = heldout_sequences(
+        corpus, config.heldout_fraction, config.heldout_tokens, config.run.seed
+    )
+    longest = config.max_tokens - 2
+    train = PretrainDataset(
+        corpus, example_spans(corpus.offsets, ~heldout, longest), config.run.seed
+    )
+    held = PretrainDataset(
+        corpus, example_spans(corpus.offsets, heldout, longest), config.run.seed + 1
+    )
+    arguments = training_arguments(
+        config.output,
+        config.optimizer,
+        config.run,
+        max_steps=config.max_steps,
+        eval_strategy="steps",
+        eval_steps=config.eval_steps,
+        save_strategy="steps",
+        save_steps=config.save_steps,
+        save_total_limit=2,
+        per_device_train_batch_size=1,  # unused: the plan makes the batches
+    )
+    hidden = None if config.mask_ggrams is None else GGramVocabulary.load(config.mask_ggrams)
+    if hidden is not None:
+        hidden.require_tokenizer(corpus.tokenizer_sha256)
+    trainer = PretrainTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=held,
+        data_collator=Collator(
+            matcher=None if parts.vocabulary is None else Matcher(parts.vocabulary),
+            vocab_size=corpus.vocab_size,
+            max_ggrams=parts.config.max_ggrams,
+            masking=config.masking,
+            masking_matcher=None if hidden is None else Matcher(hidden),
+        ),
+        plan=BatchPlan(
+            train.spans.length + 2,
+            config.tokens_per_batch,
+            config.max_steps * config.run.gradient_accumulation * arguments.world_size,
+            config.run.seed,
+        ),
+        heldout=held,
+        heldout_batches=[
+            [Key(0, int(i)) for i in batch]
+            for batch in token_budget_batches(
+                held.spans.length + 2, config.tokens_per_batch, np.random.default_rng(0)
+            )
+        ],
+        bases=token_lengths(parts.tokenizer),
+        callbacks=[tensorboard(config.output)] if arguments.process_index == 0 else [],
+    )
+    tokens = {
+        "train_tokens": int(train.spans.length.sum()),
+        "heldout_tokens": int(held.spans.length.sum()),
+    }
+    if trainer.is_world_process_zero():
+        _note(config, parts, tokens, checkpoint)
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    metrics = trainer.evaluate()
+    if trainer.is_world_process_zero():
+        save_directory(config.output, trainer.accelerator.unwrap_model(model), *parts[1:])
+        write_json(
+            config.output / "metrics.json",
+            {**metrics, "train_seconds": result.metrics["train_runtime"], **tokens},
+        )
+        write_json(config.output / "history.json", {"log": trainer.state.log_history})
+        shutil.rmtree(config.output / CHECKPOINTS, ignore_errors=True)
+        for name, value in metrics.items():
+            print(f"{name}\t{value:.6g}")
+    return metrics
+
+
+def starting_point(
+    config: PretrainConfig, corpus: Corpus
+) -> tuple[ModelDirectory, tuple[str, ...]]:
+    """Configuration, tokenizer and G-grams of the run, and which weights may start at random.
+
+    Raises
+    ------
+    InputError
+        If the G-grams or the initial model were made with another tokenizer.
+    ConfigError
+        If G-grams are given for an initial model that has its own.
+    """
+    vocabulary = None if config.ggrams is None else GGramVocabulary.load(config.ggrams)
+    if vocabulary is not None:
+        vocabulary.require_tokenizer(corpus.tokenizer_sha256)
+    rows = 0 if vocabulary is None else len(vocabulary) + 1
+    settings = config.model
+    if config.init is None:
+        more: dict[str, Any] = {}
+        if settings.num_hidden_ggram_layers is not None:
+            more["num_hidden_ggram_layers"] = settings.num_hidden_ggram_layers
+        shape = DnazenConfig.of_size(
+            settings.size,
+            vocab_size=corpus.vocab_size,
+            ggram_vocab_size=rows,
+            fusion=settings.fusion,
+            max_ggrams=settings.max_ggrams,
+            hidden_dropout_prob=settings.hidden_dropout_prob,
+            **more,
+        )
+        return ModelDirectory(shape, corpus.tokenizer, vocabulary), ()
+    start = open_directory(config.init)
+    if tokenizer_sha256(start.tokenizer) != corpus.tokenizer_sha256:
+        raise InputError(
+            "the corpus was made with another tokenizer than this model's",
+            path=config.init,
+            fix=f"build the corpus with --tokenizer {config.init}",
+        )
+    if vocabulary is None or start.vocabulary is None:
+        if vocabulary is not None:
+            start.config.ggram_vocab_size = rows
+            start.config.fusion = settings.fusion
+            start.config.max_ggrams = settings.max_ggrams
+            layers = settings.num_hidden_ggram_layers
+            # Half of E4BU's layers, as in the released base model.
+            start.config.num_hidden_ggram_layers = (
+                start.config.num_hidden_layers // 2 if layers is None else layers
+            )
+            start = start._replace(vocabulary=vocabulary)
+        fresh = ("dnazen.ggram_", "dnazen.fusions.")
+        return start, (*HEADS, *fresh) if vocabulary is not None else HEADS
+    raise ConfigError(
+        f"{config.init} has G-grams of its own; leave --ggrams out to train them further"
+    )
+
+
+def _note(
+    config: PretrainConfig, parts: ModelDirectory, tokens: dict[str, int], checkpoint: str | None
+) -> None:
+    """Write the run's record before work starts, and say on stderr what will be done."""
+    files = [p for p in (config.ggrams, config.mask_ggrams) if p is not None]
+    inputs = [hash_file(path) for path in (config.corpus / "corpus.json", *files)]
+    write_json(
+        config.output / "run.json",
+        run_record(
+            "pretrain",
+            config,
+            inputs,
+            bf16=use_bf16(config.run),
+            torch=torch.__version__,
+            resumed_from=checkpoint,
+            **tokens,
+        ),
+    )
+    ggrams = 0 if parts.vocabulary is None else len(parts.vocabulary)
+    tqdm.write(
+        f"pre-training on {tokens['train_tokens']:,} tokens ({tokens['heldout_tokens']:,} held "
+        f"out), {ggrams:,} G-grams, {'bf16' if use_bf16(config.run) else 'float32'}",
+        file=sys.stderr,
+    )

@@ -1,0 +1,151 @@
+"""What pre-training and fine-tuning share: optimizer and run settings, and their Trainer set-up."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from transformers import TrainingArguments
+from transformers.integrations import TensorBoardCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from .errors import ConfigError, OutputError
+from .outputs import refuse_existing
+
+CHECKPOINTS = "checkpoints"
+"""Folder of a run's directory that holds what it needs to go on; gone when the run is done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW and its learning-rate schedule (method.md section 7)."""
+
+    learning_rate: float = 5e-5
+    """Peak learning rate, > 0."""
+    warmup_steps: int = 50
+    """Optimizer steps of linear rise from 0."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """Shape of the decay to 0 after the warm-up; constant does not decay."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay; biases and layer norms are spared."""
+    adam_beta1: float = 0.9
+    """Decay of the first moment."""
+    adam_beta2: float = 0.999
+    """Decay of the second moment."""
+    adam_epsilon: float = 1e-8
+    """Added to the root of the second moment."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this global norm; 0 leaves them."""
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise ConfigError(f"learning_rate must be > 0, got {self.learning_rate}")
+        if self.warmup_steps < 0:
+            raise ConfigError(f"warmup_steps must be >= 0, got {self.warmup_steps}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How a training run uses the machine."""
+
+    seed: int = 0
+    """Of weights, data order, masks and dropout."""
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    """Arithmetic of the matrix products; weights stay float32. auto: bf16 where hardware has it."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: a GPU where there is one."""
+    workers: int = 0
+    """Processes that prepare batches beside the training; results do not depend on it."""
+    gradient_accumulation: int = 1
+    """Batches per optimizer step and device."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third more time."""
+    compile: bool = False
+    """torch.compile the model."""
+    logging_steps: int = 20
+    """Optimizer steps between lines of the training log."""
+    fsdp: str = ""
+    """Options of fully sharded data parallelism for several GPUs, such as 'full_shard'."""
+    deepspeed: str | None = None
+    """Path of a DeepSpeed configuration."""
+
+    def __post_init__(self) -> None:
+        if self.gradient_accumulation < 1:
+            raise ConfigError(
+                f"gradient_accumulation must be >= 1, got {self.gradient_accumulation}"
+            )
+
+
+def use_bf16(run: RunConfig) -> bool:
+    """Whether a run computes in bf16: asked for, or had by the hardware."""
+    if run.precision != "auto":
+        return run.precision == "bf16"
+    if run.device == "auto" and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def training_arguments(
+    directory: Path, optimizer: OptimizerConfig, run: RunConfig, **more: Any
+) -> TrainingArguments:
+    """The Hugging Face form of our settings; ``more`` are further arguments of it."""
+    sharding = {"fsdp": run.fsdp} if run.fsdp else {}
+    return TrainingArguments(
+        output_dir=str(directory / CHECKPOINTS),
+        learning_rate=optimizer.learning_rate,
+        warmup_steps=optimizer.warmup_steps,
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(
+            optimizer.schedule, optimizer.schedule
+        ),
+        weight_decay=optimizer.weight_decay,
+        adam_beta1=optimizer.adam_beta1,
+        adam_beta2=optimizer.adam_beta2,
+        adam_epsilon=optimizer.adam_epsilon,
+        max_grad_norm=optimizer.max_grad_norm,
+        seed=run.seed,
+        bf16=use_bf16(run),
+        use_cpu=run.device == "cpu",
+        dataloader_num_workers=run.workers,
+        dataloader_pin_memory=torch.cuda.is_available() and run.device != "cpu",
+        gradient_accumulation_steps=run.gradient_accumulation,
+        gradient_checkpointing=run.gradient_checkpointing,
+        torch_compile=run.compile,
+        logging_steps=run.logging_steps,
+        deepspeed=run.deepspeed,
+        report_to="none",  # our own callback names the folder
+        disable_tqdm=not sys.stderr.isatty(),
+        remove_unused_columns=False,
+        **sharding,
+        **more,
+    )
+
+
+def tensorboard(directory: Path) -> TensorBoardCallback:
+    """Log a run to ``directory/logs`` for TensorBoard."""
+    return TensorBoardCallback(SummaryWriter(str(directory / "logs")))
+
+
+def start_or_resume(directory: Path, *, resume: bool) -> str | None:
+    """The checkpoint to go on from, or ``None`` for a fresh start in a new directory.
+
+    Raises
+    ------
+    OutputError
+        If the directory holds another run and going on was not asked for.
+    """
+    if not resume:
+        refuse_existing(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        return None
+    if (directory / "model.safetensors").exists():
+        raise OutputError(f"{directory}: this run is complete; name another output")
+    checkpoints = directory / CHECKPOINTS
+    last: str | None = get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None
+    if last is None:
+        print(f"note: {directory} has no checkpoint yet: starting anew", file=sys.stderr)
+        directory.mkdir(parents=True, exist_ok=True)
+    return last
