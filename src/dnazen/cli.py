@@ -41,7 +41,7 @@ COMMANDS: dict[str, Command] = {
         "ggrams.mining", "MineConfig", "mine_command", "mine a G-gram vocabulary from a corpus"
     ),
     "convert": Command(
-        "model.released",
+        "convert",
         "ConvertConfig",
         "convert",
         "DNAZEN and DNABERT-2 release formats, in and out",

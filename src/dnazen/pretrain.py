@@ -10,7 +10,7 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class PretrainConfig:
 
     corpus: Path
     """Directory that 'dnazen corpus build' wrote."""
-    output: tyro.conf.Arg[Path, tyro.conf.arg(aliases=["-o"])]
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Directory to write."""
     ggrams: Path | None = None
     """G-gram vocabulary that 'dnazen ggrams mine' wrote. Without it the model is E4BU alone."""

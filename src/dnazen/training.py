@@ -108,7 +108,7 @@ def training_arguments(
         max_grad_norm=optimizer.max_grad_norm,
         seed=run.seed,
         bf16=use_bf16(run),
-        use_cpu=run.device == "cpu",
+        use_cpu=run.device == "cpu" or not torch.accelerator.is_available(),
         dataloader_num_workers=run.workers,
         dataloader_pin_memory=torch.cuda.is_available() and run.device != "cpu",
         gradient_accumulation_steps=run.gradient_accumulation,

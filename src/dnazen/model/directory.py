@@ -6,8 +6,9 @@ G-grams, ``ggrams.tsv``: all that another command needs.
 
 from __future__ import annotations
 
-import contextlib
+import os
 import pickle
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
+from transformers.utils import logging as hf_logging
 
 from ..config import read_json
 from ..errors import ConfigError, InputError
@@ -29,6 +31,7 @@ from .released import config_from_released, is_released, weights_from_released
 Model = TypeVar("Model", bound=DnazenPreTrainedModel)
 
 GGRAMS_FILE = "ggrams.tsv"
+WEIGHTS_FILE = "model.safetensors"
 RELEASED_GGRAMS_FILE = "ngram.json"
 HEADS = ("head.", "pooler.", "classifier.")
 """Where the names of task-specific weights begin."""
@@ -141,7 +144,7 @@ def read_weights(directory: Path, config: DnazenConfig) -> dict[str, Tensor]:
     InputError
         If the file is missing, truncated or foreign.
     """
-    safe, pickled = directory / "model.safetensors", directory / "pytorch_model.bin"
+    safe, pickled = directory / WEIGHTS_FILE, directory / "pytorch_model.bin"
     try:
         if safe.exists():
             state = load_file(safe)
@@ -232,9 +235,18 @@ def save_directory(
     tokenizer: Tokenizer,
     vocabulary: GGramVocabulary | None,
 ) -> None:
-    """Write a model, its tokenizer and its G-grams into an existing directory."""
-    with contextlib.redirect_stderr(None):  # a progress bar for one file
-        model.save_pretrained(directory)
-    save_tokenizer(tokenizer, directory)
-    if vocabulary is not None:
-        vocabulary.save(directory / GGRAMS_FILE)
+    """Write a model, its tokenizer and its G-grams into an existing directory.
+
+    The weights take their name last: a directory that has them is whole.
+    """
+    hf_logging.disable_progress_bar()  # for one file
+    partial = directory / ".model.partial"
+    try:
+        model.save_pretrained(partial)
+        save_tokenizer(tokenizer, partial)
+        if vocabulary is not None:
+            vocabulary.save(partial / GGRAMS_FILE)
+        for file in sorted(partial.iterdir(), key=lambda file: file.name == WEIGHTS_FILE):
+            os.replace(file, directory / file.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -84,6 +84,11 @@ def config_from_released(settings: Mapping[str, Any]) -> DnazenConfig:
     )
 
 
+def released_cap(config: DnazenConfig) -> int:
+    """The cap on a sequence's G-grams; 512 stands for none, which the released code lacks."""
+    return 512 if config.max_ggrams is None else int(config.max_ggrams)
+
+
 def config_to_released(config: DnazenConfig, architecture: str) -> dict[str, Any]:
     """A released ``config.json`` from our configuration."""
     theirs = {name: getattr(config, name) for name in _SAME_NAMES}
@@ -97,7 +102,7 @@ def config_to_released(config: DnazenConfig, architecture: str) -> dict[str, Any
         theirs |= {
             "num_hidden_ngram_layers": config.num_hidden_ggram_layers,
             "ngram_vocab_size": config.ggram_vocab_size,
-            "max_ngram_count": config.max_ggrams,
+            "max_ngram_count": released_cap(config),
         }
     return theirs
 

@@ -1,0 +1,95 @@
+"""``dnazen convert``: model directories between our format and the released one, without loss."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from safetensors.torch import save_file
+
+from .config import hash_file, run_record, write_json
+from .errors import ConfigError
+from .model.directory import (
+    RELEASED_GGRAMS_FILE,
+    WEIGHTS_FILE,
+    open_directory,
+    open_model,
+    read_weights,
+    save_directory,
+)
+from .model.modeling import (
+    DnazenForMaskedLM,
+    DnazenForSequenceClassification,
+    DnazenPreTrainedModel,
+)
+from .model.released import config_to_released, released_cap, weights_to_released
+from .outputs import new_directory
+from .tokenizer import save_tokenizer
+
+_ARCHITECTURE = {
+    DnazenForMaskedLM: "ZenForMaskedLM",
+    DnazenForSequenceClassification: "ZenForSequenceClassification",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """Convert a model directory.
+
+    Reads ours, a released DNAZEN directory, or a DNABERT-2 directory; which one is told by its
+    config.json. Weights, token ids and G-gram ids are kept bit for bit.
+    """
+
+    model: tyro.conf.Positional[Path]
+    """Model directory to read."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """New directory to write."""
+    to: Literal["dnazen", "released"] = "dnazen"
+    """Format to write; 'released' writes DNAZEN's, or DNABERT-2's for a model without G-grams."""
+
+
+def convert(config: ConvertConfig) -> None:
+    """Run ``dnazen convert``.
+
+    Raises
+    ------
+    InputError
+        If the directory is no model, or weights are missing, unknown or of another shape.
+    ConfigError
+        If the model cannot be written in the released format.
+    """
+    parts = open_directory(config.model)
+    weights = read_weights(config.model, parts.config)
+    kind: type[DnazenPreTrainedModel] = (
+        DnazenForSequenceClassification
+        if any(name.startswith("classifier.") for name in weights)
+        else DnazenForMaskedLM
+    )
+    model = open_model(kind, config.model)
+    with new_directory(config.output) as partial:
+        if config.to == "dnazen":
+            save_directory(partial, model, parts.tokenizer, parts.vocabulary)
+        else:
+            if model.config.ggram_vocab_size and model.config.fusion != "sum":
+                raise ConfigError(
+                    f"the released format knows only 'sum' fusion, this model has "
+                    f"{model.config.fusion!r}"
+                )
+            architecture = _ARCHITECTURE[type(model)]
+            write_json(partial / "config.json", config_to_released(model.config, architecture))
+            save_file(
+                weights_to_released(model.state_dict(), model.config),
+                partial / WEIGHTS_FILE,
+                metadata={"format": "pt"},
+            )
+            save_tokenizer(parts.tokenizer, partial)
+            if parts.vocabulary is not None:
+                parts.vocabulary.to_released(
+                    partial / RELEASED_GGRAMS_FILE, parts.tokenizer, released_cap(model.config)
+                )
+        inputs = [hash_file(p) for p in sorted(config.model.iterdir()) if p.is_file()]
+        write_json(partial / "convert.json", run_record("convert", config, inputs))
+    print(f"wrote {config.output}", file=sys.stderr)
