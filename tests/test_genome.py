@@ -165,6 +165,9 @@ def test_a_field_longer_than_the_csv_module_allows(tmp_path):
 
 def test_standard_input_is_streamed(monkeypatch):
     class Endless(io.RawIOBase):
+        mode = "rb"
+        name = "pipe"
+
         def readable(self):
             return True
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import tyro
-from jaxtyping import Int, Int8, Int32, Int64, UInt16
+from jaxtyping import Int8, Int32, Int64, Integer, UInt16
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
@@ -123,14 +123,14 @@ class Corpus:
     directory: Path
     tokens: UInt16[np.memmap, "total"]
     """Token ids of all sequences, one after the other; no special tokens."""
-    offsets: Int64[np.ndarray, "sequences+1"]
-    """Sequence s is ``tokens[offsets[s]:offsets[s + 1]]``."""
     record: Int32[np.ndarray, "sequences"]
     """Number of the record that the sequence comes from: its row in ``record_names``."""
     start: Int64[np.ndarray, "sequences"]
     """0-based start of the sequence's window on the forward strand of its record, in bases."""
     strand: Int8[np.ndarray, "sequences"]
     """+1, or -1 where the sequence is the reverse complement of the window at ``start``."""
+    offsets: Int64[np.ndarray, "sequences+1"]
+    """Sequence s is ``tokens[offsets[s]:offsets[s + 1]]``."""
     meta: dict[str, Any]
     """What ``corpus.json`` says."""
 
@@ -349,7 +349,7 @@ class _Appended:
         with self.file:
             self._write_header()
 
-    def append(self, piece: Int[np.ndarray, "n"]) -> None:
+    def append(self, piece: Integer[np.ndarray, "n"]) -> None:
         """Write the items of ``piece`` after those before."""
         self.file.write(np.ascontiguousarray(piece, dtype=self.kind).data)
         self.length += len(piece)

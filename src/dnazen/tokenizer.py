@@ -56,7 +56,7 @@ class TokenizerConfig:
 
     max_bp: int | None = 30_000_000
     """Train on a random sample of lines of about this length in all; 'None' takes everything.
-    Memory is about 110 bytes per training base."""
+    Memory is about 60 bytes per training base."""
 
     seed: int = 0
     """Seed of that sample."""
