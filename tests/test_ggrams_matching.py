@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dnazen.ggrams.matching import Matcher
-from dnazen.ggrams.vocabulary import GGramVocabulary
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dnazen.ggrams.matching import Matcher
+from dnazen.ggrams.vocabulary import GGramVocabulary
 
 SHARED = Path(__file__).parents[2] / "shared"
 

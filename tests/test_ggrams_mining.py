@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from dnazen.errors import ConfigError
-from dnazen.ggrams import mining
-from dnazen.ggrams.mining import GGrams, MiningConfig, mine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dnazen.errors import ConfigError
+from dnazen.ggrams import counting
+from dnazen.ggrams.mining import GGrams, MiningConfig, mine
 
 FIRST = 5  # the first token id that is no special token
 
@@ -22,7 +24,7 @@ def ragged(sequences):
 
 def listed(found: GGrams):
     """[(G-gram, count), ...] in the order of the ids."""
-    cuts = zip(found.offsets, found.offsets[1:], strict=False)
+    cuts = pairwise(found.offsets)
     return [
         (tuple(found.tokens[a:b].tolist()), int(c))
         for (a, b), c in zip(cuts, found.counts, strict=True)
@@ -32,7 +34,7 @@ def listed(found: GGrams):
 def strong_by_hand(sequences, config):
     """{pair: ratio} of the strong pairs."""
     ones = Counter(t for s in sequences for t in s)
-    pairs = Counter(p for s in sequences for p in zip(s, s[1:], strict=False))
+    pairs = Counter(p for s in sequences for p in pairwise(s))
     n1, n2 = ones.total(), pairs.total()
     strong = {}
     for (a, b), c in pairs.items():
@@ -100,10 +102,10 @@ configs = st.builds(
 @settings(max_examples=300, deadline=None)
 @given(sequences, configs, st.sampled_from([10, 300]), st.integers(1, 3))
 def test_mining_is_the_method_word_for_word(sequences, config, vocab_size, threads):
-    found = mine(*ragged(sequences), vocab_size, config, threads)
+    found = mine(*ragged(sequences), vocab_size, config, threads=threads)
     assert listed(found) == mined_by_hand(sequences, config)
     strong = strong_by_hand(sequences, config)
-    weakest = [min(strong[p] for p in zip(g, g[1:], strict=False)) for g, _ in listed(found)]
+    weakest = [min(strong[p] for p in pairwise(g)) for g, _ in listed(found)]
     np.testing.assert_allclose(found.pmi, np.log2(weakest), atol=5.1e-5)
 
 
@@ -142,18 +144,18 @@ def markov():
 @pytest.mark.parametrize("method", ["pmi", "frequency", "random", "shuffled"])
 def test_any_number_of_threads_gives_the_same(markov, method):
     config = MiningConfig(method=method)
-    one = mine(*markov, 4096, config, 1)
+    one = mine(*markov, 4096, config)
     assert len(one.counts) > 50
     for threads in (2, 3, 7):
-        for a, b in zip(one, mine(*markov, 4096, config, threads), strict=True):
+        for a, b in zip(one, mine(*markov, 4096, config, threads=threads), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("vocab_size", [60, 4096, 65536])
 def test_table_limits_and_vocabulary_size_change_nothing(markov, vocab_size, monkeypatch):
     whole = mine(*markov, 60, MiningConfig(min_pmi=0.5))
-    monkeypatch.setattr(mining, "PAIR_CELLS", 1 << 20)
-    monkeypatch.setattr(mining, "TABLE_SLOTS", 1 << 12)  # the smallest: parts split to the end
+    monkeypatch.setattr(counting, "PAIR_CELLS", 1 << 20)
+    monkeypatch.setattr(counting, "TABLE_SLOTS", 1 << 12)  # the smallest: parts split to the end
     parts = mine(*markov, vocab_size, MiningConfig(min_pmi=0.5))
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(a, b)

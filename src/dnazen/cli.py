@@ -40,6 +40,12 @@ COMMANDS: dict[str, Command] = {
     "ggrams mine": Command(
         "ggrams.mining", "MineConfig", "mine_command", "mine a G-gram vocabulary from a corpus"
     ),
+    "ggrams check-leakage": Command(
+        "ggrams.leakage",
+        "CheckLeakageConfig",
+        "check_leakage_command",
+        "how much of some sequences a vocabulary was mined from",
+    ),
     "convert": Command(
         "convert",
         "ConvertConfig",

@@ -10,10 +10,10 @@ from jaxtyping import Int, Int64, UInt64
 from numba import njit
 
 from ..errors import ConfigError
+from ..tokenizer import MASK
 from .matching import Matcher
-from .vocabulary import SPECIAL_TOKENS
+from .vocabulary import SPECIAL
 
-MASK_TOKEN = 4
 NO_LABEL = -100
 """What the loss leaves out (PyTorch's ``ignore_index``)."""
 
@@ -60,10 +60,14 @@ def sequence_keys(
 
     So masks are the same at any batch size, order and number of workers, and fresh every epoch.
     """
-    # A Weyl step and two mixing rounds (splitmix64) for each of the three numbers.
-    key = np.full(len(indices), np.uint64(seed % (1 << 64)), dtype=np.uint64)
-    for number in (np.uint64(epoch % (1 << 64)), np.asarray(indices).astype(np.uint64)):
-        key = _mixed(_mixed(key + np.uint64(0x9E3779B97F4A7C15)) ^ number)
+    # splitmix64's step and finaliser for each of the numbers in turn.
+    key = np.zeros(len(indices), dtype=np.uint64)
+    place = np.asarray(indices).astype(np.uint64)
+    for number in (np.uint64(seed % (1 << 64)), np.uint64(epoch % (1 << 64)), place):
+        key = (key ^ number) + np.uint64(0x9E3779B97F4A7C15)
+        key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        key ^= key >> np.uint64(31)
     return key
 
 
@@ -92,7 +96,7 @@ def mask(
     matcher
         Finds the G-grams; None hides single tokens only.
     keys
-        See ``sequence_keys``.
+        The source of all randomness, one number a sequence: see ``sequence_keys``.
     """
     offsets = np.ascontiguousarray(offsets, dtype=np.int64)
     if matcher is None or config.ggram_share == 0:
@@ -102,54 +106,39 @@ def mask(
         length = matcher.lengths[ggram_id]
     corrupted = np.array(tokens)
     labels = np.full(len(tokens), NO_LABEL, dtype=np.int64)
+    shares = config.rate, config.ggram_share, config.mask_share, config.random_share
     _mask(
-        corrupted,
-        labels,
-        offsets,
-        start,
-        length,
-        np.asarray(keys, dtype=np.uint64),
-        config.rate,
-        config.ggram_share,
-        config.mask_share,
-        config.random_share,
-        vocab_size,
+        corrupted, labels, offsets, start, length, np.asarray(keys, np.uint64), *shares, vocab_size
     )
     return Masked(corrupted, labels)
 
 
-def _mixed(x: UInt64[np.ndarray, "n"]) -> UInt64[np.ndarray, "n"]:
-    """The finaliser of splitmix64, on arrays."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
 @njit(cache=True, nogil=True)
-def _draw(state):  # type: ignore[no-untyped-def]
+def _draw(state: UInt64[np.ndarray, "1"]) -> float:
     """The next number of the stream (splitmix64), uniform on [0, 1); ``state`` has one element."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
     x = state[0]
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     x ^= x >> np.uint64(31)
-    return np.float64(x >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+    return float(x >> np.uint64(11)) / (1 << 53)
 
 
 @njit(cache=True, nogil=True)
-def _mask(  # type: ignore[no-untyped-def]
-    tokens,
-    labels,
-    offsets,
-    start,
-    length,
-    keys,
-    rate,
-    ggram_share,
-    mask_share,
-    random_share,
-    vocab_size,
-):
+def _mask(
+    tokens: Int[np.ndarray, "tokens"],
+    labels: Int64[np.ndarray, "tokens"],
+    offsets: Int64[np.ndarray, "sequences+1"],
+    start: Int64[np.ndarray, "occurrences"],
+    length: Int64[np.ndarray, "occurrences"],
+    keys: UInt64[np.ndarray, "sequences"],
+    rate: float,
+    ggram_share: float,
+    mask_share: float,
+    random_share: float,
+    vocab_size: int,
+) -> None:
+    """``mask`` in place, the occurrences given."""
     state = np.zeros(1, dtype=np.uint64)
     order = np.empty(max(tokens.shape[0], start.shape[0]), dtype=np.int64)
     low = 0
@@ -158,10 +147,10 @@ def _mask(  # type: ignore[no-untyped-def]
         state[0] = keys[sequence]
         maskable = 0
         for i in range(begin, end):
-            maskable += tokens[i] >= SPECIAL_TOKENS
+            maskable += tokens[i] >= SPECIAL
         if maskable == 0:
             continue
-        budget = max(1, np.int64(np.floor(rate * maskable + _draw(state))))
+        budget = max(1, int(np.floor(rate * maskable + _draw(state))))
         covered = 0
 
         high = low
@@ -171,7 +160,7 @@ def _mask(  # type: ignore[no-untyped-def]
         left = high - low
         while left > 0 and covered < ggram_share * budget:
             # Lazy Fisher-Yates: the next occurrence of a random order.
-            pick = np.int64(_draw(state) * left)
+            pick = int(_draw(state) * left)
             k = order[pick]
             left -= 1
             order[pick] = order[left]
@@ -190,11 +179,11 @@ def _mask(  # type: ignore[no-untyped-def]
         left = 0
         if covered < budget:
             for i in range(begin, end):
-                if labels[i] == NO_LABEL and tokens[i] >= SPECIAL_TOKENS:
+                if labels[i] == NO_LABEL and tokens[i] >= SPECIAL:
                     order[left] = i
                     left += 1
         while left > 0 and covered < budget:
-            pick = np.int64(_draw(state) * left)
+            pick = int(_draw(state) * left)
             i = order[pick]
             left -= 1
             order[pick] = order[left]
@@ -203,12 +192,21 @@ def _mask(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _hide(tokens, labels, start, length, state, mask_share, random_share, vocab_size):  # type: ignore[no-untyped-def]
-    """Move one unit's tokens to ``labels``; put [MASK], random tokens or the same in their place."""
+def _hide(
+    tokens: Int[np.ndarray, "tokens"],
+    labels: Int64[np.ndarray, "tokens"],
+    start: int,
+    length: int,
+    state: UInt64[np.ndarray, "1"],
+    mask_share: float,
+    random_share: float,
+    vocab_size: int,
+) -> None:
+    """Copy one unit to ``labels``, and put [MASK], random tokens or the same in its place."""
     fate = _draw(state)
     for i in range(start, start + length):
         labels[i] = tokens[i]
         if fate < mask_share:
-            tokens[i] = MASK_TOKEN
+            tokens[i] = MASK
         elif fate < mask_share + random_share:
-            tokens[i] = SPECIAL_TOKENS + np.int64(_draw(state) * (vocab_size - SPECIAL_TOKENS))
+            tokens[i] = SPECIAL + int(_draw(state) * (vocab_size - SPECIAL))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Int64
+from jaxtyping import Int, Int64, UInt64
 from numba import njit
 
-from .trie import Trie, build, may_start, slot_of
+from .trie import PAYLOAD, Trie, build, may_start, slot_of
 from .vocabulary import MAX_LENGTH, GGramVocabulary
 
 
@@ -81,7 +81,16 @@ def _int64(array: Int[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
 
 
 @njit(cache=True, nogil=True)
-def _occurrences(tokens, offsets, starts, slots):  # type: ignore[no-untyped-def]
+def _occurrences(
+    tokens: Int[np.ndarray, "tokens"],
+    offsets: Int64[np.ndarray, "sequences+1"],
+    starts: UInt64[np.ndarray, "words"],
+    slots: Int64[np.ndarray, "slots 2"],
+) -> tuple[
+    Int64[np.ndarray, "occurrences"],
+    Int64[np.ndarray, "occurrences"],
+    Int64[np.ndarray, "sequences+1"],
+]:
     """Start and id of every occurrence, and the bounds of each sequence's share of them."""
     start = np.empty(tokens.shape[0] // 2 + 64, dtype=np.int64)
     ggram_id = np.empty(start.shape[0], dtype=np.int64)
@@ -90,17 +99,17 @@ def _occurrences(tokens, offsets, starts, slots):  # type: ignore[no-untyped-def
     for sequence in range(offsets.shape[0] - 1):
         end = offsets[sequence + 1]
         for first in range(offsets[sequence], end - 1):
-            node = np.int64(tokens[first])
-            if not may_start(starts, node, np.int64(tokens[first + 1])):
+            if not may_start(starts, tokens[first], tokens[first + 1]):
                 continue
+            node = np.int64(tokens[first])
             if found + MAX_LENGTH > start.shape[0]:
                 start = np.concatenate((start, np.empty_like(start)))
                 ggram_id = np.concatenate((ggram_id, np.empty_like(ggram_id)))
             for i in range(first + 1, end):
-                value = slots[slot_of(slots, (node << 16) | np.int64(tokens[i])), 1]
-                if value & 0xFFFFFFFF:
+                value = slots[slot_of(slots, (node << 16) | tokens[i]), 1]
+                if value & PAYLOAD:
                     start[found] = first
-                    ggram_id[found] = value & 0xFFFFFFFF
+                    ggram_id[found] = value & PAYLOAD
                     found += 1
                 node = value >> 32
                 if node == 0:
@@ -110,7 +119,18 @@ def _occurrences(tokens, offsets, starts, slots):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _slots_and_cover(start, ggram_id, bounds, lengths, cap):  # type: ignore[no-untyped-def]
+def _slots_and_cover(
+    start: Int64[np.ndarray, "occurrences"],
+    ggram_id: Int64[np.ndarray, "occurrences"],
+    bounds: Int64[np.ndarray, "sequences+1"],
+    lengths: Int64[np.ndarray, "ggrams+1"],
+    cap: int,
+) -> tuple[
+    Int64[np.ndarray, "slots"],
+    Int64[np.ndarray, "sequences+1"],
+    Int64[np.ndarray, "pairs"],
+    Int64[np.ndarray, "pairs"],
+]:
     """One slot for each distinct G-gram of a sequence; the pairs it covers, sorted and unique."""
     slot_ids = np.empty(start.shape[0], dtype=np.int64)
     slot_offsets = np.zeros(bounds.shape[0], dtype=np.int64)
@@ -153,7 +173,7 @@ def _slots_and_cover(start, ggram_id, bounds, lengths, cap):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def _insert(values, begin, end, value):  # type: ignore[no-untyped-def]
+def _insert(values: Int64[np.ndarray, "n"], begin: int, end: int, value: int) -> int:
     """Insert into the sorted, unique ``values[begin:end]``; the new end."""
     at = end
     while at > begin and values[at - 1] > value:

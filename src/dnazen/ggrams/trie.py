@@ -11,6 +11,9 @@ from numba import njit
 FIRST_NODE = 1 << 16
 """A token is its own node (0..65,535); the nodes of two tokens and more are numbered from here."""
 
+PAYLOAD = 0xFFFFFFFF
+"""The lower half of a slot's value; the upper half is the child node."""
+
 
 class Trie(NamedTuple):
     """G-grams by their tokens.
@@ -21,13 +24,13 @@ class Trie(NamedTuple):
     starts: UInt64[np.ndarray, "words"]
     """Bit filter over hashed first pairs: a clear bit means that no G-gram starts so. It is small
     enough to stay in the cache, and most positions of a sequence end here."""
-    slots: Int64[np.ndarray, "capacity 2"]
-    """Key (0: free) and value: ``child << 32 | G-gram id``; child 0: no G-gram goes on, id 0: no
-    G-gram ends."""
+    slots: Int64[np.ndarray, "slots 2"]
+    """Key (0: free) and value: ``child << 32 | G-gram id``; child 0: no G-gram goes on here,
+    id 0: none ends here."""
 
 
 @njit(cache=True, nogil=True)
-def slot_of(slots: Int64[np.ndarray, "capacity 2"], key: int) -> int:
+def slot_of(slots: Int64[np.ndarray, "slots 2"], key: int) -> np.int64:
     """Index of the slot that holds ``key``, or of the free one where it belongs."""
     mask = slots.shape[0] - 1
     mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
@@ -38,16 +41,16 @@ def slot_of(slots: Int64[np.ndarray, "capacity 2"], key: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _start_bit(starts: UInt64[np.ndarray, "words"], first: int, second: int) -> int:
+def _start_bit(starts: UInt64[np.ndarray, "words"], first: int, second: int) -> np.int64:
     mixed = np.uint64((first << 16) | second) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64(mixed >> np.uint64(40)) & (64 * starts.shape[0] - 1)
+    return np.int64(mixed >> np.uint64(40)) & np.int64(64 * starts.shape[0] - 1)
 
 
 @njit(cache=True, nogil=True)
 def may_start(starts: UInt64[np.ndarray, "words"], first: int, second: int) -> bool:
     """Whether a G-gram may start with this pair; False is certain."""
     bit = _start_bit(starts, first, second)
-    return (starts[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1) != np.uint64(0)
+    return bool((starts[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1))
 
 
 @njit(cache=True, nogil=True)
@@ -55,16 +58,16 @@ def _fill(
     tokens: Int[np.ndarray, "total"],
     offsets: Int64[np.ndarray, "ggrams+1"],
     starts: UInt64[np.ndarray, "words"],
-    slots: Int64[np.ndarray, "capacity 2"],
+    slots: Int64[np.ndarray, "slots 2"],
 ) -> None:
     next_node = FIRST_NODE
     for ggram in range(offsets.shape[0] - 1):
         begin, end = offsets[ggram], offsets[ggram + 1]
-        bit = _start_bit(starts, np.int64(tokens[begin]), np.int64(tokens[begin + 1]))
+        bit = _start_bit(starts, tokens[begin], tokens[begin + 1])
         starts[bit >> 6] |= np.uint64(1) << np.uint64(bit & 63)
         node = np.int64(tokens[begin])
         for i in range(begin + 1, end):
-            key = (node << 16) | np.int64(tokens[i])
+            key = (node << 16) | tokens[i]
             slot = slot_of(slots, key)
             slots[slot, 0] = key
             if i + 1 == end:

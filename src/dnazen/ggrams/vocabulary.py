@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Float32, Int, Int64
+from tokenizers import Tokenizer
 
 from ..config import plain, read_json
 from ..errors import InputError
 from ..outputs import new_file
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from ..tokenizer import MAX_VOCAB_SIZE, SPECIAL_TOKENS, token_strings, tokenizer_sha256
 
 FORMAT = "dnazen-ggrams"
 VERSION = 1
 FILE_NAME = "ggrams.tsv"
 """The vocabulary's name inside a model directory."""
-SPECIAL_TOKENS = 5
-"""Ids 0-4 are [UNK] [CLS] [SEP] [PAD] [MASK]; they never stand inside a G-gram."""
-MAX_VOCAB_SIZE = 1 << 16
+SPECIAL = len(SPECIAL_TOKENS)
+"""Ids below this one are special tokens, which never stand inside a G-gram."""
 MAX_LENGTH = 16
 """The longest G-gram that the engine takes, in tokens."""
 UNKNOWN_COUNT = -1
@@ -119,14 +118,15 @@ class GGramVocabulary:
         commented = "".join(f"# {line}\n" for line in json.dumps(header, indent=1).split("\n"))
         words = list(map(str, self.tokens.tolist()))
         bounds = self.offsets.tolist()
-        spans = [" ".join(words[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+        spans = [" ".join(words[a:b]) for a, b in itertools.pairwise(bounds)]
         counts = ["." if c < 0 else str(c) for c in self.counts.tolist()]
         pmi = ["." if p != p else f"{p:.4f}" for p in self.pmi.tolist()]
         bases = self.bases or ["."] * len(self)
         with new_file(path) as temporary, open(temporary, "w", encoding="ascii") as handle:
             handle.write(f"{commented}{_COLUMNS}\n")
-            for row in zip(range(1, len(self) + 1), counts, pmi, spans, bases, strict=True):
-                handle.write("%d\t%s\t%s\t%s\t%s\n" % row)
+            ids = map(str, range(1, len(self) + 1))
+            for row in zip(ids, counts, pmi, spans, bases, strict=True):
+                handle.write("\t".join(row) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> GGramVocabulary:
@@ -185,8 +185,6 @@ class GGramVocabulary:
         InputError
             If the file is not of that form, or speaks of tokens the tokenizer does not have.
         """
-        from ..tokenizer import tokenizer_sha256
-
         table = read_json(path, "an ngram.json of the DNAZEN release")
         strings = _released_strings(table, path)
         ids_of = tokenizer.get_vocab()
@@ -224,7 +222,7 @@ class GGramVocabulary:
             The cap on G-grams of a sequence that the file states, where the vocabulary does not
             come from such a file.
         """
-        strings = {i: token for token, i in tokenizer.get_vocab().items()}
+        strings = token_strings(tokenizer)
         words = [strings[t] for t in self.tokens.tolist()]
         bounds = self.offsets.tolist()
         released = self.provenance.get("released") or {
@@ -248,7 +246,7 @@ def spell(
     """The bases of each G-gram, ``strings`` being the tokens' bases by id."""
     words = [strings[t] for t in tokens.tolist()]
     bounds = offsets.tolist()
-    return tuple("".join(words[a:b]) for a, b in zip(bounds, bounds[1:], strict=False))
+    return tuple("".join(words[a:b]) for a, b in itertools.pairwise(bounds))
 
 
 def padded(
@@ -271,10 +269,10 @@ def _first_problem(
     wrong = np.flatnonzero((lengths < 2) | (lengths > MAX_LENGTH))
     if len(wrong):
         return int(wrong[0]), f"a G-gram has 2 to {MAX_LENGTH} tokens, not {lengths[wrong[0]]}"
-    wrong = np.flatnonzero((tokens < SPECIAL_TOKENS) | (tokens >= vocab_size))
+    wrong = np.flatnonzero((tokens < SPECIAL) | (tokens >= vocab_size))
     if len(wrong):
         row = int(np.searchsorted(offsets, wrong[0], side="right")) - 1
-        return row, f"token id {tokens[wrong[0]]} is not in {SPECIAL_TOKENS}..{vocab_size - 1}"
+        return row, f"token id {tokens[wrong[0]]} is not in {SPECIAL}..{vocab_size - 1}"
     rows = padded(tokens, offsets)
     order = np.lexsort(rows.T[::-1]) if len(rows) else np.zeros(0, dtype=np.int64)
     twins = np.flatnonzero((rows[order[1:]] == rows[order[:-1]]).all(axis=1))
@@ -315,7 +313,7 @@ def _split(path: Path) -> tuple[dict[str, Any], list[str], int]:
     for key, kind in kinds.items():
         if type(header.get(key)) is not kind:
             refuse(f"the header's {key!r} is missing or no {kind.__name__}", 1)
-    if not SPECIAL_TOKENS < header["vocab_size"] <= MAX_VOCAB_SIZE:
+    if not SPECIAL < header["vocab_size"] <= MAX_VOCAB_SIZE:
         refuse(f"the header's vocab_size {header['vocab_size']} is out of range", 1)
     if comments == len(lines) or lines[comments] != _COLUMNS:
         refuse("the table's column names are missing", comments + 1)

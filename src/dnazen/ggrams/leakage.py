@@ -1,0 +1,340 @@
+"""Leakage: sequences of a corpus that share a verbatim stretch with others, on either strand.
+
+The other sequences, both strands, are indexed by a k-mer at every ``stride``-th place, so that any
+stretch of ``overlap_bp`` bases holds one of them; a hit is extended to both sides and counts when
+it is long enough. The search is exact. Time O(bases of the corpus), memory O(bases of the others).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import tyro
+from jaxtyping import Bool, Int64, UInt8, UInt64
+from numba import njit
+
+from ..config import InputFile
+from ..corpus import Corpus
+from ..errors import ConfigError, InputError
+from ..genome import Record, read_records
+from ..outputs import new_file
+from ..sequence import normalise, reverse_complement
+from ..tokenizer import token_strings
+from .vocabulary import SPECIAL, GGramVocabulary
+
+SHORTEST_OVERLAP_BP = 16
+"""Shorter stretches are shared by chance in any genome."""
+
+_BREAK = 4  # the code of anything that is no base; A C G T are 0-3
+_CODES = np.full(256, _BREAK, dtype=np.uint8)
+_CODES[np.frombuffer(b"ACGT", dtype=np.uint8)] = range(4)
+_SEQUENCES_A_BLOCK = 2048
+
+
+class Index(NamedTuple):
+    """Sequences, both strands, by the k-mers at regular places."""
+
+    text: UInt8[np.ndarray, "letters"]
+    """Codes of each sequence and of its reverse complement; a break before and after each."""
+    begin: Int64[np.ndarray, "sequences+1"]
+    """Where each sequence stands in ``text``; its reverse complement follows it."""
+    keys: UInt64[np.ndarray, "slots"]
+    """K-mers by hash, 2 bits a base."""
+    heads: Int64[np.ndarray, "slots"]
+    """Last place with this slot's k-mer; -1: the slot is free."""
+    following: Int64[np.ndarray, "letters"]
+    """The place before it with the same k-mer; -1: none."""
+    k: int
+    overlap_bp: int
+
+
+class Sharing(NamedTuple):
+    """What a corpus shares with some files."""
+
+    sequences: Bool[np.ndarray, "sequences"]
+    """Corpus sequences with a shared stretch."""
+    inputs: list[InputFile]
+    """The files."""
+
+
+def build_index(sequences: Iterable[bytes], overlap_bp: int) -> Index:
+    """Index sequences of upper-case letters; whatever is not ACGT matches nothing."""
+    strands = [s for forward in sequences for s in (forward, reverse_complement(forward))]
+    text = _CODES[np.frombuffer(b"N".join([b"", *strands, b""]), dtype=np.uint8)]
+    begin = 1 + np.concatenate([[0], np.cumsum([len(s) + 1 for s in strands])]).astype(np.int64)
+    k = min(32, max(SHORTEST_OVERLAP_BP, overlap_bp // 2))
+    stride = overlap_bp - k + 1
+    slots = 1 << (2 * (len(text) // stride + len(strands))).bit_length()
+    keys = np.zeros(slots, dtype=np.uint64)
+    heads = np.full(slots, -1, dtype=np.int64)
+    following = np.full(len(text), -1, dtype=np.int64)
+    _fill(text, begin, k, stride, keys, heads, following)
+    return Index(text, begin[::2], keys, heads, following, k, overlap_bp)
+
+
+def sharing_sequences(
+    corpus: Corpus, files: Sequence[Path], overlap_bp: int, threads: int
+) -> Sharing:
+    """Corpus sequences that share ``overlap_bp`` bases or more with any sequence of the files."""
+    inputs: list[InputFile] = []
+    records = [r for file in files for r in read_records(file, identify=inputs.append)]
+    index = build_index((normalise(r.sequence)[0] for r in records), overlap_bp)
+    shared = np.zeros(len(corpus), dtype=np.bool_)
+    nothing = np.zeros(0, dtype=np.bool_)
+
+    def search(first: int, text: UInt8[np.ndarray, "n"], offsets: Int64[np.ndarray, "m"]) -> None:
+        shared[first : first + len(offsets) - 1] = _search(
+            text, offsets, index.text, *index[2:], nothing
+        )
+
+    _each_block(corpus, np.ones(len(corpus), dtype=np.bool_), search, threads)
+    return Sharing(shared, inputs)
+
+
+def covered_bases(
+    index: Index, corpus: Corpus, keep: Bool[np.ndarray, "sequences"], threads: int
+) -> Int64[np.ndarray, "indexed"]:
+    """Bases of each indexed sequence that stand in stretches shared with the corpus."""
+    covered = np.zeros(len(index.text), dtype=np.bool_)
+
+    def search(first: int, text: UInt8[np.ndarray, "n"], offsets: Int64[np.ndarray, "m"]) -> None:
+        _search(text, offsets, index.text, *index[2:], covered)  # threads only ever write True
+
+    _each_block(corpus, keep, search, threads)
+    counts = []
+    for begin, end in zip(index.begin[:-1], index.begin[1:], strict=True):
+        forward, backward = np.split(covered[begin:end], 2)
+        counts.append(np.count_nonzero(forward[:-1] | backward[:-1][::-1]))
+    return np.array(counts, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckLeakageConfig:
+    """Report how much of some sequences stands in what a vocabulary was mined from."""
+
+    vocabulary: tyro.conf.Positional[Path]
+    """Vocabulary that 'dnazen ggrams mine' wrote."""
+    sequences: tyro.conf.Positional[tuple[Path, ...]]
+    """Sequence files, such as a benchmark's test sets."""
+    corpus: Path | None = None
+    """Where the mined corpus is now; None: where the vocabulary says."""
+    overlap_bp: int = 50
+    """Shortest shared stretch that counts, in bases."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Table of every sequence to write; None writes none."""
+    threads: int = 1
+    """Threads to search with."""
+
+    def __post_init__(self) -> None:
+        if self.overlap_bp < SHORTEST_OVERLAP_BP:
+            raise ConfigError(
+                f"overlap_bp must be at least {SHORTEST_OVERLAP_BP}, got {self.overlap_bp}"
+            )
+        if not self.sequences:
+            raise ConfigError("no sequence file given; expected one or more")
+        if self.threads < 1:
+            raise ConfigError(f"threads must be at least 1, got {self.threads}")
+
+
+def check_leakage_command(config: CheckLeakageConfig) -> None:
+    """Print, per file, the sequences and bases that were mined; nothing of it should be tested on.
+
+    What the vocabulary's own ``--exclude`` left out of mining is left out here too.
+    """
+    vocabulary = GGramVocabulary.load(config.vocabulary)
+    corpus, keep = _mined(vocabulary, config)
+    rows = ["file\tname\tlength_bp\tmined_bp\n"]
+    print("file\tsequences\tpartly_mined\twholly_mined\tbases\tmined_bases\tmined_fraction")
+    for file in config.sequences:
+        records = list(read_records(file))
+        index = build_index((normalise(r.sequence)[0] for r in records), config.overlap_bp)
+        mined = covered_bases(index, corpus, keep, config.threads)
+        lengths = np.array([len(r.sequence) for r in records], dtype=np.int64)
+        whole = np.count_nonzero((mined == lengths) & (lengths > 0))
+        total, shared = int(lengths.sum()), int(mined.sum())
+        print(
+            f"{file}\t{len(records)}\t{np.count_nonzero(mined)}\t{whole}\t{total}\t{shared}"
+            f"\t{shared / max(total, 1):.4f}"
+        )
+        rows += _table(file, records, mined)
+    if config.output is not None:
+        with new_file(config.output) as temporary:
+            temporary.write_text("".join(rows), encoding="utf-8")
+    print(
+        f"mined: stretches of {config.overlap_bp} bases or more, on either strand, that the "
+        "G-grams were mined from; leave them out with 'dnazen ggrams mine --exclude'",
+        file=sys.stderr,
+    )
+
+
+def _table(file: Path, records: Sequence[Record], mined: Int64[np.ndarray, "n"]) -> Iterator[str]:
+    for record, bases in zip(records, mined.tolist(), strict=True):
+        yield f"{file}\t{record.name}\t{len(record.sequence)}\t{bases}\n"
+
+
+def _mined(
+    vocabulary: GGramVocabulary, config: CheckLeakageConfig
+) -> tuple[Corpus, Bool[np.ndarray, "sequences"]]:
+    """The corpus that a vocabulary was mined from, and which of its sequences were mined."""
+    source = vocabulary.provenance.get("corpus")
+    excluded = vocabulary.provenance.get("excluded")
+    if not isinstance(source, dict) or not isinstance(excluded, dict):
+        raise InputError(
+            "does not say what it was mined from",
+            path=config.vocabulary,
+            expected="a vocabulary that 'dnazen ggrams mine' wrote",
+        )
+    corpus = Corpus.open(config.corpus or str(source.get("path")))
+    theirs = [i.get("sha256") for i in source.get("inputs", ())]
+    if [i.get("sha256") for i in corpus.inputs] != theirs:
+        raise InputError(
+            "not the corpus that the G-grams were mined from",
+            path=corpus.directory,
+            fix="name it with --corpus",
+        )
+    if not excluded.get("files"):
+        return corpus, np.ones(len(corpus), dtype=np.bool_)
+    files = [Path(str(f.get("path"))) for f in excluded["files"]]
+    sharing = sharing_sequences(corpus, files, int(excluded["overlap_bp"]), config.threads)
+    for before, now in zip(excluded["files"], sharing.inputs, strict=True):
+        if before.get("sha256") != now.sha256:
+            raise InputError("changed since it was excluded from mining", path=now.path)
+    return corpus, ~sharing.sequences
+
+
+def _each_block(
+    corpus: Corpus,
+    keep: Bool[np.ndarray, "sequences"],
+    search: Callable[[int, UInt8[np.ndarray, "n"], Int64[np.ndarray, "m"]], None],
+    threads: int,
+) -> None:
+    """Call ``search(first sequence, codes, offsets)`` on each block of the corpus as bases.
+
+    Sequences that are not kept are empty.
+    """
+    strings = [""] * SPECIAL + token_strings(corpus.tokenizer)[SPECIAL:]
+    letters = _CODES[np.frombuffer("".join(strings).encode(), dtype=np.uint8)]
+    ends = np.concatenate([[0], np.cumsum([len(s) for s in strings])]).astype(np.int64)
+
+    def block(first: int) -> None:
+        bounds = np.asarray(corpus.offsets[first : first + _SEQUENCES_A_BLOCK + 1])
+        tokens = np.asarray(corpus.tokens[bounds[0] : bounds[-1]])
+        kept = keep[first : first + len(bounds) - 1]
+        search(first, *_spelt(tokens, bounds - bounds[0], kept, letters, ends))
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(block, range(0, len(corpus), _SEQUENCES_A_BLOCK)):
+            pass
+
+
+@njit(cache=True, nogil=True)
+def _spelt(
+    tokens: Int64[np.ndarray, "tokens"],
+    offsets: Int64[np.ndarray, "sequences+1"],
+    keep: Bool[np.ndarray, "sequences"],
+    letters: UInt8[np.ndarray, "letters"],
+    ends: Int64[np.ndarray, "vocab+1"],
+) -> tuple[UInt8[np.ndarray, "bases"], Int64[np.ndarray, "sequences+1"]]:
+    """The codes of the bases of each sequence."""
+    spelt = np.zeros(offsets.shape[0], dtype=np.int64)
+    for sequence in range(offsets.shape[0] - 1):
+        spelt[sequence + 1] = spelt[sequence]
+        if keep[sequence]:
+            for i in range(offsets[sequence], offsets[sequence + 1]):
+                spelt[sequence + 1] += ends[tokens[i] + 1] - ends[tokens[i]]
+    text = np.empty(spelt[-1], dtype=np.uint8)
+    at = 0
+    for sequence in range(offsets.shape[0] - 1):
+        if keep[sequence]:
+            for i in range(offsets[sequence], offsets[sequence + 1]):
+                for letter in range(ends[tokens[i]], ends[tokens[i] + 1]):
+                    text[at] = letters[letter]
+                    at += 1
+    return text, spelt
+
+
+@njit(cache=True, nogil=True)
+def _slot(
+    keys: UInt64[np.ndarray, "slots"], heads: Int64[np.ndarray, "slots"], kmer: np.uint64
+) -> np.int64:
+    """The slot of a k-mer, or the free one where it belongs."""
+    mask = np.int64(heads.shape[0] - 1)
+    mixed = kmer * np.uint64(0x9E3779B97F4A7C15)
+    i = np.int64(mixed >> np.uint64(32)) & mask
+    while heads[i] >= 0 and keys[i] != kmer:
+        i = (i + 1) & mask
+    return i
+
+
+@njit(cache=True, nogil=True)
+def _fill(
+    text: UInt8[np.ndarray, "letters"],
+    begin: Int64[np.ndarray, "strands+1"],
+    k: int,
+    stride: int,
+    keys: UInt64[np.ndarray, "slots"],
+    heads: Int64[np.ndarray, "slots"],
+    following: Int64[np.ndarray, "letters"],
+) -> None:
+    for strand in range(begin.shape[0] - 1):
+        for place in range(begin[strand], begin[strand + 1] - k, stride):
+            kmer = np.uint64(0)
+            whole = True
+            for letter in text[place : place + k]:
+                kmer = (kmer << np.uint64(2)) | np.uint64(letter & 3)
+                whole = whole and letter != _BREAK
+            if whole:
+                slot = _slot(keys, heads, kmer)
+                keys[slot] = kmer
+                following[place] = heads[slot]
+                heads[slot] = place
+
+
+@njit(cache=True, nogil=True)
+def _search(
+    query: UInt8[np.ndarray, "bases"],
+    offsets: Int64[np.ndarray, "sequences+1"],
+    text: UInt8[np.ndarray, "letters"],
+    keys: UInt64[np.ndarray, "slots"],
+    heads: Int64[np.ndarray, "slots"],
+    following: Int64[np.ndarray, "letters"],
+    k: int,
+    overlap_bp: int,
+    covered: Bool[np.ndarray, "letters"],
+) -> Bool[np.ndarray, "sequences"]:
+    """Which query sequences share a stretch with the indexed text.
+
+    Every shared stretch is marked in ``covered``; where that is empty, one a sequence is enough.
+    """
+    sharing = np.zeros(offsets.shape[0] - 1, dtype=np.bool_)
+    low_bits = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - 2 * k)
+    for sequence in range(offsets.shape[0] - 1):
+        begin, end = offsets[sequence], offsets[sequence + 1]
+        kmer = np.uint64(0)
+        for last in range(begin, end):
+            kmer = ((kmer << np.uint64(2)) | np.uint64(query[last])) & low_bits
+            first = last - k + 1
+            if first < begin:
+                continue
+            place = heads[_slot(keys, heads, kmer)]
+            while place >= 0:
+                left, right = 0, k
+                while first - left > begin and query[first - left - 1] == text[place - left - 1]:
+                    left += 1
+                while first + right < end and query[first + right] == text[place + right]:
+                    right += 1
+                if left + right >= overlap_bp:
+                    sharing[sequence] = True
+                    if covered.shape[0] == 0:
+                        break
+                    covered[place - left : place + right] = True
+                place = following[place]
+            if sharing[sequence] and covered.shape[0] == 0:
+                break
+    return sharing
