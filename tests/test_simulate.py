@@ -253,7 +253,7 @@ def test_through_the_command_line(tmp_path, capsys):
         ({"conservation": 1.5}, "conservation must be 0 to 1, got 1.5"),
         ({"strength": 0.2}, r"strength must be above decoy_rate \(0.25\)"),
         ({"min_gap_bp": 20}, "gaps must be 0 <= min_gap_bp <= max_gap_bp, got 20 and 12"),
-        ({"motif_bp": 3}, "motif_bp and repeat_bp must be at least 4"),
+        ({"motif_bp": 3}, "motif_bp must be at least 4, got 3"),
         ({"sequence_bp": 35}, "sequence_bp must hold an arrangement of up to 36 bases, got 35"),
     ],
 )

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
+from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, TextIO
 
 import numpy as np
 import tyro
@@ -22,11 +22,11 @@ from jaxtyping import Int8, Int32, Int64, Integer, UInt16
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from .config import InputFile, read_json, run_record, write_json
+from .config import read_json, run_record, write_json
 from .errors import ConfigError, InputError
-from .genome import read_records
+from .genome import Genomes
 from .outputs import new_directory
-from .sequence import Counts, normalise, reverse_complement, windows
+from .sequence import reverse_complement, windows
 from .tokenizer import encode, load_tokenizer, save_tokenizer, tokenizer_sha256
 
 FORMAT = "dnazen-corpus"
@@ -229,10 +229,8 @@ class Corpus:
             return [line.split("\t", 1)[0] for line in table]
 
 
-def build(
-    genomes: Iterable[str | Path], tokenizer: Tokenizer, directory: Path, config: CorpusConfig
-) -> dict[str, Any]:
-    """Write the corpus of ``genomes`` into an existing empty directory and return its record.
+def build(config: CorpusConfig, tokenizer: Tokenizer, directory: Path) -> dict[str, Any]:
+    """Write the corpus of ``config.genomes`` into an existing directory and return its record.
 
     Memory is one record of a genome and one chunk of ``CHUNK_BP``, whatever the input's size.
 
@@ -241,7 +239,7 @@ def build(
     InputError
         If a file cannot be read, or none holds a base.
     """
-    source = _Source(genomes, config.window_bp)
+    genomes = Genomes(config.genomes)
     totals = {"sequences": 0, "tokens": 0}
     with ExitStack() as stack:
         files = {
@@ -254,7 +252,7 @@ def build(
             tqdm(desc="tokenising", unit="bp", unit_scale=True, disable=None)
         )
         files["offsets"].append(np.zeros(1, dtype=np.int64))
-        for batch in _chunks(source.windows(table)):
+        for batch in _chunks(_windows(genomes, config.window_bp, table)):
             block = tokenise_windows(tokenizer, batch, strands=config.strands)
             files["offsets"].append(block.offsets[1:] + totals["tokens"])
             for name in ("tokens", "record", "start", "strand"):
@@ -262,22 +260,20 @@ def build(
             totals["sequences"] += len(block.record)
             totals["tokens"] += len(block.tokens)
             progress.update(sum(len(window.bases) for window in batch))
-    if not totals["sequences"]:
-        raise InputError(
-            "no A, C, G or T in the input", path=config.genomes[0], expected="sequences"
-        )
     save_tokenizer(tokenizer, directory / "tokenizer")
+    bases = genomes.counts.bases - genomes.counts.ambiguous
+    if config.strands == "both":
+        bases *= 2
     record = {
         "format": FORMAT,
         "version": VERSION,
         **totals,
-        "records": source.records,
-        "bases": (source.counts.bases - source.counts.ambiguous)
-        * (2 if config.strands == "both" else 1),
-        "normalisation": source.counts,
+        "records": genomes.records,
+        "bases": bases,
+        "normalisation": genomes.counts,
         "vocab_size": tokenizer.get_vocab_size(),
         "tokenizer_sha256": tokenizer_sha256(tokenizer),
-        **run_record("corpus build", config, source.inputs),
+        **run_record("corpus build", config, genomes.inputs),
     }
     write_json(directory / RECORD_FILE, record)
     return record
@@ -287,7 +283,7 @@ def build_command(config: CorpusConfig) -> None:
     """Tokenise genomes into a new corpus directory; a note of what was read goes to stderr."""
     tokenizer = load_tokenizer(config.tokenizer)
     with new_directory(config.output) as directory:
-        record = build(config.genomes, tokenizer, directory, config)
+        record = build(config, tokenizer, directory)
     print(
         f"{config.output}: {record['sequences']:,} sequences, {record['tokens']:,} tokens, "
         f"{record['bases']:,} bp from {record['records']:,} records "
@@ -296,26 +292,12 @@ def build_command(config: CorpusConfig) -> None:
     )
 
 
-class _Source:
-    """The windows of some genomes, with an account of what was read on the way."""
-
-    def __init__(self, genomes: Iterable[str | Path], window_bp: int) -> None:
-        self.genomes = genomes
-        self.window_bp = window_bp
-        self.inputs: list[InputFile] = []
-        self.counts = Counts()
-        self.records = 0
-
-    def windows(self, table: Any) -> Iterator[Window]:
-        """Yield all windows in order, and write a row of ``table`` for each record."""
-        for genome in self.genomes:
-            for name, letters in read_records(genome, identify=self.inputs.append):
-                clean, counts = normalise(letters)
-                self.counts = self.counts.plus(counts)
-                table.write(f"{name}\t{genome}\t{len(clean)}\n")
-                for start, bases in windows(clean, self.window_bp):
-                    yield Window(self.records, start, bases)
-                self.records += 1
+def _windows(genomes: Genomes, window_bp: int, table: TextIO) -> Iterator[Window]:
+    """Yield all windows in order, and write a row of ``table`` for each record."""
+    for number, (file, record) in enumerate(genomes):
+        table.write(f"{record.name}\t{file}\t{len(record.sequence)}\n")
+        for start, bases in windows(record.sequence, window_bp):
+            yield Window(number, start, bases)
 
 
 def _chunks(stream: Iterable[Window]) -> Iterator[list[Window]]:

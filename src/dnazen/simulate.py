@@ -44,6 +44,11 @@ _CONCENTRATION = 20.0  # of the transition rows around it: neither uniform nor p
 _STRETCH_BP = 1000
 _LINE_BP = 60
 _LETTERS = np.frombuffer(b"ACGT", dtype=np.uint8)
+_LEAST = {
+    **dict.fromkeys(("genome_bp", "chromosomes", "arrangement_every_bp", "repeat_families"), 1),
+    **dict.fromkeys(("train", "dev", "test"), 2),
+    **dict.fromkeys(("motif_bp", "repeat_bp"), 4),
+}
 
 Codes = UInt8[np.ndarray, "bases"]
 """Bases as 0 to 3 for A, C, G, T, so that 3 - x is the complement of x."""
@@ -112,12 +117,9 @@ class SimulateConfig:
     """Chance that a negative sequence has one of the two motifs, in its place."""
 
     def __post_init__(self) -> None:
-        for name in ("genome_bp", "chromosomes", "arrangement_every_bp", "repeat_families"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("train", "dev", "test"):
-            if getattr(self, name) < 2:
-                raise ConfigError(f"{name} must be at least 2, got {getattr(self, name)}")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         for name in ("repeat_fraction", "repeat_divergence", "conservation", "decoy_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be 0 to 1, got {getattr(self, name)}")
@@ -131,11 +133,6 @@ class SimulateConfig:
                 f"gaps must be 0 <= min_gap_bp <= max_gap_bp, got {self.min_gap_bp} and "
                 f"{self.max_gap_bp}"
             )
-        if self.motif_bp < 4 or self.repeat_bp < 4:
-            raise ConfigError(
-                f"motif_bp and repeat_bp must be at least 4, got {self.motif_bp} and "
-                f"{self.repeat_bp}"
-            )
         if self.sequence_bp < self.arrangement_bp:
             raise ConfigError(
                 f"sequence_bp must hold an arrangement of up to {self.arrangement_bp} bases, "
@@ -144,7 +141,7 @@ class SimulateConfig:
 
     @property
     def arrangement_bp(self) -> int:
-        """Length of the longest arrangement."""
+        """Bases of the longest arrangement."""
         return 2 * self.motif_bp + self.max_gap_bp
 
 

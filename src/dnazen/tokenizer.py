@@ -18,11 +18,11 @@ from jaxtyping import Int, UInt16
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from tqdm import tqdm
 
-from .config import InputFile, run_record, write_json
+from .config import run_record, write_json
 from .errors import ConfigError, InputError
-from .genome import read_records
+from .genome import Genomes
 from .outputs import new_directory
-from .sequence import BASES, Counts, normalise, windows
+from .sequence import BASES, windows
 
 SPECIAL_TOKENS = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
 """The special tokens; their ids are their places, 0 to 4."""
@@ -231,41 +231,24 @@ def sample_lines(lines: Iterable[bytes], size: int | None, seed: int) -> list[st
 
 def train_command(config: TokenizerConfig) -> None:
     """Train a tokenizer on files and write it with a record of how (``dnazen.json``)."""
-    inputs: list[InputFile] = []
-    counts = Counts()
-
-    def training_lines() -> Iterator[bytes]:
-        nonlocal counts
-        with tqdm(desc="reading", unit="bp", unit_scale=True, disable=None) as progress:
-            for genome in config.genomes:
-                for record in read_records(genome, identify=inputs.append):
-                    clean, here = normalise(record.sequence)
-                    counts = counts.plus(here)
-                    progress.update(len(clean))
-                    for _, bases in windows(clean, config.line_bp):
-                        yield bases
-
+    genomes = Genomes(config.genomes)
     with new_directory(config.output) as directory:
         most = None if config.max_bp is None else config.max_bp // config.line_bp
-        lines = sample_lines(training_lines(), most, config.seed)
-        if not lines:
-            raise InputError(
-                "no A, C, G or T in the input", path=config.genomes[0], expected="sequences"
-            )
+        lines = sample_lines(_lines(genomes, config.line_bp), most, config.seed)
         training_bp = sum(map(len, lines))
         tokenizer = train(lines, vocab_size=config.vocab_size, min_frequency=config.min_frequency)
         save_tokenizer(tokenizer, directory)
         results = {
-            "normalisation": counts,
+            "normalisation": genomes.counts,
             "training_bp": training_bp,
             "tokens": tokenizer.get_vocab_size(),
             "tokenizer_sha256": tokenizer_sha256(tokenizer),
         }
-        record = run_record("tokenizer train", config, inputs, **results)
+        record = run_record("tokenizer train", config, genomes.inputs, **results)
         write_json(directory / "dnazen.json", record)
     print(
         f"{config.output}: {tokenizer.get_vocab_size()} tokens from {training_bp:,} of "
-        f"{counts.bases:,} bp ({counts.told()})",
+        f"{genomes.counts.bases:,} bp ({genomes.counts.told()})",
         file=sys.stderr,
     )
     if tokenizer.get_vocab_size() < config.vocab_size:
@@ -274,3 +257,12 @@ def train_command(config: TokenizerConfig) -> None:
             f"{config.min_frequency} times",
             file=sys.stderr,
         )
+
+
+def _lines(genomes: Genomes, line_bp: int) -> Iterator[bytes]:
+    """The training text: windows of every record."""
+    with tqdm(desc="reading", unit="bp", unit_scale=True, disable=None) as progress:
+        for _, record in genomes:
+            for _, bases in windows(record.sequence, line_bp):
+                yield bases
+            progress.update(len(record.sequence))
