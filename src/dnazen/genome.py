@@ -194,7 +194,7 @@ def _table(path: str, first: Line, rest: Iterator[Line]) -> Iterator[Record]:
                 f"no column 'sequence' among {', '.join(header)[:80]}",
                 path=path,
                 line=first.number,
-                expected="a header line with a column 'sequence'",
+                expected=_FORMATS,
             )
         named = next((header.index(key) for key in ("name", "id") if key in header), None)
         ordinal = 0
@@ -253,7 +253,9 @@ def _decoded(path: str, first: Line, rest: Iterator[Line]) -> Iterator[str]:
         try:
             yield line.text.decode()
         except UnicodeDecodeError:
-            raise InputError("not UTF-8 text", path=path, line=line.number) from None
+            raise InputError(
+                "not UTF-8 text", path=path, line=line.number, expected=_FORMATS
+            ) from None
 
 
 def _chain(first: Line, rest: Iterable[Line]) -> Iterator[Line]:

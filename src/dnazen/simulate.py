@@ -236,7 +236,7 @@ def substitute(
 def place(
     rng: np.random.Generator, lengths: Int[np.ndarray, "n"], space: int
 ) -> Int64[np.ndarray, "n"]:
-    """Starts of stretches laid in the order given, without overlap, all layouts equally likely.
+    """Random starts of stretches that follow each other in the order given, without overlap.
 
     Raises
     ------

@@ -52,7 +52,7 @@ class TokenizerConfig:
     """A pair seen less often is not merged."""
 
     line_bp: int = 1000
-    """Training text is cut to lines of at most this length; time and memory grow with it."""
+    """Training text is cut to lines of at most this length; the time grows with it."""
 
     max_bp: int | None = 30_000_000
     """Train on a random sample of lines of about this length in all; 'None' takes everything.
