@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pysam
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen.config import hash_file
@@ -105,6 +105,7 @@ names = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1,
 records = st.lists(st.tuples(names, st.text(alphabet="ACGTNacgtn", max_size=50)), min_size=1)
 
 
+@settings(deadline=None)
 @given(records, st.integers(1, 60))
 def test_fasta_agrees_with_htslib(tmp_path_factory, records, width):
     path = tmp_path_factory.mktemp("fasta") / "x.fa"

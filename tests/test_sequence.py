@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import doctest
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen import sequence
@@ -25,6 +25,7 @@ def test_examples_in_the_docstrings():
     assert doctest.testmod(sequence).failed == 0
 
 
+@settings(deadline=None)
 @given(letters)
 def test_normalise_agrees_with_the_letter_by_letter_definition(text):
     expected = "".join(MEANING[c] if len(MEANING[c]) == 1 else "N" for c in text.upper())
@@ -37,6 +38,7 @@ def test_normalise_agrees_with_the_letter_by_letter_definition(text):
     assert normalise(text.encode()) == (expected.encode(), counts)
 
 
+@settings(deadline=None)
 @given(letters)
 def test_normalising_twice_changes_nothing_more(text):
     once, _ = normalise(text.encode())
@@ -45,6 +47,7 @@ def test_normalising_twice_changes_nothing_more(text):
     assert counts.lower_case == counts.uracil == 0
 
 
+@settings(deadline=None)
 @given(letters, letters)
 def test_counts_of_parts_add_up(left, right):
     parts = normalise(left.encode())[1].plus(normalise(right.encode())[1])
@@ -58,6 +61,7 @@ def test_complement_of_every_code_means_the_paired_bases():
         assert reverse_complement(code.lower().encode()).decode() == other.lower()
 
 
+@settings(deadline=None)
 @given(clean)
 def test_reverse_complement_is_its_own_inverse_and_reads_backwards(text):
     back = reverse_complement(text.encode())
@@ -65,6 +69,7 @@ def test_reverse_complement_is_its_own_inverse_and_reads_backwards(text):
     assert back.decode() == "".join({**PAIR, "N": "N"}[c] for c in reversed(text))
 
 
+@settings(deadline=None)
 @given(clean)
 def test_runs_are_the_pieces_between_n(text):
     pieces = [text[start:end] for start, end in runs(text.encode())]
@@ -72,6 +77,7 @@ def test_runs_are_the_pieces_between_n(text):
     assert all((s == 0 or text[s - 1] == "N") for s, _ in runs(text.encode()))
 
 
+@settings(deadline=None)
 @given(clean, st.integers(1, 70))
 def test_windows_tile_each_run_and_nothing_else(text, window_bp):
     found = list(windows(text.encode(), window_bp))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen import cli, simulate
@@ -195,6 +195,7 @@ def test_who_knows_the_motifs_comes_near_the_ceiling_and_not_above(made):
     assert mcc == pytest.approx(ceiling_mcc(0.95), abs=0.03)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 1), st.integers(1000, 5000))
 def test_the_ceiling_is_the_mcc_of_the_true_table(strength, each):
     hits = strength * each
@@ -203,6 +204,7 @@ def test_the_ceiling_is_the_mcc_of_the_true_table(strength, each):
     assert ceiling_mcc(strength) == pytest.approx((tp * tn - fp * fn) / math.sqrt(product))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 20), max_size=10), st.integers(0, 30), st.integers(0, 2**32))
 def test_placed_stretches_keep_order_and_never_overlap(lengths, spare, seed):
     space = sum(lengths) + spare
@@ -246,7 +248,7 @@ def test_through_the_command_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("changes", "message"),
     [
         ({"genome_bp": 0}, "genome_bp must be at least 1, got 0"),
         ({"train": 1}, "train must be at least 2, got 1"),
@@ -257,9 +259,9 @@ def test_through_the_command_line(tmp_path, capsys):
         ({"sequence_bp": 35}, "sequence_bp must hold an arrangement of up to 36 bases, got 35"),
     ],
 )
-def test_settings_are_checked(settings, message):
+def test_settings_are_checked(changes, message):
     with pytest.raises(ConfigError, match=message):
-        SimulateConfig(output=Path("x"), **settings)
+        SimulateConfig(output=Path("x"), **changes)
 
 
 def test_a_genome_too_small_for_its_repeats_leaves_nothing(tmp_path):

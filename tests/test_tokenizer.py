@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen import cli
@@ -69,6 +69,7 @@ def small():
     return train(random_lines(1, 40, 500), vocab_size=120)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ACGT", max_size=80), max_size=6))
 def test_encode_agrees_with_the_definition(small, texts):
     strings = token_strings(small)
@@ -289,7 +290,7 @@ def test_an_input_without_bases_leaves_no_output(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("changes", "message"),
     [
         ({"genomes": ()}, "no genome given"),
         ({"vocab_size": 8}, "vocab_size must be 9 to 65536, got 8"),
@@ -299,6 +300,6 @@ def test_an_input_without_bases_leaves_no_output(tmp_path, capsys):
         ({"min_frequency": 0}, "min_frequency must be at least 1"),
     ],
 )
-def test_settings_are_checked(settings, message):
+def test_settings_are_checked(changes, message):
     with pytest.raises(ConfigError, match=message):
-        TokenizerConfig(**({"genomes": (Path("x"),), "output": Path("y")} | settings))
+        TokenizerConfig(**({"genomes": (Path("x"),), "output": Path("y")} | changes))
