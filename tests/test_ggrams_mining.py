@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen.errors import ConfigError
-from dnazen.ggrams import counting
+from dnazen.ggrams import candidates, pairs
 from dnazen.ggrams.mining import GGrams, MiningConfig, mine
 
 FIRST = 5  # the first token id that is no special token
@@ -154,8 +154,8 @@ def test_any_number_of_threads_gives_the_same(markov, method):
 @pytest.mark.parametrize("vocab_size", [60, 4096, 65536])
 def test_table_limits_and_vocabulary_size_change_nothing(markov, vocab_size, monkeypatch):
     whole = mine(*markov, 60, MiningConfig(min_pmi=0.5))
-    monkeypatch.setattr(counting, "PAIR_CELLS", 1 << 20)
-    monkeypatch.setattr(counting, "TABLE_SLOTS", 1 << 12)  # the smallest: parts split to the end
+    monkeypatch.setattr(pairs, "PAIR_CELLS", 1 << 20)
+    monkeypatch.setattr(candidates, "TABLE_SLOTS", 1 << 12)  # the smallest: parts split to the end
     parts = mine(*markov, vocab_size, MiningConfig(min_pmi=0.5))
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(a, b)

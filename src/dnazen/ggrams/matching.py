@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int, Int64, UInt64
 from numba import njit
 
-from .trie import PAYLOAD, Trie, build, may_start, slot_of
+from .trie import PAYLOAD, Trie, build, longest, possible_starts, slot_of
 from .vocabulary import MAX_LENGTH, GGramVocabulary
 
 
@@ -95,12 +95,12 @@ def _occurrences(
     start = np.empty(tokens.shape[0] // 2 + 64, dtype=np.int64)
     ggram_id = np.empty(start.shape[0], dtype=np.int64)
     bounds = np.zeros(offsets.shape[0], dtype=np.int64)
+    firsts = np.empty(longest(offsets[:-1], offsets[1:]) + 1, dtype=np.int64)
     found = 0
     for sequence in range(offsets.shape[0] - 1):
         end = offsets[sequence + 1]
-        for first in range(offsets[sequence], end - 1):
-            if not may_start(starts, tokens[first], tokens[first + 1]):
-                continue
+        for k in range(possible_starts(starts, tokens, offsets[sequence], end, firsts)):
+            first = firsts[k]
             node = np.int64(tokens[first])
             if found + MAX_LENGTH > start.shape[0]:
                 start = np.concatenate((start, np.empty_like(start)))

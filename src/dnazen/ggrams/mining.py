@@ -17,17 +17,9 @@ from ..config import plain
 from ..corpus import Corpus
 from ..errors import ConfigError
 from ..tokenizer import token_strings
-from .counting import (
-    MOST_SIGHTINGS,
-    GramTokens,
-    Spans,
-    StrongPairs,
-    bounds,
-    candidates,
-    count_occurrences,
-    strong_pairs,
-)
+from .candidates import MOST_SIGHTINGS, GramTokens, bounds, candidates, count_occurrences
 from .leakage import SHORTEST_OVERLAP_BP, sharing_sequences
+from .pairs import Spans, StrongPairs, strong_pairs
 from .vocabulary import MAX_LENGTH, SPECIAL, GGramVocabulary, padded, spell
 
 Method = Literal["pmi", "frequency", "random", "shuffled"]

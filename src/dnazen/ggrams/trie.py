@@ -47,10 +47,33 @@ def _start_bit(starts: UInt64[np.ndarray, "words"], first: int, second: int) -> 
 
 
 @njit(cache=True, nogil=True)
-def may_start(starts: UInt64[np.ndarray, "words"], first: int, second: int) -> bool:
-    """Whether a G-gram may start with this pair; False is certain."""
-    bit = _start_bit(starts, first, second)
-    return bool((starts[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1))
+def possible_starts(
+    starts: UInt64[np.ndarray, "words"],
+    tokens: Int[np.ndarray, "tokens"],
+    begin: int,
+    end: int,
+    firsts: Int64[np.ndarray, "longest+1"],
+) -> np.int64:
+    """Write the places of a sequence where a G-gram may start, and return their number.
+
+    At other places none does. Without a branch, so that no memory read waits for the one before,
+    and nothing is mispredicted: this loop sees every token, what follows only what is left.
+    """
+    found = np.int64(0)
+    for i in range(begin, end - 1):
+        bit = _start_bit(starts, tokens[i], tokens[i + 1])
+        firsts[found] = i
+        found += np.int64((starts[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1))
+    return found
+
+
+@njit(cache=True, nogil=True)
+def longest(begin: Int64[np.ndarray, "sequences"], end: Int64[np.ndarray, "sequences"]) -> int:
+    """Tokens of the longest sequence."""
+    most = 0
+    for sequence in range(begin.shape[0]):
+        most = max(most, end[sequence] - begin[sequence])
+    return most
 
 
 @njit(cache=True, nogil=True)
