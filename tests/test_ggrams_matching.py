@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dnazen.ggrams import matching
 from dnazen.ggrams.matching import Matcher
 from dnazen.ggrams.vocabulary import GGramVocabulary
 
@@ -97,6 +99,18 @@ def test_a_batch_is_its_sequences_side_by_side(sequences, grams):
     alone = [pickle.loads(pickle.dumps(matcher)).match(*ragged([s])) for s in sequences]
     assert together.ggram_ids.tolist() == [i for m in alone for i in m.ggram_ids.tolist()]
     assert len(together.cover_token) == sum(len(m.cover_token) for m in alone)
+
+
+@settings(max_examples=50, deadline=None)
+@given(sequences_, gram_sets, st.integers(1, 3))
+def test_blocks_and_threads_change_nothing(sequences, grams, threads):
+    matcher = Matcher(vocabulary(grams))
+    whole = matcher.match(*ragged(sequences), 3)
+    with mock.patch.object(matching, "_BLOCK_TOKENS", 16):
+        blocks = matcher.match(*ragged(sequences), 3, threads=threads)
+    for a, b in zip(whole, blocks, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
 
 
 def test_slots_of_the_release_are_reproduced():

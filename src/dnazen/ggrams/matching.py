@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +12,8 @@ from numba import njit
 
 from .trie import PAYLOAD, Trie, build, longest, possible_starts, slot_of
 from .vocabulary import MAX_LENGTH, GGramVocabulary
+
+_BLOCK_TOKENS = 1 << 16
 
 
 class Matches(NamedTuple):
@@ -63,6 +67,8 @@ class Matcher:
         tokens: Int[np.ndarray, "tokens"],
         offsets: Int[np.ndarray, "sequences+1"],
         max_ggrams: int | None = None,
+        *,
+        threads: int = 1,
     ) -> Matches:
         """Slots and covered tokens of each sequence (method.md section 4).
 
@@ -71,9 +77,33 @@ class Matcher:
         max_ggrams
             Keep at most this many slots of a sequence, from the front; None keeps all.
         """
+        offsets = _int64(offsets)
         cap = np.iinfo(np.int64).max if max_ggrams is None else max_ggrams
-        start, ggram_id, bounds = _occurrences(tokens, _int64(offsets), *self._trie)
-        return Matches(*_slots_and_cover(start, ggram_id, bounds, self.lengths, cap))
+        # Blocks of sequences: what one step writes, the next still finds in the cache.
+        marks = np.arange(offsets[0], offsets[-1], _BLOCK_TOKENS)[1:]
+        cuts = np.unique([0, *np.searchsorted(offsets, marks), len(offsets) - 1])
+
+        def block(first: int, last: int) -> Matches:
+            found = _occurrences(tokens, offsets[first : last + 1], *self._trie)
+            return Matches(*_slots_and_cover(*found, self.lengths, cap))
+
+        if len(cuts) <= 2:
+            return block(0, len(offsets) - 1)
+        with ThreadPoolExecutor(threads) as pool:
+            return _joined(list(pool.map(block, cuts[:-1].tolist(), cuts[1:].tolist())))
+
+
+def _joined(blocks: Sequence[Matches]) -> Matches:
+    """Matches of consecutive blocks of sequences as those of all of them."""
+    slots = np.cumsum([0, *(len(block.ggram_ids) for block in blocks)])
+    return Matches(
+        np.concatenate([block.ggram_ids for block in blocks]),
+        np.concatenate(
+            [[0], *(b.slot_offsets[1:] + n for b, n in zip(blocks, slots[:-1], strict=True))]
+        ),
+        np.concatenate([block.cover_token for block in blocks]),
+        np.concatenate([b.cover_slot + n for b, n in zip(blocks, slots[:-1], strict=True)]),
+    )
 
 
 def _int64(array: Int[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:

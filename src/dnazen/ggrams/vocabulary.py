@@ -30,11 +30,12 @@ MAX_LENGTH = 16
 UNKNOWN_COUNT = -1
 
 _COLUMNS = "id\tcount\tpmi\ttokens\tbases"
-_ROW = re.compile(
-    r"([1-9]\d{0,9})\t(\.|\d{1,18})\t(\.|-?\d{1,6}(?:\.\d{1,9})?)\t(\d{1,5}(?: \d{1,5}){1,15})"
-    r"\t(\.|[ACGT]+)",
-    re.ASCII,
+_ROW = (
+    r"[1-9]\d{0,9}\t(?:\.|\d{1,18})\t(?:\.|-?\d{1,6}(?:\.\d{1,9})?)\t\d{1,5}(?: \d{1,5}){1,15}"
+    r"\t(?:\.|[ACGT]+)\n"
 )
+# Possessive, so that a damaged table is refused in linear time too.
+_TABLE = re.compile(f"(?:{_ROW})*+", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -139,23 +140,26 @@ class GGramVocabulary:
         InputError
             If the file is absent or not a vocabulary, or anything in it is damaged.
         """
-        header, rows, first_line = _split(path)
-        matches = list(map(_ROW.fullmatch, rows))
-        columns = list(zip(*(m.groups() for m in matches if m), strict=True)) or [()] * 5
-        if len(columns[0]) < len(rows):
+        header, table, first_line = _split(path)
+        good = _TABLE.match(table)
+        if good is None or good.end() < len(table):
             raise InputError(
                 "not a row of a G-gram vocabulary",
                 path=path,
-                line=first_line + matches.index(None),
+                line=first_line + table.count("\n", 0, good.end() if good else 0),
                 expected="id, count, PMI, token ids, bases, parted by tabs",
                 fix="mine it again, or fetch an undamaged copy",
             )
-        ids, counts, pmi, spans, bases = columns
-        for row, number in enumerate(ids):
-            if int(number) != row + 1:
-                raise InputError(
-                    f"G-gram id {number}", path=path, line=first_line + row, expected=f"{row + 1}"
-                )
+        cells = table.replace("\n", "\t").split("\t")[:-1]
+        ids, counts, pmi, spans, bases = (cells[column::5] for column in range(5))
+        wrong = next((i for i, number in enumerate(ids) if number != str(i + 1)), None)
+        if wrong is not None:
+            raise InputError(
+                f"G-gram id {ids[wrong]}",
+                path=path,
+                line=first_line + wrong,
+                expected=str(wrong + 1),
+            )
         lengths = np.fromiter((span.count(" ") + 1 for span in spans), np.int64, len(spans))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         # Five digits at most a token, so int32 holds them before they are checked.
@@ -166,10 +170,8 @@ class GGramVocabulary:
         return cls(
             tokens=tokens.astype(np.uint16),
             offsets=offsets,
-            counts=np.fromiter(
-                (UNKNOWN_COUNT if c == "." else int(c) for c in counts), np.int64, len(counts)
-            ),
-            pmi=np.fromiter((np.nan if p == "." else float(p) for p in pmi), np.float32, len(pmi)),
+            counts=np.array([UNKNOWN_COUNT if c == "." else int(c) for c in counts], np.int64),
+            pmi=np.array([np.nan if p == "." else float(p) for p in pmi], np.float32),
             vocab_size=header["vocab_size"],
             tokenizer_sha256=header["tokenizer_sha256"],
             provenance=header["provenance"],
@@ -282,8 +284,8 @@ def _first_problem(
     return None
 
 
-def _split(path: Path) -> tuple[dict[str, Any], list[str], int]:
-    """Header, table rows, and the 1-based line number of the first row."""
+def _split(path: Path) -> tuple[dict[str, Any], str, int]:
+    """Header, the table's rows as text, and the 1-based line number of the first row."""
 
     def refuse(problem: str, line: int | None = None) -> NoReturn:
         raise InputError(
@@ -299,10 +301,12 @@ def _split(path: Path) -> tuple[dict[str, Any], list[str], int]:
         refuse("no such file")
     except (OSError, UnicodeDecodeError) as error:
         refuse(f"cannot be read as text ({type(error).__name__})")
-    lines = text.split("\n")
-    comments = next((i for i, line in enumerate(lines) if not line.startswith("# ")), len(lines))
+    at, comments = 0, 0
+    while text.startswith("# ", at):
+        at = text.find("\n", at) + 1 or len(text)
+        comments += 1
     try:
-        header = json.loads("\n".join(line[2:] for line in lines[:comments]))
+        header = json.loads("\n".join(line[2:] for line in text[:at].splitlines()))
     except (ValueError, RecursionError):
         refuse("the header is not JSON", 1)
     if not isinstance(header, dict) or header.get("format") != FORMAT:
@@ -315,14 +319,15 @@ def _split(path: Path) -> tuple[dict[str, Any], list[str], int]:
             refuse(f"the header's {key!r} is missing or no {kind.__name__}", 1)
     if not SPECIAL < header["vocab_size"] <= MAX_VOCAB_SIZE:
         refuse(f"the header's vocab_size {header['vocab_size']} is out of range", 1)
-    if comments == len(lines) or lines[comments] != _COLUMNS:
+    columns, _, table = text[at:].partition("\n")
+    if columns != _COLUMNS:
         refuse("the table's column names are missing", comments + 1)
-    if lines[-1]:
-        refuse("the last line is cut short", len(lines))
-    rows = lines[comments + 1 : -1]
-    if len(rows) != header["ggrams"]:
-        refuse(f"{len(rows)} rows where the header says {header['ggrams']}", len(lines) - 1)
-    return header, rows, comments + 2
+    rows = table.count("\n")
+    if table and not table.endswith("\n"):
+        refuse("the last line is cut short", comments + 2 + rows)
+    if rows != header["ggrams"]:
+        refuse(f"{rows} rows where the header says {header['ggrams']}", comments + 1 + rows)
+    return header, table, comments + 2
 
 
 def _released_strings(table: Mapping[str, Any], path: Path) -> list[str]:
