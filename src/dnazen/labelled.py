@@ -192,6 +192,16 @@ def labels_of(table: Labelled, task: Task) -> list[Label]:
     return labels
 
 
+def spelt(task: Task, label: Label) -> str:
+    """A label as text, the inverse of ``labels_of``: several names or numbers joined by ';'."""
+    if isinstance(label, int):
+        return task.label_names[label]
+    if task.problem_type == "regression":
+        return LABEL_SEPARATOR.join(f"{value:.7g}" for value in label)
+    named = zip(task.label_names, label, strict=True)
+    return LABEL_SEPARATOR.join(name for name, present in named if present)
+
+
 def number_of(table: Labelled, row: Row, column: int) -> float:
     """The label of a row in a label column, as a number.
 

@@ -1,0 +1,390 @@
+"""``dnazen finetune``: fit a model to labelled sequences, choose the epoch on dev, score the test.
+
+Source: method.md section 7.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Float
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerState, set_seed
+
+from .batches import Collator, Example
+from .config import read_json, run_record, write_json
+from .encoding import EncodedExamples, Length, TooLong, check_max_tokens, encode_examples
+from .errors import ConfigError, InputError
+from .ggrams.matching import Matcher
+from .labelled import Label, LabelConfig, spelt
+from .metrics import LOWER_IS_BETTER, METRICS, Scores, score
+from .model.directory import (
+    HEADS,
+    ModelDirectory,
+    load_weights,
+    open_directory,
+    read_weights,
+    save_directory,
+)
+from .model.modeling import DnazenForSequenceClassification
+from .outputs import new_file
+from .predict import MAX_TOKENS, PredictionTable, predict_logits
+from .splits import Split, SplitConfig, Splits, load_splits
+from .training import (
+    CHECKPOINTS,
+    OptimizerConfig,
+    RunConfig,
+    start_or_resume,
+    tensorboard,
+    training_arguments,
+    use_bf16,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Fine-tune a model on labelled sequences and score it on the test split.
+
+    Writes OUTPUT/: the model of the best epoch with its tokenizer, G-grams and label names (all
+    that 'dnazen predict' needs), test_metrics.json, test_predictions.tsv, run.json (settings and
+    inputs), history.json and logs/ (curves, for TensorBoard).
+    """
+
+    data: Path
+    """Directory with train.csv, dev.csv and test.csv, or one table that is split. Columns:
+    'sequence', or 'sequence_1' and 'sequence_2' for pairs, and 'label'."""
+    model: Path
+    """Model to start from: a DNAZEN directory, ours or released, or a DNABERT-2 directory."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Directory to write."""
+    from_random_weights: bool = False
+    """Take only shape, tokenizer and G-grams from the model; start from random weights."""
+    resume: bool = False
+    """Go on with an interrupted run in OUTPUT."""
+    epochs: int = 3
+    """Passes over train."""
+    batch_size: int = 32
+    """Examples per batch and device."""
+    best_metric: str | None = None
+    """Score on dev that chooses the epoch: mcc, f1, accuracy, auroc or auprc (default mcc);
+    in regression pearson, spearman or mse (default pearson)."""
+    patience: int | None = None
+    """Stop after so many epochs without a better dev score; by default never."""
+    max_tokens: int = MAX_TOKENS
+    """Longest example, [CLS] and [SEP] included."""
+    too_long: TooLong = "refuse"
+    """Refuse longer examples, or cut them and count."""
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    """What the labels are."""
+    splits: SplitConfig = field(default_factory=SplitConfig)
+    """What is train, dev and test."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """AdamW and its schedule."""
+    run: RunConfig = field(default_factory=RunConfig)
+    """How the machine is used."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.patience is not None and self.patience < 1:
+            raise ConfigError(f"patience must be at least 1, got {self.patience}")
+        check_max_tokens(self.max_tokens)
+        known = METRICS[self.labels.problem_type]
+        if self.best_metric is not None and self.best_metric not in known:
+            raise ConfigError(
+                f"best_metric must be one of {', '.join(known)} for "
+                f"{self.labels.problem_type}, got {self.best_metric!r}"
+            )
+
+    @property
+    def chosen_metric(self) -> str:
+        """The score on dev that chooses the epoch."""
+        return self.best_metric or METRICS[self.labels.problem_type][0]
+
+
+class Scale(NamedTuple):
+    """Targets as the model learns them: (value - mean) / spread, so that any unit will do.
+
+    Decided here: mean and standard deviation of train. Both are put into the last layer when
+    training is done, so the model that is saved predicts in the data's own unit.
+    """
+
+    mean: Float[np.ndarray, "targets"]
+    spread: Float[np.ndarray, "targets"]
+
+    @classmethod
+    def of(cls, labels: list[Label]) -> Scale:
+        """The scale of some targets; a constant one keeps its unit."""
+        targets = np.array(labels, dtype=np.float64)
+        spread = targets.std(axis=0)
+        return cls(targets.mean(axis=0), np.where(spread > 0, spread, 1.0))
+
+    def scaled(self, labels: list[Label]) -> list[Label]:
+        """Targets as the model learns them."""
+        scaled = (np.array(labels, dtype=np.float64) - self.mean) / self.spread
+        return list(scaled.astype(np.float32).tolist())
+
+    def unscaled(self, values: Float[np.ndarray, "n targets"]) -> Float[np.ndarray, "n targets"]:
+        """Back to the data's own unit."""
+        back: Float[np.ndarray, "n targets"] = values * self.spread + self.mean
+        return back
+
+    def fold_into(self, model: DnazenForSequenceClassification) -> None:
+        """Make the model predict in the data's own unit."""
+        weight, bias = model.classifier.weight, model.classifier.bias
+        spread, mean = (torch.from_numpy(array).to(weight) for array in (self.spread, self.mean))
+        with torch.no_grad():
+            weight.mul_(spread[:, None])
+            bias.mul_(spread).add_(mean)
+
+
+class Encoded(NamedTuple):
+    """The splits as tokens."""
+
+    train: EncodedExamples
+    dev: EncodedExamples
+    test: EncodedExamples
+
+
+def finetune(config: FinetuneConfig) -> Scores:
+    """Run ``dnazen finetune``; returns the scores on test.
+
+    Raises
+    ------
+    InputError
+        If data or model cannot be read, an example is too long, or a run is to go on with other
+        data than it began with.
+    OutputError
+        If the output directory is taken.
+    """
+    splits = load_splits(config.data, config.labels, config.splits)
+    problem_type = splits.task.problem_type
+    parts = open_directory(config.model)
+    length = Length(config.max_tokens, config.too_long)
+    encoded = Encoded(*(_encode(parts, s, length) for s in (splits.train, splits.dev, splits.test)))
+    scale = Scale.of(splits.train.labels) if problem_type == "regression" else None
+    checkpoint = start_or_resume(config.output, resume=config.resume)
+    arguments = training_arguments(
+        config.output,
+        config.optimizer,
+        config.run,
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,  # beside the best one
+        load_best_model_at_end=True,
+        metric_for_best_model=config.chosen_metric,
+        greater_is_better=config.chosen_metric not in LOWER_IS_BETTER,
+    )
+    leads = arguments.process_index == 0
+    if leads:
+        _record(config, splits, encoded, checkpoint)
+    set_seed(config.run.seed)
+    model = fresh_classifier(config, parts, splits)
+    collator = Collator(
+        matcher=None if parts.vocabulary is None else Matcher(parts.vocabulary),
+        vocab_size=parts.config.vocab_size,
+        max_ggrams=parts.config.max_ggrams,
+    )
+
+    def dev_scores(prediction: EvalPrediction) -> Scores:
+        labels, logits = prediction.label_ids, prediction.predictions
+        if scale is not None:
+            labels, logits = scale.unscaled(labels), scale.unscaled(logits)
+        return score(problem_type, labels, logits)
+
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        data_collator=collator,
+        train_dataset=_examples(encoded.train, splits.train, scale),
+        eval_dataset=_examples(encoded.dev, splits.dev, scale),
+        compute_metrics=dev_scores,
+        callbacks=[
+            *([tensorboard(config.output)] if leads else []),
+            *([EarlyStoppingCallback(config.patience)] if config.patience is not None else []),
+        ],
+    )
+    with contextlib.redirect_stdout(sys.stderr):  # the Trainer prints its log to stdout
+        trainer.train(resume_from_checkpoint=checkpoint)
+    if not leads:
+        return {}
+    model = trainer.accelerator.unwrap_model(model)
+    if scale is not None:
+        scale.fold_into(model)
+    model.eval()
+    logits = _predict_test(config, model, collator, splits, encoded.test)
+    scores = score(problem_type, np.array(splits.test.labels), logits)
+    _report(config, scores, len(logits), trainer.state)
+    # The weights come last: a directory that has them is whole.
+    save_directory(config.output, model, parts.tokenizer, parts.vocabulary)
+    shutil.rmtree(config.output / CHECKPOINTS, ignore_errors=True)
+    return scores
+
+
+def fresh_classifier(
+    config: FinetuneConfig, parts: ModelDirectory, splits: Splits
+) -> DnazenForSequenceClassification:
+    """The model to train: the encoder as given, or random; the head always random.
+
+    The configuration gets what prediction must know: label names, problem type, ``max_tokens``
+    and ``sequences_per_example``.
+
+    Raises
+    ------
+    InputError
+        If the weights cannot be read or do not fit.
+    """
+    shape = parts.config
+    names = splits.task.label_names
+    shape.id2label = dict(enumerate(names))
+    shape.label2id = {name: number for number, name in enumerate(names)}
+    shape.problem_type = splits.task.problem_type
+    shape.max_tokens = config.max_tokens
+    shape.sequences_per_example = len(splits.train.table.rows[0].sequences)
+    model = DnazenForSequenceClassification(shape)
+    if not config.from_random_weights:
+        weights = read_weights(config.model, shape)
+        encoder = {name: w for name, w in weights.items() if not name.startswith(HEADS)}
+        load_weights(model, encoder, config.model)
+    return model
+
+
+def _encode(parts: ModelDirectory, split: Split, length: Length) -> EncodedExamples:
+    path, rows = split.table.source.path, split.table.rows
+    places = [f"{path}:{row.line}" for row in rows]
+    return encode_examples(parts.tokenizer, [row.sequences for row in rows], length, places)
+
+
+def _examples(encoded: EncodedExamples, split: Split, scale: Scale | None) -> list[Example]:
+    labels = split.labels if scale is None else scale.scaled(split.labels)
+    pairs = zip(encoded.tokens, labels, strict=True)
+    return [Example(tokens, label=label) for tokens, label in pairs]
+
+
+def _predict_test(
+    config: FinetuneConfig,
+    model: DnazenForSequenceClassification,
+    collator: Collator,
+    splits: Splits,
+    encoded: EncodedExamples,
+) -> Float[np.ndarray, "examples labels"]:
+    """Write the predictions on test as they come, and return the logits."""
+    rows, labels = splits.test.table.rows, splits.test.labels
+    every: list[Float[np.ndarray, "labels"]] = []
+    with (
+        new_file(config.output / "test_predictions.tsv") as path,
+        path.open("w", encoding="utf-8", newline="") as handle,
+    ):
+        table = PredictionTable(handle, splits.task, with_labels=True)
+        for start in range(0, len(rows), config.batch_size):
+            some = encoded.tokens[start : start + config.batch_size]
+            for number, logits in enumerate(predict_logits(model, collator, some), start):
+                assert logits is not None  # every labelled sequence has a base
+                table.write(rows[number].name, logits, labels[number])
+                every.append(logits)
+    return np.array(every)
+
+
+def _record(
+    config: FinetuneConfig, splits: Splits, encoded: Encoded, checkpoint: str | None
+) -> None:
+    """Write the run's record before work starts, and say on stderr what will be done.
+
+    Raises
+    ------
+    InputError
+        If the run to go on with began with other data.
+    """
+    path = config.output / "run.json"
+    if checkpoint is not None:
+        before = [file["sha256"] for file in read_json(path, "the record of a run")["inputs"]]
+        if before != [file.sha256 for file in splits.inputs]:
+            raise InputError(
+                "the run to go on with began with other data",
+                path=path,
+                fix="name the same --data, or another output",
+            )
+    parts = {"train": splits.train, "dev": splits.dev, "test": splits.test}
+    rows = {name: len(part.labels) for name, part in parts.items()}
+    cut = {name: some.cut for name, some in encoded._asdict().items()}
+    classes: dict[str, dict[str, int]] = {}
+    if splits.task.problem_type == "single_label_classification":
+        for name, part in parts.items():
+            found = Counter(part.labels)
+            classes[name] = {spelt(splits.task, label): found[label] for label in sorted(found)}
+    record = run_record(
+        "finetune",
+        config,
+        splits.inputs,
+        label_names=splits.task.label_names,
+        rows=rows,
+        classes=classes,
+        duplicates=splits.duplicates,
+        cut=cut,
+        normalisation={name: some.counts for name, some in encoded._asdict().items()},
+        bf16=use_bf16(config.run),
+        torch=torch.__version__,
+        resumed_from=checkpoint,
+    )
+    write_json(path, record)
+
+    told = ", ".join(f"{number:,} {name}" for name, number in rows.items())
+    labels = ", ".join(splits.task.label_names[:10])
+    print(f"fine-tuning on {told} examples; {splits.task.problem_type}: {labels}", file=sys.stderr)
+    for name, number in splits.duplicates.items():
+        if number:
+            seen, where = name.split("_")
+            print(
+                f"warning: {number:,} sequences of {where} stand in {seen} too, on either strand",
+                file=sys.stderr,
+            )
+    if any(cut.values()):
+        told = ", ".join(f"{number:,} in {name}" for name, number in cut.items())
+        print(f"warning: cut to {config.max_tokens} tokens: {told}", file=sys.stderr)
+
+
+def _report(config: FinetuneConfig, scores: Scores, rows: int, state: TrainerState) -> None:
+    """Write the scores, print them, and say loudly if the run collapsed."""
+    best: dict[str, Any] = next(
+        (
+            entry
+            for entry in state.log_history
+            if entry["step"] == state.best_global_step and "eval_loss" in entry
+        ),
+        {},
+    )
+    dev = {f"dev_{name}": best.get(f"eval_{name}") for name in METRICS[config.labels.problem_type]}
+    report = {**scores, "rows": rows, "best_epoch": best.get("epoch"), **dev}
+    write_json(config.output / "test_metrics.json", _without_nan(report))
+    write_json(config.output / "history.json", _without_nan({"log": state.log_history}))
+    for name, value in scores.items():
+        print(f"{name}\t{value:.6g}")
+    if scores["collapsed"]:
+        print(
+            f"WARNING: {config.output}: COLLAPSED: the model predicts the same for every example "
+            "of test, or nothing at all; its scores say nothing about method or data; try another "
+            "--run.seed, a lower --optimizer.learning-rate or more --epochs",
+            file=sys.stderr,
+        )
+
+
+def _without_nan(value: Any) -> Any:
+    """The value with NaN, which JSON lacks, as null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,247 @@
+"""``dnazen predict``: labels and probabilities of sequences, in constant memory."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, TextIO
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Float
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from .batches import Collator, Example
+from .encoding import EncodedExamples, Length, Tokens, TooLong, check_max_tokens, encode_examples
+from .errors import ConfigError, InputError
+from .genome import Record, read_records
+from .ggrams.matching import Matcher
+from .labelled import Label, Task, spelt
+from .metrics import probabilities
+from .model.directory import load_weights, open_directory, read_weights
+from .model.modeling import DnazenForSequenceClassification
+from .outputs import new_file
+from .sequence import Counts
+
+MAX_TOKENS = 1024
+"""The longest example by default: about 5 kb. Attention takes memory with the square of it."""
+
+MISSING = "NA"
+"""Stands for the prediction of a record without a base."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Predict labels with a fine-tuned model.
+
+    Writes a table with a row per record in the order of the input: name, prediction, and a
+    column p_LABEL with the probability of each label (none in regression).
+    """
+
+    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_DIR")]
+    """Directory that 'dnazen finetune' wrote."""
+    sequences: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SEQUENCES...")
+    ]
+    """FASTA, FASTQ, table with a column 'sequence', or a sequence a line; plain, gzip or bgzip;
+    '-' for stdin. A model of pairs takes columns sequence_1 and sequence_2, or two records after
+    each other."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("-")
+    """Table to write, tab-separated; '-' for stdout."""
+    batch_size: int = 32
+    """Records per batch; changes memory and speed, not the numbers."""
+    max_tokens: int | None = None
+    """Longest record, [CLS] and [SEP] included; by default that of the fine-tuning."""
+    too_long: TooLong = "refuse"
+    """Refuse longer records, or cut them and count."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: a GPU where there is one."""
+
+    def __post_init__(self) -> None:
+        if not self.sequences:
+            raise ConfigError("no sequences given; expected one or more sequence files")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.max_tokens is not None:
+            check_max_tokens(self.max_tokens)
+
+
+class Classifier(NamedTuple):
+    """A fine-tuned model with all it needs."""
+
+    model: DnazenForSequenceClassification
+    task: Task
+    tokenizer: Tokenizer
+    collator: Collator
+    max_tokens: int
+    """Longest example of its fine-tuning."""
+    sequences_per_example: int
+    """1, or 2 for pairs."""
+
+
+def predict(config: PredictConfig) -> None:
+    """Run ``dnazen predict``.
+
+    Raises
+    ------
+    InputError
+        If the model is not a fine-tuned one, a file is no sequence file, or a record is too long.
+    OutputError
+        If the table cannot be written.
+    """
+    cuda = config.device == "auto" and torch.cuda.is_available()
+    classifier = open_classifier(config.model, "cuda" if cuda else "cpu")
+    limit = classifier.max_tokens if config.max_tokens is None else config.max_tokens
+    length = Length(limit, config.too_long)
+    counts, rows, empty, cut = Counts(), 0, 0, 0
+    with (
+        _table(config.output) as handle,
+        tqdm(desc="predicting", unit=" records", unit_scale=True, disable=None) as progress,
+    ):
+        table = PredictionTable(handle, classifier.task, with_labels=False)
+        for path in config.sequences:
+            for names, encoded in _batches(path, classifier, length, config.batch_size):
+                found = predict_logits(classifier.model, classifier.collator, encoded.tokens)
+                for name, logits in zip(names, found, strict=True):
+                    table.write(name, logits)
+                    empty += logits is None
+                counts = counts.plus(encoded.counts)
+                rows += len(names)
+                cut += encoded.cut
+                progress.update(len(names))
+    print(
+        f"{rows:,} predictions, {empty:,} of them {MISSING} (no A, C, G or T), {cut:,} from "
+        f"sequences cut to {limit} tokens ({counts.told()})",
+        file=sys.stderr,
+    )
+
+
+def open_classifier(directory: Path, device: str) -> Classifier:
+    """Open a fine-tuned model, ours or a released one, for prediction.
+
+    Raises
+    ------
+    InputError
+        If the directory is no fine-tuned model, or a part of it is missing or damaged.
+    """
+    parts = open_directory(directory)
+    weights = read_weights(directory, parts.config)
+    if not any(name.startswith("classifier.") for name in weights):
+        raise InputError(
+            "a model without a classifier",
+            path=directory,
+            expected="a fine-tuned model",
+            fix="fine-tune it with 'dnazen finetune'",
+        )
+    model = DnazenForSequenceClassification(parts.config)
+    load_weights(model, weights, directory, may_miss=())
+    model.eval().to(device)
+    config = parts.config
+    names = tuple(config.id2label[i] for i in range(config.num_labels))
+    return Classifier(
+        model=model,
+        task=Task(config.problem_type or "single_label_classification", names),
+        tokenizer=parts.tokenizer,
+        collator=Collator(
+            matcher=None if parts.vocabulary is None else Matcher(parts.vocabulary),
+            vocab_size=config.vocab_size,
+            max_ggrams=config.max_ggrams,
+        ),
+        max_tokens=getattr(config, "max_tokens", MAX_TOKENS),
+        sequences_per_example=getattr(config, "sequences_per_example", 1),
+    )
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: DnazenForSequenceClassification, collator: Collator, tokens: Sequence[Tokens]
+) -> list[Float[np.ndarray, "labels"] | None]:
+    """The logits of one batch of examples in float32; ``None`` for those without tokens.
+
+    The model must be in evaluation mode.
+    """
+    present = [number for number, some in enumerate(tokens) if len(some)]
+    found: list[Float[np.ndarray, "labels"] | None] = [None] * len(tokens)
+    if present:
+        batch = collator([Example(tokens[number]) for number in present])
+        output = model(**{name: tensor.to(model.device) for name, tensor in batch.items()})
+        for number, logits in zip(present, output.logits.float().cpu().numpy(), strict=True):
+            found[number] = logits
+    return found
+
+
+class PredictionTable:
+    """Writes predictions as they come: name, label where known, prediction, probabilities."""
+
+    def __init__(self, handle: TextIO, task: Task, *, with_labels: bool) -> None:
+        self.task = task
+        self.with_labels = with_labels
+        self._rows = csv.writer(handle, delimiter="\t", lineterminator="\n")
+        columns = ["name", *(["label"] if with_labels else []), "prediction"]
+        if task.problem_type != "regression":
+            columns += [f"p_{name}" for name in task.label_names]
+        self._rows.writerow(columns)
+
+    def write(
+        self, name: str, logits: Float[np.ndarray, "labels"] | None, label: Label | None = None
+    ) -> None:
+        """Write one row; ``MISSING`` in every column of a prediction that there is none of."""
+        cells = [name] if label is None else [name, spelt(self.task, label)]
+        if logits is None:
+            regression = self.task.problem_type == "regression"
+            cells += [MISSING] * (1 if regression else 1 + len(self.task.label_names))
+        else:
+            cells += _cells(self.task, logits)
+        self._rows.writerow(cells)
+
+
+def _cells(task: Task, logits: Float[np.ndarray, "labels"]) -> list[str]:
+    """The prediction, spelt as labels are in the data, and the probabilities."""
+    if task.problem_type == "regression":
+        return [spelt(task, logits.tolist())]
+    several = task.problem_type == "multi_label_classification"
+    predicted: Label = (logits > 0).astype(float).tolist() if several else int(logits.argmax())
+    likely = probabilities(task.problem_type, logits[None])[0]
+    return [spelt(task, predicted), *(f"{probability:.7g}" for probability in likely)]
+
+
+def _batches(
+    path: Path, classifier: Classifier, length: Length, size: int
+) -> Iterator[tuple[list[str], EncodedExamples]]:
+    """The records of a file, or its pairs, ``size`` at a time: their names and tokens."""
+    examples = _examples(path, classifier.sequences_per_example)
+    while some := list(itertools.islice(examples, size)):
+        names = [example[0].name for example in some]
+        letters = [tuple(record.sequence for record in example) for example in some]
+        places = [f"{path}: record {name}" for name in names]
+        yield names, encode_examples(classifier.tokenizer, letters, length, places)
+
+
+def _examples(path: Path, size: int) -> Iterator[tuple[Record, ...]]:
+    """The records of a file one by one, or two by two."""
+    records = read_records(path)
+    while example := tuple(itertools.islice(records, size)):
+        if len(example) < size:
+            raise InputError(
+                f"record {example[0].name} has no partner",
+                path=path,
+                expected="pairs: columns sequence_1 and sequence_2, or two records each",
+            )
+        yield example
+
+
+@contextlib.contextmanager
+def _table(path: Path) -> Iterator[TextIO]:
+    """A file that is whole or absent, or standard output."""
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    with new_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
+        yield handle
