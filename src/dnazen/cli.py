@@ -40,6 +40,18 @@ COMMANDS: dict[str, Command] = {
     "ggrams mine": Command(
         "ggrams.mining", "MineConfig", "mine_command", "mine a G-gram vocabulary from a corpus"
     ),
+    "ggrams show": Command(
+        "ggrams.show", "ShowConfig", "show_command", "a vocabulary's G-grams as a table"
+    ),
+    "ggrams stats": Command(
+        "ggrams.stats", "StatsConfig", "stats_command", "how G-grams cover sequences: JSON and HTML"
+    ),
+    "ggrams merge": Command(
+        "ggrams.merge", "MergeConfig", "merge_command", "several vocabularies as one"
+    ),
+    "ggrams compare": Command(
+        "ggrams.compare", "CompareConfig", "compare_command", "what two vocabularies share"
+    ),
     "ggrams check-leakage": Command(
         "ggrams.leakage",
         "CheckLeakageConfig",
@@ -75,7 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _dispatch(words)
     except DnazenError as error:
         print(f"dnazen: error: {_one_line(str(error))}", file=sys.stderr)
-        return 2
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full disk, no permission: the machine's, and the user's to mend
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        print(f"dnazen: error: {place}{error.strerror or error}", file=sys.stderr)
+    return 2
 
 
 def run() -> None:

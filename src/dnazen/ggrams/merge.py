@@ -1,0 +1,90 @@
+"""``dnazen ggrams merge``: several vocabularies of one tokenizer as one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from ..config import hash_file, plain
+from ..errors import ConfigError
+from .candidates import bounds
+from .vocabulary import UNKNOWN_COUNT, GGramVocabulary, padded
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig:
+    """Merge vocabularies: counts add up."""
+
+    vocabularies: tyro.conf.Positional[tuple[Path, ...]]
+    """G-gram vocabularies of one tokenizer, two or more."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Vocabulary file to write."""
+    max_size: int | None = None
+    """Keep at most this many G-grams, the most frequent; None keeps all."""
+
+    def __post_init__(self) -> None:
+        if len(self.vocabularies) < 2:
+            raise ConfigError("nothing to merge; expected two vocabularies or more")
+        if self.max_size is not None and self.max_size < 1:
+            raise ConfigError(f"max_size must be at least 1, got {self.max_size}")
+
+
+def merge_command(config: MergeConfig) -> None:
+    """Merge vocabulary files and write one with the provenance of all."""
+    parts = [GGramVocabulary.load(path) for path in config.vocabularies]
+    sources = [
+        {"file": hash_file(path), "provenance": part.provenance}
+        for path, part in zip(config.vocabularies, parts, strict=True)
+    ]
+    provenance = plain({"merged": sources, "max_size": config.max_size})
+    merged = replace(merge(parts, config.max_size), provenance=provenance)
+    merged.save(config.output)
+    print(f"{config.output}: {len(merged):,} G-grams", file=sys.stderr)
+
+
+def merge(parts: Sequence[GGramVocabulary], max_size: int | None = None) -> GGramVocabulary:
+    """All G-grams of the parts, in the order of mining, with an empty provenance.
+
+    Counts add up over the parts that know them. A G-gram that missed ``min_count`` in one corpus
+    has no count there, so a sum is a lower bound. PMI is the least of the parts' (Decided here).
+
+    Raises
+    ------
+    InputError
+        If the parts are not all of one tokenizer.
+    """
+    for part in parts[1:]:
+        part.require_tokenizer(parts[0].tokenizer_sha256)
+    lengths = np.concatenate([part.lengths for part in parts])
+    flat = np.concatenate([part.tokens for part in parts])
+    counts = np.concatenate([part.counts for part in parts])
+    pmi = np.concatenate([part.pmi for part in parts])
+    rows, first, group = np.unique(
+        padded(flat, bounds(lengths)), axis=0, return_index=True, return_inverse=True
+    )
+    total = np.zeros(len(rows), dtype=np.int64)
+    np.add.at(total, group, np.maximum(counts, 0))
+    known = np.zeros(len(rows), dtype=np.bool_)
+    known[group[counts != UNKNOWN_COUNT]] = True
+    total[~known] = UNKNOWN_COUNT
+    weakest = np.full(len(rows), np.nan, dtype=np.float32)
+    np.fmin.at(weakest, group, pmi)
+
+    order = np.lexsort((*rows.T[::-1], lengths[first], -total))[:max_size]
+    lengths, rows = lengths[first][order], rows[order]
+    spelt = [b for part in parts for b in part.bases] if all(p.bases for p in parts) else []
+    return GGramVocabulary(
+        tokens=rows[np.arange(rows.shape[1]) < lengths[:, None]],
+        offsets=bounds(lengths),
+        counts=total[order],
+        pmi=weakest[order],
+        vocab_size=parts[0].vocab_size,
+        tokenizer_sha256=parts[0].tokenizer_sha256,
+        bases=tuple(spelt[i] for i in first[order]) if spelt else (),
+    )
