@@ -154,6 +154,11 @@ class BatchPlan:
         Tokens of each example, special ones included.
     batches
         How many batches the run takes.
+
+    Raises
+    ------
+    ValueError
+        If there is no example to make batches of.
     """
 
     def __init__(
@@ -163,6 +168,8 @@ class BatchPlan:
         batches: int,
         seed: int,
     ) -> None:
+        if len(lengths) == 0:
+            raise ValueError("a plan needs at least one example")
         self.lengths = lengths
         self.tokens_per_batch = tokens_per_batch
         self.batches = batches

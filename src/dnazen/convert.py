@@ -15,8 +15,8 @@ from .errors import ConfigError
 from .model.directory import (
     RELEASED_GGRAMS_FILE,
     WEIGHTS_FILE,
+    load_weights,
     open_directory,
-    open_model,
     read_weights,
     save_directory,
 )
@@ -68,7 +68,8 @@ def convert(config: ConvertConfig) -> None:
         if any(name.startswith("classifier.") for name in weights)
         else DnazenForMaskedLM
     )
-    model = open_model(kind, config.model)
+    model = kind(parts.config)
+    load_weights(model, weights, config.model, may_miss=())  # a conversion invents no weights
     with new_directory(config.output) as partial:
         if config.to == "dnazen":
             save_directory(partial, model, parts.tokenizer, parts.vocabulary)

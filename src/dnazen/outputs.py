@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import OutputError
+
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a write, which name no file."""
 
 
 def refuse_existing(path: Path) -> None:
@@ -41,20 +45,20 @@ def new_file(path: Path) -> Iterator[Path]:
     OutputError
         If the folder cannot be written or the disk is full.
     """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a directory; expected a file name")
     if path.exists() and not path.is_file():
-        if path.is_dir():
-            raise OutputError(f"{path}: is a directory; expected a file name")
-        yield path
+        with _failures_explained(path, path):
+            yield path
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _explained(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _failures_explained(path, temporary):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -68,29 +72,34 @@ def new_directory(path: Path) -> Iterator[Path]:
         full.
     """
     refuse_existing(path)
+    path = path.resolve()  # '.' has no name, and a link to an empty folder cannot be replaced
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with _failures_explained(path, temporary):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            yield temporary
+            if path.is_dir():
+                path.rmdir()
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _failures_explained(path: Path, temporary: Path) -> Iterator[None]:
+    """Turn what the machine says of an output into the user's error; let all else pass."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        yield temporary
-        if path.is_dir():
-            path.rmdir()
-        os.replace(temporary, path)
+        yield
     except OSError as error:
-        raise _explained(path, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _explained(path: Path, error: OSError) -> OutputError | OSError:
-    """The error as the user's, when it speaks of the output; the error itself otherwise."""
-    elsewhere = (
-        error.filename is not None and Path(str(error.filename)).name.startswith(".") is False
-    )
-    if elsewhere and not str(error.filename).startswith(str(path.parent)):
-        return error
-    return OutputError(
-        f"{path}: cannot be written ({error.strerror or error}); "
-        "free some space or choose another place"
-    )
+        if error.filename is None:
+            ours = error.errno in _DISK_IS_FULL
+        else:
+            touched = Path(os.fsdecode(error.filename))
+            ours = touched in (path, *path.parents) or temporary in (touched, *touched.parents)
+        if not ours:
+            raise
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); free some space or choose another place"
+        ) from error

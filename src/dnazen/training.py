@@ -93,7 +93,10 @@ def training_arguments(
     directory: Path, optimizer: OptimizerConfig, run: RunConfig, **more: Any
 ) -> TrainingArguments:
     """The Hugging Face form of our settings; ``more`` are further arguments of it."""
-    sharding = {"fsdp": run.fsdp} if run.fsdp else {}
+    asked: dict[str, Any] = {"fsdp": run.fsdp} if run.fsdp else {}
+    if run.gradient_checkpointing:  # transformers 5 gave the argument a new name on its way
+        renamed = hasattr(TrainingArguments, "activation_checkpointing")
+        asked["activation_checkpointing" if renamed else "gradient_checkpointing"] = True
     return TrainingArguments(
         output_dir=str(directory / CHECKPOINTS),
         learning_rate=optimizer.learning_rate,
@@ -112,14 +115,13 @@ def training_arguments(
         dataloader_num_workers=run.workers,
         dataloader_pin_memory=torch.cuda.is_available() and run.device != "cpu",
         gradient_accumulation_steps=run.gradient_accumulation,
-        gradient_checkpointing=run.gradient_checkpointing,
         torch_compile=run.compile,
         logging_steps=run.logging_steps,
         deepspeed=run.deepspeed,
         report_to="none",  # our own callback names the folder
         disable_tqdm=not sys.stderr.isatty(),
         remove_unused_columns=False,
-        **sharding,
+        **asked,
         **more,
     )
 

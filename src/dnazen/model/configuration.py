@@ -74,6 +74,31 @@ class DnazenConfig(PreTrainedConfig):
         tie_word_embeddings: bool = True,
         **kwargs: Any,
     ) -> None:
+        _require_whole(
+            1,
+            vocab_size=vocab_size,
+            hidden_size=hidden_size,
+            num_hidden_layers=num_hidden_layers,
+            num_attention_heads=num_attention_heads,
+            intermediate_size=intermediate_size,
+            type_vocab_size=type_vocab_size,
+        )
+        _require_whole(
+            0,
+            num_hidden_ggram_layers=num_hidden_ggram_layers,
+            ggram_vocab_size=ggram_vocab_size,
+            max_ggrams=0 if max_ggrams is None else max_ggrams,
+            pad_token_id=pad_token_id,
+        )
+        if pad_token_id >= vocab_size:
+            raise ConfigError(f"pad_token_id {pad_token_id} is no token of {vocab_size}")
+        for name, share in (
+            ("hidden_dropout_prob", hidden_dropout_prob),
+            ("attention_probs_dropout_prob", attention_probs_dropout_prob),
+            ("classifier_dropout", 0.0 if classifier_dropout is None else classifier_dropout),
+        ):
+            if not 0 <= share < 1:
+                raise ConfigError(f"{name} must lie in 0 <= p < 1, got {share}")
         if hidden_size % num_attention_heads:
             raise ConfigError(
                 f"hidden_size {hidden_size} is no multiple of num_attention_heads "
@@ -117,6 +142,12 @@ class DnazenConfig(PreTrainedConfig):
             "num_hidden_ggram_layers": ggram_layers,
         }
         return cls(**{**shape, **kwargs})
+
+
+def _require_whole(least: int, **settings: Any) -> None:
+    for name, value in settings.items():
+        if not isinstance(value, int) or value < least:
+            raise ConfigError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 
 AutoConfig.register("dnazen", DnazenConfig, exist_ok=True)

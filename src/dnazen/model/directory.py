@@ -98,7 +98,7 @@ def read_config(directory: Path) -> DnazenConfig:
             return ours
         if is_released(settings):
             return config_from_released(settings)
-    except (ConfigError, TypeError, ValueError) as error:
+    except (ConfigError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"cannot be a model's configuration ({error})", path=path) from None
     raise InputError(
         f"model_type is {settings.get('model_type')!r}",
@@ -160,6 +160,12 @@ def read_weights(directory: Path, config: DnazenConfig) -> dict[str, Tensor]:
             path=safe if safe.exists() else pickled,
             fix="copy it again",
         ) from None
+    if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
+        raise InputError(
+            "holds other things than weights",
+            path=pickled,
+            expected="the state dict of a model: a tensor under each name",
+        )
     if any(name.startswith("bert.") for name in state):
         return weights_from_released(state, config)
     return dict(state)

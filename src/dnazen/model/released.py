@@ -64,8 +64,11 @@ _SAME_NAMES = (
 
 
 def is_released(settings: Mapping[str, Any]) -> bool:
-    """Whether a ``config.json`` is of the released DNAZEN or DNABERT-2 format."""
-    return settings.get("model_type") == "bert" or "alibi_starting_size" in settings
+    """Whether a ``config.json`` is of the released DNAZEN or DNABERT-2 format.
+
+    Both call themselves ``bert``; what no other BERT states is where ALiBi starts.
+    """
+    return settings.get("model_type") == "bert" and "alibi_starting_size" in settings
 
 
 def config_from_released(settings: Mapping[str, Any]) -> DnazenConfig:

@@ -1,0 +1,128 @@
+"""The direction of imports is law: a module imports only what stands below it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import dnazen
+
+ROOT = Path(dnazen.__file__).parent
+
+LAYERS = (
+    {"errors"},
+    {"outputs", "config"},
+    {"sequence"},
+    {"genome"},
+    {"tokenizer"},
+    {"corpus", "encoding", "labelled", "page", "tracks"},
+    {"splits", "metrics"},
+    {"ggrams"},
+    {"model"},
+    {"batches"},
+    {"training"},
+)
+"""From the ground up; a folder is one layer, and what is not named here is a job, at the top."""
+
+TOP = {"cli", "__init__"}
+"""These load the others by name, when asked to."""
+
+HEAVY = {"torch", "transformers", "accelerate", "safetensors", "peft", "tensorboard"}
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+
+
+def layer(module: str) -> int:
+    top = module.split(".")[0]
+    return next((n for n, names in enumerate(LAYERS) if top in names), len(LAYERS))
+
+
+def imported(module: str, *, lazily: bool = True):
+    """(absolute name, line) of everything a module imports; ours without the package's name."""
+    tree = ast.parse(MODULES[module].read_text())
+    package = [] if module == "__init__" else module.split(".")
+    if MODULES[module].name != "__init__.py":
+        package = package[:-1]
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if id(node) in inside and not lazily:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            name = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            if node.level and not node.module:
+                yield from ((".".join([*base, alias.name]), node.lineno) for alias in node.names)
+            else:
+                yield (f"{'dnazen.' if node.level else ''}{name}"), node.lineno
+
+
+def ours(module: str):
+    for name, line in imported(module):
+        bare = name.removeprefix("dnazen.")
+        if bare in MODULES:
+            yield bare, line
+
+
+def test_the_parser_sees_what_it_should():
+    assert ("errors", 10) not in set(ours("errors"))
+    assert {"config", "errors", "outputs", "tokenizer"} <= {
+        name for name, _ in ours("ggrams.vocabulary")
+    }
+    assert "model.layers" in {name for name, _ in ours("model.modeling")}
+    assert "numpy" in {name for name, _ in imported("batches")}
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - TOP))
+def test_a_module_imports_only_from_below(module):
+    above = [
+        f"{MODULES[module].name}:{line} imports {name}"
+        for name, line in ours(module)
+        if layer(name) > layer(module) or name in TOP
+    ]
+    assert not above
+
+
+def test_no_import_goes_round():
+    graph = {module: {name for name, _ in ours(module)} for module in set(MODULES) - TOP}
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize(
+    "module", [m for m in sorted(set(MODULES) - TOP) if layer(m) < layer("model")]
+)
+def test_nothing_below_the_model_loads_torch(module):
+    heavy = {name for name, _ in imported(module, lazily=False) if name.split(".")[0] in HEAVY}
+    assert not heavy
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["ggrams", "--help"], ["nonsense"]])
+def test_the_overview_of_commands_loads_nothing_heavy(words):
+    script = f"import sys; from dnazen.cli import main; main({words}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "dnazen.cli" in loaded
+    assert not loaded & {"numpy", "numba", "tokenizers", "tyro", "matplotlib", *HEAVY}
+
+
+def test_reading_genomes_and_mining_needs_no_torch():
+    script = (
+        "import sys, dnazen.corpus, dnazen.ggrams.mining, dnazen.ggrams.masking;"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
