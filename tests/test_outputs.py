@@ -33,7 +33,7 @@ def test_a_file_takes_its_name_when_whole(tmp_path):
 def test_a_failed_block_leaves_the_file_as_it_was(tmp_path, error):
     target = tmp_path / "out.txt"
     target.write_text("before")
-    with pytest.raises(type(error)), new_file(target) as partial:
+    with pytest.raises(type(error)), new_file(target) as partial:  # noqa: PT012
         partial.write_text("half")
         raise error
     assert target.read_text() == "before"
@@ -67,7 +67,7 @@ def test_a_directory_takes_its_name_when_whole(tmp_path):
 
 @pytest.mark.parametrize("error", [InputError("bad"), KeyboardInterrupt(), ZeroDivisionError()])
 def test_a_failed_block_leaves_no_directory(tmp_path, error):
-    with pytest.raises(type(error)), new_directory(tmp_path / "out") as partial:
+    with pytest.raises(type(error)), new_directory(tmp_path / "out") as partial:  # noqa: PT012
         (partial / "a").write_text("1")
         raise error
     assert names(tmp_path) == set()

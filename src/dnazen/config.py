@@ -92,7 +92,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("no such file", path=path, expected=what) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         raise InputError("not valid JSON", path=path, line=line, expected=what) from None
     if not isinstance(value, dict):
@@ -132,12 +132,11 @@ def _flags(path: Path, table: Mapping[str, Any], settings: type, prefix: str) ->
                 f"{', '.join(sorted(known))}"
             )
         flag = (prefix + name).replace("_", "-")
+        inner = [t for t in (kinds[name], *get_args(kinds[name])) if dataclasses.is_dataclass(t)]
+        if isinstance(value, Mapping) != bool(inner):
+            kind, other = ("a table", "one value") if inner else ("one value", "a table")
+            raise ConfigError(f"{path}: '{prefix}{key}' is {kind}, not {other}")
         if isinstance(value, Mapping):
-            inner = [
-                t for t in (kinds[name], *get_args(kinds[name])) if dataclasses.is_dataclass(t)
-            ]
-            if not inner:
-                raise ConfigError(f"{path}: '{prefix}{key}' is one value, not a table")
             assert isinstance(inner[0], type)
             yield from _flags(path, value, inner[0], f"{prefix}{name}.")
         elif isinstance(value, bool):
