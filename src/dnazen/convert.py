@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from .config import hash_file, run_record, write_json
 from .errors import ConfigError
+from .model.configuration import DnazenConfig
 from .model.directory import (
     RELEASED_GGRAMS_FILE,
     WEIGHTS_FILE,
@@ -19,6 +20,7 @@ from .model.directory import (
     open_directory,
     read_weights,
     save_directory,
+    weights_being_written,
 )
 from .model.modeling import (
     DnazenForMaskedLM,
@@ -51,6 +53,18 @@ class ConvertConfig:
     """Format to write; 'released' writes DNAZEN's, or DNABERT-2's for a model without G-grams."""
 
 
+def _require_released_shape(config: DnazenConfig) -> None:
+    """Raise ConfigError unless the released code would compute the same from this model."""
+    if not config.ggram_vocab_size:
+        return
+    if config.fusion != "sum":
+        raise ConfigError(
+            f"the released format knows only 'sum' fusion, this model has {config.fusion!r}"
+        )
+    if config.num_hidden_ggram_layers == 0:
+        raise ConfigError("the released format has no fusion without a layer of the G-gram encoder")
+
+
 def convert(config: ConvertConfig) -> None:
     """Run ``dnazen convert``.
 
@@ -70,15 +84,11 @@ def convert(config: ConvertConfig) -> None:
     )
     model = kind(parts.config)
     load_weights(model, weights, config.model, may_miss=())  # a conversion invents no weights
-    with new_directory(config.output) as partial:
+    with weights_being_written(config.output), new_directory(config.output) as partial:
         if config.to == "dnazen":
             save_directory(partial, model, parts.tokenizer, parts.vocabulary)
         else:
-            if model.config.ggram_vocab_size and model.config.fusion != "sum":
-                raise ConfigError(
-                    f"the released format knows only 'sum' fusion, this model has "
-                    f"{model.config.fusion!r}"
-                )
+            _require_released_shape(model.config)
             architecture = _ARCHITECTURE[type(model)]
             write_json(partial / "config.json", config_to_released(model.config, architecture))
             save_file(

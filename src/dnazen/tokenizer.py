@@ -138,7 +138,8 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
     ``special_tokens_map.json`` in it are replaced.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(directory / TOKENIZER_FILE))
+    # not by the library's own save, which gives a full disk a bare Exception
+    (directory / TOKENIZER_FILE).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
     roles = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
     write_json(directory / "special_tokens_map.json", roles)
     write_json(

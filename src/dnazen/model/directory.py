@@ -10,6 +10,8 @@ import os
 import pickle
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,7 +23,7 @@ from torch import Tensor
 from transformers.utils import logging as hf_logging
 
 from ..config import read_json
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, OutputError
 from ..ggrams.vocabulary import GGramVocabulary
 from ..tokenizer import load_tokenizer, save_tokenizer, tokenizer_sha256
 from .configuration import DnazenConfig
@@ -229,6 +231,24 @@ def load_weights(
     model.load_state_dict(state, strict=False)
 
 
+@contextmanager
+def weights_being_written(directory: Path) -> Iterator[None]:
+    """Turn what safetensors says of a full disk into the user's error.
+
+    Raises
+    ------
+    OutputError
+        If weights cannot be written.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        raise OutputError(
+            f"{directory}: weights cannot be written ({error}); "
+            "free some space or choose another place"
+        ) from error
+
+
 def _modules(names: list[str]) -> str:
     """The top modules of weights: ``head``, ``dnazen.ggram_layers``."""
     tops = (name.split(".")[: 2 if name.startswith("dnazen.") else 1] for name in names)
@@ -244,11 +264,17 @@ def save_directory(
     """Write a model, its tokenizer and its G-grams into an existing directory.
 
     The weights take their name last: a directory that has them is whole.
+
+    Raises
+    ------
+    OutputError
+        If the weights cannot be written.
     """
     hf_logging.disable_progress_bar()  # for one file
     partial = directory / ".model.partial"
     try:
-        model.save_pretrained(partial)
+        with weights_being_written(directory):
+            model.save_pretrained(partial)
         save_tokenizer(tokenizer, partial)
         if vocabulary is not None:
             vocabulary.save(partial / GGRAMS_FILE)

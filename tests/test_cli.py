@@ -1,0 +1,276 @@
+"""The command line: help, one-line errors, recipes under flags, and the manners of a filter."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, get_type_hints
+
+import pytest
+import tyro
+from tyro.conf import Positional
+
+from dnazen import cli
+from dnazen.cli import COMMANDS, Command, main
+from dnazen.config import plain, recipe_flags
+from dnazen.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
+
+
+def settings_of(name: str) -> type:
+    command = COMMANDS[name]
+    return getattr(importlib.import_module(f"dnazen.{command.module}"), command.settings)
+
+
+def fields_of(settings: type):
+    """Every setting, and whether it stands without a flag."""
+    hints = get_type_hints(settings, include_extras=True)
+    for setting in dataclasses.fields(settings):
+        yield setting, "Positional" in str(hints[setting.name])
+
+
+def one_line_of(capsys) -> str:
+    """The only line on stderr, without the program's name; nothing may be on stdout."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert err.startswith("dnazen: error: ")
+    return err.removeprefix("dnazen: error: ").strip()
+
+
+# -- a command of our own, so that these tests speak of the command line alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class EchoConfig:
+    """Say what was set."""
+
+    files: Positional[tuple[Path, ...]] = ()
+    """Files."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Where to."""
+    steps: int = 1
+    """How many."""
+    fast: bool = False
+    """A switch."""
+
+
+@pytest.fixture
+def echo(monkeypatch):
+    """The settings that ``dnazen echo`` ran with; ``echo.fails`` is raised if set."""
+    module = ModuleType("dnazen.echo")
+    module.EchoConfig = EchoConfig
+    module.seen = []
+    module.fails = None
+
+    def run(settings: EchoConfig) -> None:
+        module.seen.append(settings)
+        if module.fails is not None:
+            raise module.fails
+
+    module.run = run
+    monkeypatch.setitem(sys.modules, "dnazen.echo", module)
+    monkeypatch.setitem(COMMANDS, "echo", Command("echo", "EchoConfig", "run", "say it"))
+    return module
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_the_overview_lists_every_command(capsys, words):
+    assert main(words) == (0 if words else 2)
+    text = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(command.summary)}$", text, re.MULTILINE)
+
+
+def test_a_group_lists_its_own(capsys):
+    assert main(["ggrams", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "ggrams mine" in text
+    assert "pretrain" not in text
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"dnazen \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_tells_every_setting(capsys, name):
+    assert main([*name.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"usage: dnazen {name}" in text
+    for setting, positional in fields_of(settings_of(name)):
+        if not positional:
+            assert re.search(rf"--(\w+\.)*(no-)?{setting.name.replace('_', '-')}\b", text) or (
+                f"{setting.name.replace('_', '-')} options" in text
+            )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ecoh", "-o", "x"], "no command 'ecoh'; expected one of simulate, tokenizer train"),
+        (["ggrams", "find"], "no command 'ggrams find'; expected one of ggrams mine"),
+        (["ggrams"], "no command 'ggrams'; expected one of ggrams mine"),
+        (["--loud"], "no command '--loud'"),
+        (["echo"], "Missing from dnazen echo: -o PATH, --output PATH"),
+        (["echo", "-o", "x", "--stepz", "3"], "--stepz"),
+        (["echo", "-o", "x", "--steps", "many"], "'many'"),
+        (["echo", "-o", "x", "--steps"], "--steps"),
+        (["echo", "absent.toml", "-o", "x"], "absent.toml: no such recipe"),
+    ],
+)
+def test_a_wrong_word_is_one_line_and_status_2(capsys, echo, words, message):
+    assert main(words) == 2
+    line = one_line_of(capsys)
+    assert message in line
+    assert "--help" in line or "recipe" in line
+    assert not re.search(r"[╭╮╰╯│─\x1b]", line)
+    assert not echo.seen
+
+
+def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_default(echo, tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("steps = 5\nfast = true\n")
+    out = Path("x")
+    for words, expected in (
+        (["-o", "x"], EchoConfig(output=out)),
+        ([str(recipe), "-o", "x"], EchoConfig(output=out, steps=5, fast=True)),
+        ([str(recipe), "-o", "x", "--steps", "7"], EchoConfig(output=out, steps=7, fast=True)),
+        ([str(recipe), "-o", "x", "--no-fast"], EchoConfig(output=out, steps=5)),
+        (["a", "b", "-o", "x"], EchoConfig(output=out, files=(Path("a"), Path("b")))),
+    ):
+        assert main(["echo", *words]) == 0
+        assert echo.seen.pop() == expected
+
+
+def test_a_wrong_key_of_a_recipe_is_named_with_its_file(capsys, echo, tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("stepz = 5\n")
+    assert main(["echo", str(recipe), "-o", "x"]) == 2
+    line = one_line_of(capsys)
+    assert line.startswith(f"{recipe}: unknown setting 'stepz'; expected one of fast, files")
+
+
+def test_a_wrong_value_of_a_recipe_is_one_line(capsys, echo, tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("steps = 'many'\n")
+    assert main(["echo", str(recipe), "-o", "x"]) == 2
+    assert "'many'" in one_line_of(capsys)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (InputError("bad\n  thing", path="f", line=3), "f:3: bad thing"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", b"/y"), "/y: No such file"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_status_2(capsys, echo, error, message):
+    echo.fails = error
+    assert main(["echo", "-o", "x"]) == 2
+    assert one_line_of(capsys).startswith(message)
+
+
+def test_our_own_bugs_keep_their_traceback(echo):
+    echo.fails = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        main(["echo", "-o", "x"])
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), 130), (None, 0)])
+def test_an_interrupt_has_its_status(monkeypatch, echo, error, status):
+    echo.fails = error
+    monkeypatch.setattr(sys, "argv", ["dnazen", "echo", "-o", "x"])
+    with pytest.raises(SystemExit) as stop:
+        cli.run()
+    assert stop.value.code == status
+
+
+def test_a_reader_that_leaves_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "dnazen.cli", "--help"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", [["tokenizer", "train"], ["corpus", "build", "--tokenizer", "T"]])
+def test_a_full_disk_is_one_line_and_no_output(ground, tmp_path, words):
+    words = [str(ground.tokenizer) if word == "T" else word for word in words]
+    # The system refuses to write more than 2 kB to a file, as it does on a full disk.
+    script = (
+        "import resource, sys; from dnazen.cli import main\n"
+        "_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words, str(ground.genome), "-o", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+    )
+    assert done.returncode == 2, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("dnazen: error: ")]
+    assert len(errors) == 1
+    assert "cannot be written (File too large); free some space" in errors[0]
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- recipes
+
+
+def command_of(recipe: Path) -> str:
+    """The command that a recipe's file name begins with."""
+    name = max((c for c in COMMANDS if recipe.stem.startswith(c.replace(" ", "-"))), key=len)
+    assert name in recipe.read_text().split("\n\n")[0], "the first comment shows the command"
+    return name
+
+
+def required(settings: type) -> list[str]:
+    """Words for every setting without a default."""
+    words = []
+    for setting, positional in fields_of(settings):
+        if setting.default is setting.default_factory is dataclasses.MISSING:
+            words += ["x"] if positional else [f"--{setting.name.replace('_', '-')}", "x"]
+    return words
+
+
+def includes(settings: dict, recipe: dict) -> bool:
+    return all(
+        includes(settings[key], value) if isinstance(value, dict) else settings[key] == value
+        for key, value in recipe.items()
+    )
+
+
+def test_there_are_recipes():
+    assert RECIPES
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_parses_into_the_settings_it_states(recipe):
+    settings_class = settings_of(command_of(recipe))
+    flags = recipe_flags(recipe, settings_class)
+    settings = tyro.cli(settings_class, args=[*flags, *required(settings_class)])
+    assert includes(plain(settings), tomllib.loads(recipe.read_text()))
