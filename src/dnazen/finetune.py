@@ -221,7 +221,8 @@ def finetune(config: FinetuneConfig) -> Scores:
         trainer.train(resume_from_checkpoint=checkpoint)
     if not leads:
         return {}
-    model = trainer.accelerator.unwrap_model(model)
+    # Without the Trainer's mixed precision: the test sees the numbers that predict will give.
+    model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     if scale is not None:
         scale.fold_into(model)
     model.eval()

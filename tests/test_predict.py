@@ -1,0 +1,238 @@
+"""Predictions against the model called by hand; batches, padding and formats change nothing."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dnazen import cli
+from dnazen.encoding import Length, encode_examples
+from dnazen.errors import ConfigError
+from dnazen.ggrams.vocabulary import GGramVocabulary
+from dnazen.model.configuration import DnazenConfig
+from dnazen.model.directory import save_directory
+from dnazen.model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
+from dnazen.predict import PredictConfig, open_classifier, predict
+from dnazen.tokenizer import load_tokenizer
+
+SINGLE = "single_label_classification"
+MULTI = "multi_label_classification"
+
+
+def save_model(folder: Path, ground, names, kind=DnazenForSequenceClassification, **more) -> Path:
+    """A model with random weights whose logits differ from sequence to sequence."""
+    tokenizer = load_tokenizer(ground.tokenizer)
+    vocabulary = GGramVocabulary.load(ground.ggrams)
+    torch.manual_seed(3)
+    config = DnazenConfig.of_size(
+        "tiny",
+        vocab_size=tokenizer.get_vocab_size(),
+        ggram_vocab_size=len(vocabulary) + 1,
+        initializer_range=0.3,
+        id2label=dict(enumerate(names)),
+        label2id={name: i for i, name in enumerate(names)},
+        **more,
+    )
+    folder.mkdir()
+    save_directory(folder, kind(config), tokenizer, vocabulary)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(ground, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "three"
+    return save_model(folder, ground, ["a", "b", "c"], problem_type=SINGLE, max_tokens=300)
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    rng = np.random.default_rng(5)
+    return ["".join(rng.choice(list("ACGT"), size)) for size in rng.integers(1, 150, 23)]
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+
+
+def run(model, *files, capsys=None, **settings):
+    predict(PredictConfig(model=model, sequences=files, **settings))
+    return rows_of(capsys.readouterr().out) if capsys else None
+
+
+@pytest.fixture
+def fasta(tmp_path, sequences):
+    path = tmp_path / "s.fa"
+    path.write_text("".join(f">r{i} rest\n{s}\n" for i, s in enumerate(sequences)))
+    return path
+
+
+def test_rows_are_what_the_model_says_alone(model, fasta, sequences, capsys):
+    rows = run(model, fasta, capsys=capsys)
+    classifier = open_classifier(model, "cpu")
+    assert [row["name"] for row in rows] == [f"r{i}" for i in range(len(sequences))]
+    for row, letters in zip(rows, sequences, strict=True):
+        encoded = encode_examples(
+            classifier.tokenizer, [(letters.encode(),)], Length(300, "refuse"), [""]
+        )
+        ids = torch.tensor([[1, *encoded.tokens[0].tolist(), 2]])
+        matcher = classifier.collator.matcher
+        matches = matcher.match(ids[0].numpy(), np.array([0, ids.shape[1]]))
+        names = ("ggram_ids", "ggram_offsets", "cover_token", "cover_slot")
+        given = {name: torch.from_numpy(x) for name, x in zip(names, matches, strict=True)}
+        with torch.no_grad():
+            expected = classifier.model(ids, **given).logits.softmax(1)[0].tolist()
+        assert [float(row[f"p_{name}"]) for name in "abc"] == pytest.approx(expected, abs=1e-5)
+        assert row["prediction"] == "abc"[int(np.argmax(expected))]
+    assert len({row["p_a"] for row in rows}) > 10  # so that a mix-up of rows would show
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
+def test_the_numbers_do_not_depend_on_the_batch(model, fasta, capsys, batch_size):
+    rows = run(model, fasta, capsys=capsys)
+    other = run(model, fasta, capsys=capsys, batch_size=batch_size)
+    for row, same in zip(rows, other, strict=True):
+        assert row.keys() == same.keys() == {"name", "prediction", "p_a", "p_b", "p_c"}
+        for name in ("p_a", "p_b", "p_c"):
+            assert float(row[name]) == pytest.approx(float(same[name]), abs=1e-5)
+
+
+def test_every_format_gives_the_same_numbers(model, fasta, sequences, tmp_path, capsys):
+    expected = [row["p_a"] for row in run(model, fasta, capsys=capsys)]
+    files = {
+        "s.fq": "".join(f"@r\n{s.lower()}\n+\n{'I' * len(s)}\n" for s in sequences),
+        "s.csv": "sequence,label\r\n" + "".join(f"{s},0\r\n" for s in sequences),
+        "s.tsv": "id\tsequence\n" + "".join(f"x\t{s}\n" for s in sequences),
+        "s.txt": "".join(f"{s.replace('T', 'U')}\n" for s in sequences),
+    }
+    for name, text in files.items():
+        path = tmp_path / f"{name}.gz"
+        path.write_bytes(gzip.compress(text.encode()))
+        assert [row["p_a"] for row in run(model, path, capsys=capsys)] == expected
+
+
+def test_several_files_follow_each_other(model, fasta, capsys):
+    once = run(model, fasta, capsys=capsys)
+    assert run(model, fasta, fasta, capsys=capsys) == once + once
+
+
+def test_records_without_a_base_keep_their_row(model, tmp_path, capsys):
+    path = tmp_path / "s.fa"
+    path.write_text(">a\n\n>b\nACGTTA\n>c\nnnNN\n")
+    predict(PredictConfig(model=model, sequences=(path,)))
+    out, err = capsys.readouterr()
+    rows = rows_of(out)
+    assert [row["name"] for row in rows] == ["a", "b", "c"]
+    assert set(rows[0].values()) == {"a", "NA"}
+    assert set(rows[2].values()) == {"c", "NA"}
+    assert rows[1]["prediction"] in "abc"
+    assert "3 predictions, 2 of them NA (no A, C, G or T), 0 from sequences cut" in err
+
+
+def test_an_empty_file_gives_the_header(model, tmp_path, capsys):
+    path = tmp_path / "empty"
+    path.write_text("")
+    predict(PredictConfig(model=model, sequences=(path,)))
+    assert capsys.readouterr().out == "name\tprediction\tp_a\tp_b\tp_c\n"
+
+
+def test_through_the_command_line(model, fasta, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "new" / "p.tsv"
+    assert cli.main(["predict", str(model), str(fasta), "-o", str(out)]) == 0
+    assert capsys.readouterr().out == ""
+    assert cli.main(["predict", str(model), str(fasta)]) == 0
+    assert capsys.readouterr().out == out.read_text()
+
+    class Stdin:
+        buffer = io.BytesIO(fasta.read_bytes())
+
+    monkeypatch.setattr("sys.stdin", Stdin())
+    assert cli.main(["predict", str(model), "-", "-o", "-"]) == 0
+    assert capsys.readouterr().out == out.read_text()
+
+
+def test_several_labels(ground, tmp_path, fasta, capsys):
+    model = save_model(tmp_path / "m", ground, ["x", "y"], problem_type=MULTI)
+    rows = run(model, fasta, capsys=capsys)
+    for row in rows:
+        chosen = [name for name in "xy" if float(row[f"p_{name}"]) > 0.5]
+        assert row["prediction"] == ";".join(chosen)
+    assert len({row["prediction"] for row in rows}) > 1
+
+
+def test_numbers(ground, tmp_path, fasta, capsys):
+    one = save_model(tmp_path / "one", ground, ["y"], problem_type="regression")
+    rows = run(one, fasta, capsys=capsys)
+    assert rows[0].keys() == {"name", "prediction"}
+    assert len({float(row["prediction"]) for row in rows}) > 10
+    two = save_model(tmp_path / "two", ground, ["y", "z"], problem_type="regression")
+    assert all(row["prediction"].count(";") == 1 for row in run(two, fasta, capsys=capsys))
+
+
+def test_pairs(ground, tmp_path, capsys):
+    model = save_model(
+        tmp_path / "m", ground, ["0", "1"], problem_type=SINGLE, sequences_per_example=2
+    )
+    table, reads = tmp_path / "pairs.csv", tmp_path / "pairs.fa"
+    table.write_text("name,sequence_1,sequence_2\np,ACGTT,GGATT\nq,GGATT,ACGTT\n")
+    reads.write_text(">p\nACGTT\n>p2\nGGATT\n>q\nGGATT\n>q2\nACGTT\n")
+    rows = run(model, table, capsys=capsys)
+    assert [row["name"] for row in rows] == ["p", "q"]
+    assert rows[0]["p_0"] != rows[1]["p_0"]
+    assert run(model, reads, capsys=capsys) == rows
+    reads.write_text(">p\nACGTT\n")
+    assert cli.main(["predict", str(model), str(reads)]) == 2
+    assert "pairs.fa: record p has no partner; expected pairs" in capsys.readouterr().err
+
+
+def test_long_records_are_refused_or_cut_aloud(model, tmp_path, capsys):
+    path, out = tmp_path / "s.fa", tmp_path / "p.tsv"
+    path.write_text(f">short\nACGT\n>long\n{'ACGGT' * 400}\n")
+    words = ["predict", str(model), str(path), "-o", str(out)]
+    assert cli.main(words) == 2
+    error = capsys.readouterr().err
+    assert f"{path}: record long: " in error
+    assert "tokens; expected at most 300; raise --max-tokens" in error
+    assert not out.exists()
+    assert cli.main([*words, "--too-long", "cut"]) == 0
+    assert "1 from sequences cut to 300 tokens" in capsys.readouterr().err
+    assert cli.main([*words, "--max-tokens", "3000"]) == 0
+    assert "0 from sequences cut to 3000 tokens" in capsys.readouterr().err
+
+
+def test_what_cannot_predict_is_refused(ground, model, fasta, tmp_path, capsys):
+    plain = save_model(tmp_path / "plain", ground, ["0", "1"], kind=DnazenForMaskedLM)
+    assert cli.main(["predict", str(plain), str(fasta)]) == 2
+    assert capsys.readouterr().err.endswith(
+        f"{plain}: a model without a classifier; expected a fine-tuned model; fine-tune it with "
+        "'dnazen finetune'\n"
+    )
+    assert cli.main(["predict", str(tmp_path / "none"), str(fasta)]) == 2
+    assert "no such model directory" in capsys.readouterr().err
+    protein, out = tmp_path / "p.fa", tmp_path / "p.tsv"
+    protein.write_text(">ok\nACGT\n>p\nMEEPQSDPSV\n")
+    assert cli.main(["predict", str(model), str(protein), "-o", str(out)]) == 2
+    assert f"{protein}:4: character 'E' is no nucleotide" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_settings_out_of_range():
+    for bad, message in (
+        ({"sequences": ()}, "no sequences given"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"max_tokens": 3}, "max_tokens must be at least 5, got 3"),
+    ):
+        settings = {"model": Path("m"), "sequences": (Path("s"),), **bad}
+        with pytest.raises(ConfigError, match=message):
+            PredictConfig(**settings)
+
+
+def test_a_released_classifier_predicts(released, fasta, capsys):
+    rows = run(released / "classifier", fasta, capsys=capsys)
+    assert {"p_LABEL_0", "p_LABEL_1", "p_LABEL_2"} <= rows[0].keys()
+    assert sum(float(rows[0][f"p_LABEL_{i}"]) for i in range(3)) == pytest.approx(1)
