@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 _STYLE = """
@@ -57,7 +58,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def figure(drawing: Figure, caption: str) -> str:
     """A matplotlib figure as inline SVG, with a caption."""
     text = io.StringIO()
-    drawing.savefig(text, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "dnazen"}):  # the same drawing has the same ids
+        drawing.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"

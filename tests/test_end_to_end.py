@@ -1,0 +1,97 @@
+"""The quick start of the README, run as written on a 20 kb genome, and the docs' Python on top."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from dnazen.cli import main
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(page: str, language: str, after: str = "") -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert after in text
+    return re.findall(rf"```{language}\n(.*?)```", text[text.index(after) :], flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def quick_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quick_start")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for line in blocks("README.md", "sh", after="## Quick start")[0].splitlines():
+            words = shlex.split(line)
+            assert words[0] == "dnazen"
+            assert main(words[1:]) == 0, line
+    return folder
+
+
+@pytest.mark.slow
+def test_quick_start_predicts_every_test_sequence(quick_start: Path) -> None:
+    with (quick_start / "predictions.tsv").open() as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    assert len(rows) == 50
+    for row in rows:
+        chances = {name[2:]: float(p) for name, p in row.items() if name.startswith("p_")}
+        assert sum(chances.values()) == pytest.approx(1, abs=1e-5)
+        assert row["prediction"] == max(chances, key=lambda name: chances[name])
+
+
+@pytest.mark.slow
+def test_predict_agrees_with_the_test_predictions_of_finetune(quick_start: Path) -> None:
+    def chances(path: Path) -> list[float]:
+        with path.open() as handle:
+            return [float(row["p_1"]) for row in csv.DictReader(handle, delimiter="\t")]
+
+    mine = chances(quick_start / "finetuned/test_predictions.tsv")
+    assert chances(quick_start / "predictions.tsv") == pytest.approx(mine, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_reported_mcc_is_that_of_the_predictions(quick_start: Path) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    with (quick_start / "finetuned/test_predictions.tsv").open() as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    expected = sklearn.matthews_corrcoef(
+        [row["label"] for row in rows], [row["prediction"] for row in rows]
+    )
+    scores = json.loads((quick_start / "finetuned/test_metrics.json").read_text())
+    assert scores["mcc"] == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_every_run_left_its_record(quick_start: Path) -> None:
+    for run in ("pretrained", "finetuned"):
+        record = json.loads((quick_start / run / "run.json").read_text())
+        assert record["settings"]["run"]["seed"] == 0
+        assert all(len(file["sha256"]) == 64 for file in record["inputs"])
+        assert not (quick_start / run / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_the_model_goes_to_the_released_format_and_back(quick_start: Path, tmp_path: Path) -> None:
+    there, back = tmp_path / "released", tmp_path / "ours"
+    assert (
+        main(["convert", str(quick_start / "pretrained"), "--to", "released", "-o", str(there)])
+        == 0
+    )
+    assert main(["convert", str(there), "-o", str(back)]) == 0
+    for name in ("model.safetensors", "tokenizer.json"):
+        assert (back / name).read_bytes() == (quick_start / "pretrained" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_python_of_the_model_page_runs(quick_start: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(quick_start)
+    names: dict[str, object] = {}
+    for block in blocks("README.md", "python") + blocks("docs/model.md", "python"):
+        exec(compile(block, "docs", "exec"), names)
+    states, batch = names["states"], names["batch"]
+    assert states.shape[:2] == batch["input_ids"].shape  # type: ignore[attr-defined, index]
