@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from tokenizers import Tokenizer
 from ..errors import ConfigError
 from ..genome import read_records
 from ..outputs import new_file
+from ..page import code, figure, heading, page
 from ..sequence import normalise, windows
 from ..tokenizer import encode, load_tokenizer, token_lengths, tokenizer_sha256
 from .matching import Matcher
@@ -149,34 +148,34 @@ def _fraction(part: int, whole: int) -> float | None:
 def _report(
     vocabulary: GGramVocabulary, covered: dict[str, Coverage], numbers: dict[str, Any]
 ) -> str:
-    pictures = [_lengths_picture(numbers), _zipf_picture(vocabulary, covered)]
+    figures = [
+        figure(_lengths_picture(numbers), "Lengths in the vocabulary."),
+        figure(_zipf_picture(vocabulary, covered), "Occurrences by rank, in the mined corpus too."),
+    ]
     if covered:
-        pictures += [_coverage_picture(numbers), _distinct_picture(covered)]
-    return "\n".join(
-        [
-            "<!doctype html><meta charset='utf-8'><title>G-gram statistics</title>",
-            "<style>body{font:16px sans-serif;max-width:60em;margin:2em auto}</style>",
-            f"<h1>{html.escape(numbers['vocabulary']['file'])}</h1>",
-            f"<p>{len(vocabulary):,} G-grams.</p>",
-            *pictures,
-            f"<h2>Numbers</h2><pre>{html.escape(json.dumps(numbers, indent=2))}</pre>",
+        figures += [
+            figure(_coverage_picture(numbers), "Fraction inside at least one G-gram."),
+            figure(_distinct_picture(covered), "Distinct G-grams of a sequence."),
         ]
+    return page(
+        f"G-grams of {numbers['vocabulary']['file']}",
+        [*figures, heading("Numbers"), code(json.dumps(numbers, indent=2))],
     )
 
 
-def _lengths_picture(numbers: dict[str, Any]) -> str:
-    figure = Figure(figsize=(8, 3.5))
-    axes = figure.subplots()
+def _lengths_picture(numbers: dict[str, Any]) -> Figure:
+    drawing = Figure(figsize=(8, 3.5))
+    axes = drawing.subplots()
     by_length = numbers["vocabulary"]["by_length"]
     axes.bar(list(by_length), list(by_length.values()))
-    axes.set(xlabel="tokens", ylabel="G-grams", title="Lengths in the vocabulary")
-    return _svg(figure)
+    axes.set(xlabel="tokens", ylabel="G-grams")
+    return drawing
 
 
-def _zipf_picture(vocabulary: GGramVocabulary, covered: dict[str, Coverage]) -> str:
+def _zipf_picture(vocabulary: GGramVocabulary, covered: dict[str, Coverage]) -> Figure:
     """Frequency against rank, both on log scales: a straight line is Zipf's law."""
-    figure = Figure(figsize=(8, 4))
-    axes = figure.subplots()
+    drawing = Figure(figsize=(8, 4))
+    axes = drawing.subplots()
     curves = {"corpus": vocabulary.counts, **{f: c.occurrences for f, c in covered.items()}}
     for name, counts in curves.items():
         seen = np.sort(counts[counts > 0])[::-1]
@@ -185,35 +184,28 @@ def _zipf_picture(vocabulary: GGramVocabulary, covered: dict[str, Coverage]) -> 
             ranks = np.unique(np.geomspace(1, len(seen), 200).astype(np.int64))
             axes.loglog(ranks, seen[ranks - 1], label=name)
             axes.legend(fontsize="small")
-    axes.set(xlabel="rank", ylabel="occurrences", title="Frequency by rank")
-    return _svg(figure)
+    axes.set(xlabel="rank", ylabel="occurrences")
+    return drawing
 
 
-def _coverage_picture(numbers: dict[str, Any]) -> str:
+def _coverage_picture(numbers: dict[str, Any]) -> Figure:
     files = numbers["sequences"]
-    figure = Figure(figsize=(8, 1 + 0.5 * len(files)))
-    axes = figure.subplots()
+    drawing = Figure(figsize=(8, 1 + 0.5 * len(files)))
+    axes = drawing.subplots()
     places = np.arange(len(files))
     for shift, key in ((-0.2, "covered_tokens"), (0.2, "covered_bases")):
         axes.barh(places + shift, [s[key] or 0 for s in files.values()], 0.4, label=key)
-    axes.set(yticks=places, yticklabels=list(files), xlabel="fraction", title="Covered by G-grams")
+    axes.set(yticks=places, yticklabels=list(files), xlabel="fraction")
     axes.legend(fontsize="small")
-    return _svg(figure)
+    return drawing
 
 
-def _distinct_picture(covered: dict[str, Coverage]) -> str:
-    figure = Figure(figsize=(8, 3.5))
-    axes = figure.subplots()
+def _distinct_picture(covered: dict[str, Coverage]) -> Figure:
+    drawing = Figure(figsize=(8, 3.5))
+    axes = drawing.subplots()
     for name, coverage in covered.items():
         shares = coverage.distinct / max(coverage.sequences, 1)
         axes.step(np.arange(len(shares)), shares, where="mid", label=name)
-    axes.set(xlabel="distinct G-grams", ylabel="fraction of sequences", title="Per sequence")
+    axes.set(xlabel="distinct G-grams", ylabel="fraction of sequences")
     axes.legend(fontsize="small")
-    return _svg(figure)
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata=no_metadata)
-    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
+    return drawing
