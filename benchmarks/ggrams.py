@@ -146,7 +146,7 @@ def mining_rows(
         lambda: candidates(spans, pairs, vocab_size, threads, max_len=5, min_count=5, every=False)
     )
     yield row(f"  sightings: {len(grams.offsets) - 1:,} G-grams", len(tokens), cost, threads)
-    _, cost = measured(lambda: count_occurrences(spans, *grams, threads))
+    _, cost = measured(lambda: count_occurrences(spans, grams, threads))
     yield row("  occurrences", len(tokens), cost, threads)
 
 

@@ -85,21 +85,16 @@ def candidates(
     return GramTokens(np.concatenate([tokens for tokens, _ in found]), bounds(lengths))
 
 
-def count_occurrences(
-    spans: Spans,
-    ggram_tokens: Int[np.ndarray, "total"],
-    ggram_offsets: Int64[np.ndarray, "ggrams+1"],
-    threads: int,
-) -> Int64[np.ndarray, "ggrams"]:
+def count_occurrences(spans: Spans, grams: GramTokens, threads: int) -> Int64[np.ndarray, "ggrams"]:
     """How often each G-gram stands in the sequences, overlapping occurrences included."""
-    trie = build(ggram_tokens, ggram_offsets)
+    trie = build(*grams)
     # Cut between sequences, at about even shares of the tokens.
     last = spans.end[-1] if len(spans.end) else 0
     cuts = np.searchsorted(spans.end, np.linspace(0, last, threads + 1)[1:-1])
     cuts = np.concatenate([[0], cuts, [len(spans.end)]])
 
     def part(shard: int) -> Int64[np.ndarray, "ggrams+1"]:
-        counts = np.zeros(len(ggram_offsets), dtype=np.int64)
+        counts = np.zeros(len(grams.offsets), dtype=np.int64)
         sequences = slice(cuts[shard], cuts[shard + 1])
         _count_ggrams(spans.tokens, spans.begin[sequences], spans.end[sequences], *trie, counts)
         return counts

@@ -144,16 +144,16 @@ def mine(
         min_count=config.min_count,
         every=config.method == "frequency",
     )
-    found = _ordered(spans, grams, config.max_size, threads)
+    grams, counts = _ordered(spans, grams, config.max_size, threads)
     if config.method == "pmi":
-        return GGrams(*found, _weakest_pmi(*found[:2], pairs, vocab_size))
+        return GGrams(*grams, counts, _weakest_pmi(grams, pairs, vocab_size))
     if config.method == "random":
-        drawn = _drawn(spans, np.diff(found[1]), config.seed)
-        found = _ordered(spans, drawn, config.max_size, threads)
+        drawn = _drawn(spans, np.diff(grams.offsets), config.seed)
+        grams, counts = _ordered(spans, drawn, config.max_size, threads)
     elif config.method == "shuffled":
-        shuffled = _shuffled(*found[:2], config.seed)
-        found = _ordered(spans, shuffled, config.max_size, threads)
-    return GGrams(*found, np.full(len(found[2]), np.nan))
+        shuffled = _shuffled(grams, config.seed)
+        grams, counts = _ordered(spans, shuffled, config.max_size, threads)
+    return GGrams(*grams, counts, np.full(len(counts), np.nan))
 
 
 def mine_command(config: MineConfig) -> None:
@@ -168,10 +168,10 @@ def mine_command(config: MineConfig) -> None:
         excluded["files"] = sharing.inputs
     left_out = np.diff(corpus.offsets)[~keep]
     excluded |= {"sequences": len(left_out), "tokens": int(left_out.sum())}
+    print(f"mining {len(corpus.tokens) - excluded['tokens']:,} tokens", file=sys.stderr)
     found = mine(
         corpus.tokens, corpus.offsets, corpus.vocab_size, config, keep=keep, threads=threads
     )
-    settings = {f.name: getattr(config, f.name) for f in fields(MiningConfig)}
     GGramVocabulary(
         tokens=found.tokens.astype(np.uint16),
         offsets=found.offsets,
@@ -179,47 +179,53 @@ def mine_command(config: MineConfig) -> None:
         pmi=found.pmi.astype(np.float32),
         vocab_size=corpus.vocab_size,
         tokenizer_sha256=corpus.tokenizer_sha256,
-        provenance=plain(
-            {
-                "dnazen": version("dnazen"),
-                "mining": settings,
-                "corpus": {
-                    "path": config.corpus,
-                    "sequences": len(corpus),
-                    "tokens": len(corpus.tokens),
-                    "settings": corpus.settings,
-                    "inputs": corpus.inputs,
-                },
-                "excluded": excluded,
-            }
-        ),
+        provenance=_provenance(corpus, config, excluded),
         bases=spell(found.tokens, found.offsets, token_strings(corpus.tokenizer)),
     ).save(config.output)
     print(
-        f"{config.output}: {len(found.counts):,} G-grams from {len(corpus.tokens):,} tokens; "
+        f"{config.output}: {len(found.counts):,} G-grams; "
         f"{excluded['sequences']:,} of {len(corpus):,} sequences excluded",
         file=sys.stderr,
     )
+    if not len(found.counts):
+        print("note: none found; lower --min-pmi or the least counts", file=sys.stderr)
+
+
+def _provenance(corpus: Corpus, config: MineConfig, excluded: dict[str, Any]) -> dict[str, Any]:
+    """What the vocabulary was made from; nothing in it depends on the machine or the threads."""
+    settings = {f.name: getattr(config, f.name) for f in fields(MiningConfig)}
+    source = {
+        "path": config.corpus,
+        "sequences": len(corpus),
+        "tokens": len(corpus.tokens),
+        "settings": corpus.settings,
+        "inputs": corpus.inputs,
+    }
+    record = {
+        "dnazen": version("dnazen"),
+        "mining": settings,
+        "corpus": source,
+        "excluded": excluded,
+    }
+    return {key: plain(value) for key, value in record.items()}
 
 
 def _ordered(
     spans: Spans, grams: GramTokens, max_size: int | None, threads: int
-) -> tuple[Int64[np.ndarray, "total"], Int64[np.ndarray, "ggrams+1"], Int64[np.ndarray, "ggrams"]]:
+) -> tuple[GramTokens, Int64[np.ndarray, "ggrams"]]:
     """The most frequent G-grams: by count descending, length ascending, tokens ascending."""
-    tokens, offsets = grams
-    counts = count_occurrences(spans, tokens, offsets, threads)
-    lengths, rows = np.diff(offsets), padded(tokens, offsets)
+    counts = count_occurrences(spans, grams, threads)
+    lengths, rows = np.diff(grams.offsets), padded(*grams)
     order = np.lexsort((*rows.T[::-1], lengths, -counts))[:max_size]
     lengths, rows = lengths[order], rows[order]
-    return rows[np.arange(rows.shape[1]) < lengths[:, None]], bounds(lengths), counts[order]
+    tokens = rows[np.arange(rows.shape[1]) < lengths[:, None]]
+    return GramTokens(tokens, bounds(lengths)), counts[order]
 
 
 def _weakest_pmi(
-    tokens: Int[np.ndarray, "total"],
-    offsets: Int64[np.ndarray, "ggrams+1"],
-    pairs: StrongPairs,
-    vocab_size: int,
+    grams: GramTokens, pairs: StrongPairs, vocab_size: int
 ) -> Float64[np.ndarray, "ggrams"]:
+    tokens, offsets = grams
     if len(offsets) == 1:
         return np.zeros(0)
     keys = tokens[:-1].astype(np.int64) * vocab_size + tokens[1:]
@@ -256,12 +262,10 @@ def _drawn(spans: Spans, lengths: Int64[np.ndarray, "ggrams"], seed: int) -> Gra
     return GramTokens(np.concatenate(flat), bounds([rows.shape[1] for rows in drawn for _ in rows]))
 
 
-def _shuffled(
-    tokens: Int[np.ndarray, "total"], offsets: Int64[np.ndarray, "ggrams+1"], seed: int
-) -> GramTokens:
+def _shuffled(mined: GramTokens, seed: int) -> GramTokens:
     """Each G-gram with its tokens permuted to one that is new; left out where none is found."""
     rng = np.random.default_rng(seed)
-    grams = [tuple(g.tolist()) for g in np.split(tokens, offsets[1:-1]) if len(g)]
+    grams = [tuple(g.tolist()) for g in np.split(mined.tokens, mined.offsets[1:-1]) if len(g)]
     taken = set(grams)
     kept: list[tuple[int, ...]] = []
     for gram in grams:
