@@ -8,7 +8,7 @@ it is long enough. The search is exact. Time O(bases of the corpus), memory O(ba
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +47,11 @@ class Index(NamedTuple):
     keys: UInt64[np.ndarray, "slots"]
     """K-mers by hash, 2 bits a base."""
     heads: Int64[np.ndarray, "slots"]
-    """Last place with this slot's k-mer; -1: the slot is free."""
-    following: Int64[np.ndarray, "letters"]
-    """The place before it with the same k-mer; -1: none."""
+    """The last sample with this slot's k-mer; -1: the slot is free."""
+    places: Int64[np.ndarray, "samples"]
+    """Where each indexed k-mer starts in ``text``."""
+    earlier: Int64[np.ndarray, "samples"]
+    """The sample before it with the same k-mer; -1: none."""
     k: int
     overlap_bp: int
 
@@ -70,12 +72,12 @@ def build_index(sequences: Iterable[bytes], overlap_bp: int) -> Index:
     begin = 1 + np.concatenate([[0], np.cumsum([len(s) + 1 for s in strands])]).astype(np.int64)
     k = min(32, max(SHORTEST_OVERLAP_BP, overlap_bp // 2))
     stride = overlap_bp - k + 1
-    slots = 1 << (2 * (len(text) // stride + len(strands))).bit_length()
-    keys = np.zeros(slots, dtype=np.uint64)
-    heads = np.full(slots, -1, dtype=np.int64)
-    following = np.full(len(text), -1, dtype=np.int64)
-    _fill(text, begin, k, stride, keys, heads, following)
-    return Index(text, begin[::2], keys, heads, following, k, overlap_bp)
+    samples = len(text) // stride + len(strands)  # or a few less
+    slots = 1 << (2 * samples).bit_length()
+    keys, heads = np.zeros(slots, dtype=np.uint64), np.full(slots, -1, dtype=np.int64)
+    places, earlier = np.empty(samples, dtype=np.int64), np.empty(samples, dtype=np.int64)
+    _fill(text, begin, k, stride, keys, heads, places, earlier)
+    return Index(text, begin[::2], keys, heads, places, earlier, k, overlap_bp)
 
 
 def sharing_sequences(
@@ -149,23 +151,20 @@ def check_leakage_command(config: CheckLeakageConfig) -> None:
     """
     vocabulary = GGramVocabulary.load(config.vocabulary)
     corpus, keep = _mined(vocabulary, config)
-    rows = ["file\tname\tlength_bp\tmined_bp\n"]
+    files = [list(read_records(file)) for file in config.sequences]
+    sequences = (normalise(r.sequence)[0] for records in files for r in records)
+    mined = covered_bases(build_index(sequences, config.overlap_bp), corpus, keep, config.threads)
+    ends = np.cumsum([len(records) for records in files])
+    by_file = np.split(mined, ends[:-1])
     print("file\tsequences\tpartly_mined\twholly_mined\tbases\tmined_bases\tmined_fraction")
-    for file in config.sequences:
-        records = list(read_records(file))
-        index = build_index((normalise(r.sequence)[0] for r in records), config.overlap_bp)
-        mined = covered_bases(index, corpus, keep, config.threads)
-        lengths = np.array([len(r.sequence) for r in records], dtype=np.int64)
-        whole = np.count_nonzero((mined == lengths) & (lengths > 0))
-        total, shared = int(lengths.sum()), int(mined.sum())
-        print(
-            f"{file}\t{len(records)}\t{np.count_nonzero(mined)}\t{whole}\t{total}\t{shared}"
-            f"\t{shared / max(total, 1):.4f}"
-        )
-        rows += _table(file, records, mined)
+    for file, records, bases in zip(config.sequences, files, by_file, strict=True):
+        print(_summary(file, records, bases))
     if config.output is not None:
-        with new_file(config.output) as temporary:
-            temporary.write_text("".join(rows), encoding="utf-8")
+        with new_file(config.output) as temporary, open(temporary, "w") as table:
+            table.write("file\tname\tlength_bp\tmined_bp\n")
+            for file, records, bases in zip(config.sequences, files, by_file, strict=True):
+                for record, count in zip(records, bases.tolist(), strict=True):
+                    table.write(f"{file}\t{record.name}\t{len(record.sequence)}\t{count}\n")
     print(
         f"mined: stretches of {config.overlap_bp} bases or more, on either strand, that the "
         "G-grams were mined from; leave them out with 'dnazen ggrams mine --exclude'",
@@ -173,9 +172,13 @@ def check_leakage_command(config: CheckLeakageConfig) -> None:
     )
 
 
-def _table(file: Path, records: Sequence[Record], mined: Int64[np.ndarray, "n"]) -> Iterator[str]:
-    for record, bases in zip(records, mined.tolist(), strict=True):
-        yield f"{file}\t{record.name}\t{len(record.sequence)}\t{bases}\n"
+def _summary(file: Path, records: Sequence[Record], mined: Int64[np.ndarray, "n"]) -> str:
+    lengths = np.array([len(r.sequence) for r in records], dtype=np.int64)
+    whole = np.count_nonzero((mined == lengths) & (lengths > 0))
+    total, shared = int(lengths.sum()), int(mined.sum())
+    fraction = f"{shared / total:.4f}" if total else "-"
+    partly = np.count_nonzero(mined)
+    return f"{file}\t{len(records)}\t{partly}\t{whole}\t{total}\t{shared}\t{fraction}"
 
 
 def _mined(
@@ -280,8 +283,10 @@ def _fill(
     stride: int,
     keys: UInt64[np.ndarray, "slots"],
     heads: Int64[np.ndarray, "slots"],
-    following: Int64[np.ndarray, "letters"],
+    places: Int64[np.ndarray, "samples"],
+    earlier: Int64[np.ndarray, "samples"],
 ) -> None:
+    sample = 0
     for strand in range(begin.shape[0] - 1):
         for place in range(begin[strand], begin[strand + 1] - k, stride):
             kmer = np.uint64(0)
@@ -292,8 +297,10 @@ def _fill(
             if whole:
                 slot = _slot(keys, heads, kmer)
                 keys[slot] = kmer
-                following[place] = heads[slot]
-                heads[slot] = place
+                places[sample] = place
+                earlier[sample] = heads[slot]
+                heads[slot] = sample
+                sample += 1
 
 
 @njit(cache=True, nogil=True)
@@ -303,7 +310,8 @@ def _search(
     text: UInt8[np.ndarray, "letters"],
     keys: UInt64[np.ndarray, "slots"],
     heads: Int64[np.ndarray, "slots"],
-    following: Int64[np.ndarray, "letters"],
+    places: Int64[np.ndarray, "samples"],
+    earlier: Int64[np.ndarray, "samples"],
     k: int,
     overlap_bp: int,
     covered: Bool[np.ndarray, "letters"],
@@ -322,9 +330,9 @@ def _search(
             first = last - k + 1
             if first < begin:
                 continue
-            place = heads[_slot(keys, heads, kmer)]
-            while place >= 0:
-                left, right = 0, k
+            sample = heads[_slot(keys, heads, kmer)]
+            while sample >= 0:
+                place, left, right = places[sample], 0, k
                 while first - left > begin and query[first - left - 1] == text[place - left - 1]:
                     left += 1
                 while first + right < end and query[first + right] == text[place + right]:
@@ -334,7 +342,7 @@ def _search(
                     if covered.shape[0] == 0:
                         break
                     covered[place - left : place + right] = True
-                place = following[place]
+                sample = earlier[sample]
             if sharing[sequence] and covered.shape[0] == 0:
                 break
     return sharing
