@@ -7,7 +7,6 @@ G-grams, ``ggrams.tsv``: all that another command needs.
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 import sys
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ Model = TypeVar("Model", bound=DnazenPreTrainedModel)
 
 GGRAMS_FILE = "ggrams.tsv"
 WEIGHTS_FILE = "model.safetensors"
+PICKLED_WEIGHTS_FILE = "pytorch_model.bin"
 RELEASED_GGRAMS_FILE = "ngram.json"
 HEADS = ("head.", "pooler.", "classifier.")
 """Where the names of task-specific weights begin."""
@@ -146,26 +146,26 @@ def read_weights(directory: Path, config: DnazenConfig) -> dict[str, Tensor]:
     InputError
         If the file is missing, truncated or foreign.
     """
-    safe, pickled = directory / WEIGHTS_FILE, directory / "pytorch_model.bin"
-    try:
-        if safe.exists():
-            state = load_file(safe)
-        elif pickled.exists():
-            state = torch.load(pickled, map_location="cpu", weights_only=True)
-        else:
-            raise InputError(
-                "no weights", path=directory, expected="model.safetensors or pytorch_model.bin"
-            )
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    safe, pickled = directory / WEIGHTS_FILE, directory / PICKLED_WEIGHTS_FILE
+    path = safe if safe.exists() else pickled
+    if not path.exists():
         raise InputError(
-            f"not readable as weights ({str(error).splitlines()[0]})",
-            path=safe if safe.exists() else pickled,
-            fix="copy it again",
+            "no weights", path=directory, expected=f"{WEIGHTS_FILE} or {PICKLED_WEIGHTS_FILE}"
+        )
+    try:
+        if path == safe:
+            state = load_file(safe)
+        else:
+            state = torch.load(pickled, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes lead an unpickler to raise almost anything
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(
+            f"not readable as weights ({problem})", path=path, fix="copy it again"
         ) from None
     if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
         raise InputError(
             "holds other things than weights",
-            path=pickled,
+            path=path,
             expected="the state dict of a model: a tensor under each name",
         )
     if any(name.startswith("bert.") for name in state):
