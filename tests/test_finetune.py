@@ -136,6 +136,18 @@ def test_predict_gives_the_test_predictions_again(done, task, tmp_path):
         assert float(row["p_1"]) == pytest.approx(float(old["p_1"]), abs=1e-5)
 
 
+def test_the_test_is_not_run_in_the_precision_of_training(pretrained, task, tmp_path, capsys):
+    run = RunConfig(precision="bf16")
+    slow = OptimizerConfig(learning_rate=3e-3, warmup_steps=8)
+    finetune(settings(task, pretrained, tmp_path / "run", run=run, epochs=1, optimizer=slow))
+    assert "8 optimizer steps in all, so the learning rate never gets" in capsys.readouterr().err
+    out = tmp_path / "p.tsv"
+    predict(PredictConfig(model=tmp_path / "run", sequences=(task / "test.csv",), output=out))
+    before = table(tmp_path / "run" / "test_predictions.tsv")
+    for row, old in zip(table(out), before, strict=True):
+        assert float(row["p_1"]) == pytest.approx(float(old["p_1"]), abs=1e-5)
+
+
 def test_the_best_epoch_is_kept(done):
     epochs = [e for e in read(done / "history.json")["log"] if "eval_mcc" in e]
     assert len(epochs) == 3

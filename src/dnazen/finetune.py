@@ -171,7 +171,7 @@ def finetune(config: FinetuneConfig) -> Scores:
     problem_type = splits.task.problem_type
     parts = open_directory(config.model)
     length = Length(config.max_tokens, config.too_long)
-    encoded = Encoded(*(_encode(parts, s, length) for s in (splits.train, splits.dev, splits.test)))
+    encoded = Encoded(*(_encode(parts, split, length) for split in splits.parts.values()))
     scale = Scale.of(splits.train.labels) if problem_type == "regression" else None
     checkpoint = start_or_resume(config.output, resume=config.resume)
     arguments = training_arguments(
@@ -191,6 +191,7 @@ def finetune(config: FinetuneConfig) -> Scores:
     leads = arguments.process_index == 0
     if leads:
         _record(config, splits, encoded, checkpoint)
+        _note(config, splits, encoded, arguments.world_size)
     set_seed(config.run.seed)
     model = fresh_classifier(config, parts, splits)
     collator = Collator(
@@ -302,7 +303,7 @@ def _predict_test(
 def _record(
     config: FinetuneConfig, splits: Splits, encoded: Encoded, checkpoint: str | None
 ) -> None:
-    """Write the run's record before work starts, and say on stderr what will be done.
+    """Write the run's record before work starts.
 
     Raises
     ------
@@ -318,12 +319,9 @@ def _record(
                 path=path,
                 fix="name the same --data, or another output",
             )
-    parts = {"train": splits.train, "dev": splits.dev, "test": splits.test}
-    rows = {name: len(part.labels) for name, part in parts.items()}
-    cut = {name: some.cut for name, some in encoded._asdict().items()}
     classes: dict[str, dict[str, int]] = {}
     if splits.task.problem_type == "single_label_classification":
-        for name, part in parts.items():
+        for name, part in splits.parts.items():
             found = Counter(part.labels)
             classes[name] = {spelt(splits.task, label): found[label] for label in sorted(found)}
     record = run_record(
@@ -331,10 +329,10 @@ def _record(
         config,
         splits.inputs,
         label_names=splits.task.label_names,
-        rows=rows,
+        rows={name: len(part.labels) for name, part in splits.parts.items()},
         classes=classes,
         duplicates=splits.duplicates,
-        cut=cut,
+        cut={name: some.cut for name, some in encoded._asdict().items()},
         normalisation={name: some.counts for name, some in encoded._asdict().items()},
         bf16=use_bf16(config.run),
         torch=torch.__version__,
@@ -342,6 +340,10 @@ def _record(
     )
     write_json(path, record)
 
+
+def _note(config: FinetuneConfig, splits: Splits, encoded: Encoded, processes: int) -> None:
+    """Say on stderr what will be done, and what is amiss with the data."""
+    rows = {name: len(part.labels) for name, part in splits.parts.items()}
     told = ", ".join(f"{number:,} {name}" for name, number in rows.items())
     labels = ", ".join(splits.task.label_names[:10])
     print(f"fine-tuning on {told} examples; {splits.task.problem_type}: {labels}", file=sys.stderr)
@@ -352,9 +354,18 @@ def _record(
                 f"warning: {number:,} sequences of {where} stand in {seen} too, on either strand",
                 file=sys.stderr,
             )
+    cut = {name: some.cut for name, some in encoded._asdict().items()}
     if any(cut.values()):
         told = ", ".join(f"{number:,} in {name}" for name, number in cut.items())
         print(f"warning: cut to {config.max_tokens} tokens: {told}", file=sys.stderr)
+    per_step = config.batch_size * config.run.gradient_accumulation * processes
+    steps = math.ceil(rows["train"] / per_step) * config.epochs
+    if steps <= config.optimizer.warmup_steps:
+        print(
+            f"warning: {steps} optimizer steps in all, so the learning rate never gets to its "
+            f"peak; lower --optimizer.warmup-steps ({config.optimizer.warmup_steps})",
+            file=sys.stderr,
+        )
 
 
 def _report(config: FinetuneConfig, scores: Scores, rows: int, state: TrainerState) -> None:

@@ -72,6 +72,11 @@ class Splits(NamedTuple):
     duplicates: dict[str, int]
     """Rows of dev that stand in train (``train_dev``), and so on; see ``shared_rows``."""
 
+    @property
+    def parts(self) -> dict[str, Split]:
+        """The splits by name."""
+        return {"train": self.train, "dev": self.dev, "test": self.test}
+
 
 def load_splits(path: Path, labels: LabelConfig, splits: SplitConfig) -> Splits:
     """Read train, dev and test: a directory of three tables, or one table that is split.
