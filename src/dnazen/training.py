@@ -11,7 +11,6 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainingArguments
 from transformers.integrations import TensorBoardCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from .errors import ConfigError, OutputError
 from .outputs import refuse_existing
@@ -44,8 +43,12 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
             raise ConfigError(f"learning_rate must be > 0, got {self.learning_rate}")
-        if self.warmup_steps < 0:
-            raise ConfigError(f"warmup_steps must be >= 0, got {self.warmup_steps}")
+        for name in ("warmup_steps", "weight_decay", "adam_epsilon", "max_grad_norm"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
+        for name in ("adam_beta1", "adam_beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must lie in 0 <= beta < 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +77,11 @@ class RunConfig:
     """Path of a DeepSpeed configuration."""
 
     def __post_init__(self) -> None:
-        if self.gradient_accumulation < 1:
-            raise ConfigError(
-                f"gradient_accumulation must be >= 1, got {self.gradient_accumulation}"
-            )
+        if not 0 <= self.seed < 1 << 32:  # what numpy's generator takes
+            raise ConfigError(f"seed must be 0 to {(1 << 32) - 1}, got {self.seed}")
+        for name, least in (("gradient_accumulation", 1), ("logging_steps", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be >= {least}, got {getattr(self, name)}")
 
 
 def use_bf16(run: RunConfig) -> bool:
@@ -145,9 +149,10 @@ def start_or_resume(directory: Path, *, resume: bool) -> str | None:
         return None
     if (directory / "model.safetensors").exists():
         raise OutputError(f"{directory}: this run is complete; name another output")
-    checkpoints = directory / CHECKPOINTS
-    last: str | None = get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None
-    if last is None:
+    # The Trainer writes its own state last: a checkpoint without it was cut short.
+    whole = [path.parent for path in (directory / CHECKPOINTS).glob("*/trainer_state.json")]
+    if not whole:
         print(f"note: {directory} has no checkpoint yet: starting anew", file=sys.stderr)
         directory.mkdir(parents=True, exist_ok=True)
-    return last
+        return None
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))
