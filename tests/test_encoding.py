@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen.encoding import TILE_BP, Length, check_max_tokens, cut_to, encode_examples
@@ -35,6 +35,7 @@ def by_hand(tokenizer, letters):
     return tokens
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("ACGTacgtuNnRy", max_size=40).map(str.encode), max_size=6))
 def test_runs_of_bases_are_tokenised_apart(tokenizer, sequences):
     found = tokens_of(tokenizer, *[(letters,) for letters in sequences])
@@ -81,6 +82,7 @@ def test_a_pair_that_is_cut_fits(tokenizer):
     assert tokens.tolist()[-len(second) - 1 :] == [SEP, *second]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(2, 40))
 def test_the_longer_of_a_pair_is_cut_first(first, second, total):
     kept = [len(part) for part in cut_to([np.zeros(first), np.zeros(second)], total)]

@@ -202,6 +202,20 @@ def test_resuming_equals_not_stopping(done, pretrained, task, tmp_path, monkeypa
         finetune(settings(task, pretrained, output, resume=True))
 
 
+def test_a_run_stopped_while_saving_is_finished(done, pretrained, task, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    output = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("dnazen.finetune.save_directory", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(settings(task, pretrained, output))
+    finetune(settings(task, pretrained, output, resume=True))
+    for name in ("model.safetensors", "test_metrics.json", "test_predictions.tsv"):
+        assert (output / name).read_bytes() == (done / name).read_bytes()
+
+
 def test_the_encoder_is_that_of_the_model_unless_asked(pretrained, task, tmp_path):
     # No step moves a weight at this rate: what is saved is what training began with.
     frozen = OptimizerConfig(learning_rate=1e-30, weight_decay=0.0)

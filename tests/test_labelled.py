@@ -9,7 +9,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen.errors import ConfigError, InputError
@@ -79,6 +79,7 @@ def test_a_split_column_is_read_when_named(table):
     assert [r.split for r in read_labelled(path).rows] == [None] * 3
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(
         st.tuples(

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen.metrics import LOWER_IS_BETTER, METRICS, probabilities, score
@@ -61,6 +61,7 @@ def classified(draw, classes):
     return np.array(labels), np.array(logits, dtype=np.float32)
 
 
+@settings(max_examples=40, deadline=None)
 @given(classified(2))
 def test_two_classes_agree_with_the_definitions(example):
     labels, logits = example
@@ -74,6 +75,7 @@ def test_two_classes_agree_with_the_definitions(example):
     assert found["collapsed"] == (len(set(predicted)) == 1)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32))
 def test_several_classes_agree_with_the_definitions(seed):
     rng = np.random.default_rng(seed)
@@ -90,6 +92,7 @@ def test_several_classes_agree_with_the_definitions(seed):
     assert found["f1"] == pytest.approx(np.mean(f1))
 
 
+@settings(max_examples=40, deadline=None)
 @given(classified(3))
 def test_labels_are_scored_one_by_one(example):
     labels, logits = example

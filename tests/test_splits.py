@@ -107,13 +107,13 @@ def test_a_split_column(tmp_path):
         load(path)
 
 
+@settings(deadline=None)
 @given(
     counts=st.lists(st.integers(1, 40), min_size=2, max_size=4),
     dev=st.floats(0.05, 0.4),
     test=st.floats(0.05, 0.4),
     seed=st.integers(0, 100),
 )
-@settings(deadline=None)
 def test_drawn_splits_keep_the_distribution_of_labels(counts, dev, test, seed):
     numbers = iter(range(sum(counts)))
     code = bytes.maketrans(b"0123456789", b"ACACACACAC")
@@ -146,6 +146,7 @@ def test_drawn_splits_spread_numbers():
     assert [i // 10 for i in chosen] == sorted(range(10))  # one of each tenth
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.tuples(BASES), st.sampled_from("01")), min_size=1, max_size=30))
 def test_equal_sequences_stay_together(rows):
     drawn = draw_splits(table_of(rows), LabelConfig(), SplitConfig())
@@ -156,6 +157,7 @@ def test_equal_sequences_stay_together(rows):
     assert all(len(found) == 1 for found in splits.values())
 
 
+@settings(deadline=None)
 @given(*[st.lists(BASES, max_size=8)] * 3)
 def test_shared_rows_are_counted_on_both_strands(train, dev, test):
     def stands_in(one, others):
