@@ -5,7 +5,6 @@ Source: method.md section 7.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import shutil
 import sys
@@ -46,6 +45,7 @@ from .training import (
     start_or_resume,
     tensorboard,
     training_arguments,
+    training_under_way,
     use_bf16,
 )
 
@@ -218,7 +218,7 @@ def finetune(config: FinetuneConfig) -> Scores:
             *([EarlyStoppingCallback(config.patience)] if config.patience is not None else []),
         ],
     )
-    with contextlib.redirect_stdout(sys.stderr):  # the Trainer prints its log to stdout
+    with training_under_way(config.output):
         trainer.train(resume_from_checkpoint=checkpoint)
     if not leads:
         return {}

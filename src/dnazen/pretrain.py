@@ -45,6 +45,7 @@ from .training import (
     start_or_resume,
     tensorboard,
     training_arguments,
+    training_under_way,
     use_bf16,
 )
 
@@ -116,8 +117,9 @@ class PretrainConfig:
     """How the machine is used."""
 
     def __post_init__(self) -> None:
-        if self.max_steps < 1:
-            raise ConfigError(f"max_steps must be >= 1, got {self.max_steps}")
+        for name in ("max_steps", "eval_steps", "save_steps", "heldout_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be >= 1, got {getattr(self, name)}")
         if self.max_tokens < 4:
             raise ConfigError(f"max_tokens must be >= 4, got {self.max_tokens}")
         if self.tokens_per_batch < self.max_tokens:
@@ -274,7 +276,7 @@ class PretrainTrainer(Trainer):
             "eval_bits_per_bp": nats / math.log(2) / bases,
             "eval_predicted_tokens": predicted,
         }
-        self.log(metrics)
+        self.log(dict(metrics))  # which adds the pass it is in
         self.control: TrainerControl = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
@@ -293,16 +295,19 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     """
     corpus = Corpus.open(config.corpus)
     parts, may_miss = starting_point(config, corpus)
-    checkpoint = start_or_resume(config.output, resume=config.resume)
+    hidden = None if config.mask_ggrams is None else GGramVocabulary.load(config.mask_ggrams)
+    if hidden is not None:
+        hidden.require_tokenizer(corpus.tokenizer_sha256)
+    heldout = heldout_sequences(
+        corpus, config.heldout_fraction, config.heldout_tokens, config.run.seed
+    )
     set_seed(config.run.seed)
     model = DnazenForMaskedLM(parts.config)
     if config.init is not None:
         source = read_weights(config.init, parts.config)
         load_weights(model, source, config.init, may_miss=may_miss)
 
-    heldout = heldout_sequences(
-        corpus, config.heldout_fraction, config.heldout_tokens, config.run.seed
-    )
+    checkpoint = start_or_resume(config.output, resume=config.resume)
     longest = config.max_tokens - 2
     train = PretrainDataset(
         corpus, example_spans(corpus.offsets, ~heldout, longest), config.run.seed
@@ -322,9 +327,6 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         save_total_limit=2,
         per_device_train_batch_size=1,  # unused: the plan makes the batches
     )
-    hidden = None if config.mask_ggrams is None else GGramVocabulary.load(config.mask_ggrams)
-    if hidden is not None:
-        hidden.require_tokenizer(corpus.tokenizer_sha256)
     trainer = PretrainTrainer(
         model=model,
         args=arguments,
@@ -359,8 +361,9 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     }
     if trainer.is_world_process_zero():
         _note(config, parts, tokens, checkpoint)
-    result = trainer.train(resume_from_checkpoint=checkpoint)
-    metrics = trainer.evaluate()
+    with training_under_way(config.output):
+        result = trainer.train(resume_from_checkpoint=checkpoint)
+        metrics = trainer.evaluate()
     if trainer.is_world_process_zero():
         save_directory(config.output, trainer.accelerator.unwrap_model(model), *parts[1:])
         write_json(

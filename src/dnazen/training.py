@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +15,7 @@ from transformers import TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from .errors import ConfigError, OutputError
+from .model.directory import weights_being_written
 from .outputs import refuse_existing
 
 CHECKPOINTS = "checkpoints"
@@ -156,3 +159,23 @@ def start_or_resume(directory: Path, *, resume: bool) -> str | None:
         directory.mkdir(parents=True, exist_ok=True)
         return None
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))
+
+
+@contextmanager
+def training_under_way(directory: Path) -> Iterator[None]:
+    """Keep the Trainer's log off stdout, and say in one line that a checkpoint found no room.
+
+    Raises
+    ------
+    OutputError
+        If a checkpoint cannot be written below ``directory``.
+    """
+    try:
+        with redirect_stdout(sys.stderr), weights_being_written(directory):
+            yield
+    except RuntimeError as error:
+        if "inline_container" not in str(error):  # torch's writer, which names itself but no cause
+            raise
+        raise OutputError(
+            f"{directory}: a checkpoint cannot be written; free some space and --resume the run"
+        ) from error
