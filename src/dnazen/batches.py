@@ -7,8 +7,8 @@ the same however many workers load it and wherever a run is resumed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .ggrams.masking import MaskingConfig, mask
 from .ggrams.matching import Matcher
+from .model.directory import ModelDirectory
 from .tokenizer import CLS, PAD, SEP
 
 
@@ -54,6 +55,16 @@ class Collator:
     max_ggrams: int | None = None
     masking: MaskingConfig | None = None
     masking_matcher: Matcher | None = None
+
+    @classmethod
+    def of(cls, parts: ModelDirectory, **changes: Any) -> Collator:
+        """The collator of a model directory's tokens and G-grams; ``changes`` win."""
+        plain = cls(
+            matcher=None if parts.vocabulary is None else Matcher(parts.vocabulary),
+            vocab_size=parts.config.vocab_size,
+            max_ggrams=parts.config.max_ggrams,
+        )
+        return replace(plain, **changes)
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """A batch under the names of the models' inputs.

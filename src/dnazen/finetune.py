@@ -23,7 +23,6 @@ from .batches import Collator, Example
 from .config import read_json, run_record, write_json
 from .encoding import EncodedExamples, Length, TooLong, check_max_tokens, encode_examples
 from .errors import ConfigError, InputError
-from .ggrams.matching import Matcher
 from .labelled import Label, LabelConfig, spelt
 from .metrics import LOWER_IS_BETTER, METRICS, Scores, score
 from .model.directory import (
@@ -194,11 +193,7 @@ def finetune(config: FinetuneConfig) -> Scores:
         _note(config, splits, encoded, arguments.world_size)
     set_seed(config.run.seed)
     model = fresh_classifier(config, parts, splits)
-    collator = Collator(
-        matcher=None if parts.vocabulary is None else Matcher(parts.vocabulary),
-        vocab_size=parts.config.vocab_size,
-        max_ggrams=parts.config.max_ggrams,
-    )
+    collator = Collator.of(parts)
 
     def dev_scores(prediction: EvalPrediction) -> Scores:
         labels, logits = prediction.label_ids, prediction.predictions

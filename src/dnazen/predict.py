@@ -22,7 +22,6 @@ from .batches import Collator, Example
 from .encoding import EncodedExamples, Length, Tokens, TooLong, check_max_tokens, encode_examples
 from .errors import ConfigError, InputError
 from .genome import Record, read_records
-from .ggrams.matching import Matcher
 from .labelled import Label, Task, spelt
 from .metrics import probabilities
 from .model.directory import load_weights, open_directory, read_weights
@@ -149,11 +148,7 @@ def open_classifier(directory: Path, device: str) -> Classifier:
         model=model,
         task=Task(config.problem_type or "single_label_classification", names),
         tokenizer=parts.tokenizer,
-        collator=Collator(
-            matcher=None if parts.vocabulary is None else Matcher(parts.vocabulary),
-            vocab_size=config.vocab_size,
-            max_ggrams=config.max_ggrams,
-        ),
+        collator=Collator.of(parts),
         max_tokens=getattr(config, "max_tokens", MAX_TOKENS),
         sequences_per_example=getattr(config, "sequences_per_example", 1),
     )

@@ -297,7 +297,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     parts, may_miss = starting_point(config, corpus)
     hidden = None if config.mask_ggrams is None else GGramVocabulary.load(config.mask_ggrams)
     if hidden is not None:
-        hidden.require_tokenizer(corpus.tokenizer_sha256)
+        hidden.require_tokenizer(corpus.tokenizer_sha256, config.mask_ggrams)
     heldout = heldout_sequences(
         corpus, config.heldout_fraction, config.heldout_tokens, config.run.seed
     )
@@ -332,10 +332,9 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         args=arguments,
         train_dataset=train,
         eval_dataset=held,
-        data_collator=Collator(
-            matcher=None if parts.vocabulary is None else Matcher(parts.vocabulary),
-            vocab_size=corpus.vocab_size,
-            max_ggrams=parts.config.max_ggrams,
+        data_collator=Collator.of(
+            parts,
+            vocab_size=corpus.vocab_size,  # random tokens are drawn from the tokenizer's
             masking=config.masking,
             masking_matcher=None if hidden is None else Matcher(hidden),
         ),
@@ -391,7 +390,7 @@ def starting_point(
     """
     vocabulary = None if config.ggrams is None else GGramVocabulary.load(config.ggrams)
     if vocabulary is not None:
-        vocabulary.require_tokenizer(corpus.tokenizer_sha256)
+        vocabulary.require_tokenizer(corpus.tokenizer_sha256, config.ggrams)
     rows = 0 if vocabulary is None else len(vocabulary) + 1
     settings = config.model
     if config.init is None:

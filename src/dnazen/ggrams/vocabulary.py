@@ -82,8 +82,13 @@ class GGramVocabulary:
         start, end = self.offsets[ggram_id - 1 : ggram_id + 1]
         return tuple(self.tokens[start:end].tolist())
 
-    def require_tokenizer(self, sha256: str) -> None:
+    def require_tokenizer(self, sha256: str, path: Path | None = None) -> None:
         """Raise unless the ids are those of the tokenizer with this hash.
+
+        Parameters
+        ----------
+        path
+            Where the vocabulary came from, for the message.
 
         Raises
         ------
@@ -94,6 +99,7 @@ class GGramVocabulary:
             raise InputError(
                 f"the G-gram vocabulary was mined with another tokenizer "
                 f"({self.tokenizer_sha256[:12]}, this one is {sha256[:12]})",
+                path=path,
                 expected="both from one corpus",
                 fix="mine the G-grams again with 'dnazen ggrams mine'",
             )

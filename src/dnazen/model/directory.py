@@ -70,7 +70,7 @@ def open_directory(directory: Path) -> ModelDirectory:
         vocabulary = GGramVocabulary.load(directory / GGRAMS_FILE)
     else:
         vocabulary = GGramVocabulary.from_released(directory / RELEASED_GGRAMS_FILE, tokenizer)
-    vocabulary.require_tokenizer(tokenizer_sha256(tokenizer))
+    vocabulary.require_tokenizer(tokenizer_sha256(tokenizer), directory)
     if len(vocabulary) + 1 != config.ggram_vocab_size:
         raise InputError(
             f"{len(vocabulary)} G-grams for a table of {config.ggram_vocab_size} rows",
