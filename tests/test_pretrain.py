@@ -228,10 +228,10 @@ def test_training_learns(ground, tmp_path):
         config_of(
             ground,
             tmp_path / "out",
-            max_steps=60,
+            max_steps=40,
             eval_steps=100,
             save_steps=100,
-            tokens_per_batch=1500,
+            tokens_per_batch=1000,
         )
     )
     log = read_json(tmp_path / "out" / "history.json", "")["log"]
