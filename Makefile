@@ -29,5 +29,8 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+benchmark: $(READY)
+	$(BIN)/python benchmarks/ggrams.py
+
 clean:
 	rm -rf .venv demo

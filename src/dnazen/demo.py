@@ -44,11 +44,11 @@ class DemoConfig:
     """Replace what an earlier demo left in OUTPUT."""
     genome_bp: int = 1_000_000
     """Length of the genome."""
-    train: int = 2000
+    train: int = 4000
     """Labelled sequences to train on."""
     pretrain_steps: int = 300
     """Optimizer steps of pre-training."""
-    epochs: int = 8
+    epochs: int = 4
     """Passes of fine-tuning."""
     seed: int = 0
     """Of the data and of both models."""
@@ -105,7 +105,7 @@ def command_lines(config: DemoConfig) -> list[str]:
     return [
         f"dnazen simulate -o simulated --genome-bp {config.genome_bp} --train {config.train}"
         f" --dev {held} --test {held} --seed {seed}",
-        "dnazen tokenizer train simulated/genome.fa -o tokenizer --vocab-size 512",
+        "dnazen tokenizer train simulated/genome.fa -o tokenizer --vocab-size 256",
         "dnazen corpus build simulated/genome.fa --tokenizer tokenizer --strands both -o corpus",
         "dnazen ggrams mine corpus -o ggrams.tsv --min-pmi 2"
         " --exclude simulated/dev.csv simulated/test.csv",

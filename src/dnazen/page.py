@@ -17,7 +17,7 @@ h1, h2 { line-height: 1.2; } h2 { margin-top: 2.2rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: left; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
-pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: 13px; }
+pre { background: #f6f6f6; padding: .8rem; white-space: pre-wrap; font-size: 13px; }
 svg { max-width: 100%; height: auto; }
 """
 
