@@ -41,6 +41,7 @@ from .training import (
     CHECKPOINTS,
     OptimizerConfig,
     RunConfig,
+    part_from_processes,
     start_or_resume,
     tensorboard,
     training_arguments,
@@ -215,6 +216,7 @@ def finetune(config: FinetuneConfig) -> Scores:
     )
     with training_under_way(config.output):
         trainer.train(resume_from_checkpoint=checkpoint)
+    part_from_processes(trainer)
     if not leads:
         return {}
     # Without the Trainer's mixed precision: the test sees the numbers that predict will give.

@@ -42,6 +42,7 @@ from .training import (
     CHECKPOINTS,
     OptimizerConfig,
     RunConfig,
+    part_from_processes,
     start_or_resume,
     tensorboard,
     training_arguments,
@@ -363,6 +364,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     with training_under_way(config.output):
         result = trainer.train(resume_from_checkpoint=checkpoint)
         metrics = trainer.evaluate()
+    part_from_processes(trainer)
     if trainer.is_world_process_zero():
         save_directory(config.output, trainer.accelerator.unwrap_model(model), *parts[1:])
         write_json(

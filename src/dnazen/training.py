@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from .errors import ConfigError, OutputError
@@ -179,3 +179,12 @@ def training_under_way(directory: Path) -> Iterator[None]:
         raise OutputError(
             f"{directory}: a checkpoint cannot be written; free some space and --resume the run"
         ) from error
+
+
+def part_from_processes(trainer: Trainer) -> None:
+    """End the talk between the processes of a distributed run, once all have come so far.
+
+    A process that exits with the talk still open may be aborted by its own threads.
+    """
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
