@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,10 +23,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     words += ["--pretrain-steps", "10", "--epochs", "1"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        printed: list[str] = []
-        patch.setattr("builtins.print", lambda *a, **k: printed.append(a[0]) if not k else None)
-        assert main(words) == 0
-    return out, "\n".join(printed)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            assert main(words) == 0
+    return out, printed.getvalue()
 
 
 class Reader(HTMLParser):
@@ -92,6 +93,7 @@ def test_a_folder_that_is_no_demo_is_left_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "precious.txt").write_text("x")
+    (tmp_path / "simulated").mkdir()
     assert main(["demo", "-o", str(tmp_path), "--overwrite"]) == 2
     assert "not empty" in capsys.readouterr().err
     assert (tmp_path / "precious.txt").read_text() == "x"

@@ -17,7 +17,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from . import page
-from .config import read_json
+from .config import read_json, run_record, write_json
 from .errors import DnazenError
 from .genome import read_records
 from .ggrams.matching import Matcher
@@ -26,6 +26,7 @@ from .outputs import new_file, refuse_existing
 from .tokenizer import encode, load_tokenizer, token_lengths
 from .tracks import Span, Track, draw_tracks
 
+RECORD_FILE = "demo.json"
 ARMS = {"ggrams": "with G-grams", "e4bu": "without (E4BU alone)"}
 
 
@@ -72,10 +73,11 @@ def demo(config: DemoConfig) -> None:
         If a step fails.
     """
     out = config.output
-    if config.overwrite and (out / "simulated").is_dir():
+    if config.overwrite and _is_demo(out):
         shutil.rmtree(out)
     refuse_existing(out)
     out.mkdir(parents=True, exist_ok=True)
+    write_json(out / RECORD_FILE, run_record("demo", config))
     steps = [_run(line, out) for line in command_lines(config)]
     scores = {arm: read_json(out / f"finetuned-{arm}/test_metrics.json", "scores") for arm in ARMS}
     pretraining = {arm: read_json(out / f"pretrained-{arm}/metrics.json", "scores") for arm in ARMS}
@@ -226,6 +228,12 @@ def example_drawing(out: Path, vocabulary: GGramVocabulary) -> Figure:
             Track("planted motifs", "#e34a33", motifs),
         ],
     )
+
+
+def _is_demo(directory: Path) -> bool:
+    """Whether a directory is an earlier demo's, which alone may be removed."""
+    record = directory / RECORD_FILE
+    return record.is_file() and read_json(record, "a demo's record").get("command") == "demo"
 
 
 def _run(line: str, directory: Path) -> Step:
