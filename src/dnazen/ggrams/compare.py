@@ -29,6 +29,7 @@ class CompareConfig:
 def compare_command(config: CompareConfig) -> None:
     """Print the comparison as JSON."""
     first, second = GGramVocabulary.load(config.first), GGramVocabulary.load(config.second)
+    second.require_tokenizer(first.tokenizer_sha256, config.second)
     print(json.dumps(compare(first, second, config.top), indent=2))
 
 

@@ -38,6 +38,8 @@ class MergeConfig:
 def merge_command(config: MergeConfig) -> None:
     """Merge vocabulary files and write one with the provenance of all."""
     parts = [GGramVocabulary.load(path) for path in config.vocabularies]
+    for path, part in zip(config.vocabularies[1:], parts[1:], strict=True):
+        part.require_tokenizer(parts[0].tokenizer_sha256, path)
     sources = [
         {"file": hash_file(path), "provenance": part.provenance}
         for path, part in zip(config.vocabularies, parts, strict=True)

@@ -110,7 +110,7 @@ def stats_command(config: StatsConfig) -> None:
     """Print the numbers as JSON; write the pictures, if asked, as one HTML file."""
     vocabulary = GGramVocabulary.load(config.vocabulary)
     tokenizer = load_tokenizer(config.tokenizer)
-    vocabulary.require_tokenizer(tokenizer_sha256(tokenizer))
+    vocabulary.require_tokenizer(tokenizer_sha256(tokenizer), config.vocabulary)
     matcher = Matcher(vocabulary)
     covered: dict[str, Coverage] = {}
     for file in config.sequences:
