@@ -14,7 +14,7 @@ import tyro
 from ..config import hash_file, plain
 from ..errors import ConfigError
 from .candidates import bounds
-from .vocabulary import UNKNOWN_COUNT, GGramVocabulary, padded
+from .vocabulary import UNKNOWN_COUNT, GGramVocabulary, order_of_ids, padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def merge(parts: Sequence[GGramVocabulary], max_size: int | None = None) -> GGra
     weakest = np.full(len(rows), np.nan, dtype=np.float32)
     np.fmin.at(weakest, group, pmi)
 
-    order = np.lexsort((*rows.T[::-1], lengths[first], -total))[:max_size]
+    order = order_of_ids(rows, lengths[first], total)[:max_size]
     lengths, rows = lengths[first][order], rows[order]
     spelt = [b for part in parts for b in part.bases] if all(p.bases for p in parts) else []
     return GGramVocabulary(

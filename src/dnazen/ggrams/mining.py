@@ -20,7 +20,7 @@ from ..tokenizer import token_strings
 from .candidates import MOST_SIGHTINGS, GramTokens, bounds, candidates, count_occurrences
 from .leakage import SHORTEST_OVERLAP_BP, sharing_sequences
 from .pairs import Spans, StrongPairs, strong_pairs
-from .vocabulary import MAX_LENGTH, SPECIAL, GGramVocabulary, padded, spell
+from .vocabulary import MAX_LENGTH, SPECIAL, GGramVocabulary, order_of_ids, padded, spell
 
 Method = Literal["pmi", "frequency", "random", "shuffled"]
 
@@ -216,7 +216,7 @@ def _ordered(
     """The most frequent G-grams: by count descending, length ascending, tokens ascending."""
     counts = count_occurrences(spans, grams, threads)
     lengths, rows = np.diff(grams.offsets), padded(*grams)
-    order = np.lexsort((*rows.T[::-1], lengths, -counts))[:max_size]
+    order = order_of_ids(rows, lengths, counts)[:max_size]
     lengths, rows = lengths[order], rows[order]
     tokens = rows[np.arange(rows.shape[1]) < lengths[:, None]]
     return GramTokens(tokens, bounds(lengths)), counts[order]

@@ -267,6 +267,21 @@ def padded(
     return rows
 
 
+def order_of_ids(
+    rows: Int[np.ndarray, "ggrams longest"],
+    lengths: Int[np.ndarray, "ggrams"],
+    counts: Int[np.ndarray, "ggrams"],
+) -> Int64[np.ndarray, "ggrams"]:
+    """The order that ids follow: count descending, length ascending, token ids ascending.
+
+    Parameters
+    ----------
+    rows
+        The G-grams, as ``padded`` gives them.
+    """
+    return np.lexsort((*rows.T[::-1], lengths, -counts))
+
+
 def _first_problem(
     tokens: Int[np.ndarray, "total"], offsets: Int[np.ndarray, "ggrams+1"], vocab_size: int
 ) -> tuple[int, str] | None:
