@@ -363,7 +363,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         _note(config, parts, tokens, checkpoint)
     with training_under_way(config.output):
         result = trainer.train(resume_from_checkpoint=checkpoint)
-        metrics = trainer.evaluate()
+        metrics = _last_scores(trainer)
     part_from_processes(trainer)
     if trainer.is_world_process_zero():
         save_directory(config.output, trainer.accelerator.unwrap_model(model), *parts[1:])
@@ -376,6 +376,14 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         for name, value in metrics.items():
             print(f"{name}\t{value:.6g}")
     return metrics
+
+
+def _last_scores(trainer: PretrainTrainer) -> dict[str, float]:
+    """Held-out scores of the finished run; computed only if the last step was not evaluated."""
+    for entry in reversed(trainer.state.log_history):
+        if entry["step"] == trainer.state.global_step and "eval_loss" in entry:
+            return {name: value for name, value in entry.items() if name.startswith("eval_")}
+    return trainer.evaluate()
 
 
 def starting_point(
