@@ -142,10 +142,10 @@ def test_no_heldout_token_is_trained_on(ground, monkeypatch, tmp_path):
     def places(dataset):
         return {i for s, n in zip(*dataset.spans, strict=True) for i in range(s, s + n)}
 
-    train, held = places(seen["train_dataset"]), places(seen["heldout"])
+    train, held = places(seen["train_dataset"]), places(seen["eval_dataset"])
     assert not train & held
     assert len(train | held) == len(Corpus.open(ground.corpus).tokens)
-    assert seen["train_dataset"].seed != seen["heldout"].seed
+    assert seen["train_dataset"].seed != seen["eval_dataset"].seed
 
 
 # -- what a run writes

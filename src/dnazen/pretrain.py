@@ -222,14 +222,12 @@ class PretrainTrainer(Trainer):
         self,
         *,
         plan: BatchPlan,
-        heldout: PretrainDataset,
         heldout_batches: list[list[Key]],
         bases: Int[np.ndarray, "vocabulary"],
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.plan = plan
-        self.heldout = heldout
         self.heldout_batches = heldout_batches
         self.bases = torch.from_numpy(bases)
 
@@ -260,7 +258,7 @@ class PretrainTrainer(Trainer):
         # Dealt out by hand: a sampler would repeat batches to give each process as many.
         mine = self.heldout_batches[self.args.process_index :: self.args.world_size]
         with torch.no_grad(), self.compute_loss_context_manager():
-            for raw in self._loader(self.heldout, mine):
+            for raw in self._loader(self.eval_dataset, mine):
                 batch = self._prepare_inputs(raw)
                 output = model(**batch)
                 truth = batch["labels"].flatten()
@@ -345,7 +343,6 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
             config.max_steps * config.run.gradient_accumulation * arguments.world_size,
             config.run.seed,
         ),
-        heldout=held,
         heldout_batches=[
             [Key(0, int(i)) for i in batch]
             for batch in token_budget_batches(
@@ -401,21 +398,8 @@ def starting_point(
     vocabulary = None if config.ggrams is None else GGramVocabulary.load(config.ggrams)
     if vocabulary is not None:
         vocabulary.require_tokenizer(corpus.tokenizer_sha256, config.ggrams)
-    rows = 0 if vocabulary is None else len(vocabulary) + 1
-    settings = config.model
     if config.init is None:
-        more: dict[str, Any] = {}
-        if settings.num_hidden_ggram_layers is not None:
-            more["num_hidden_ggram_layers"] = settings.num_hidden_ggram_layers
-        shape = DnazenConfig.of_size(
-            settings.size,
-            vocab_size=corpus.vocab_size,
-            ggram_vocab_size=rows,
-            fusion=settings.fusion,
-            max_ggrams=settings.max_ggrams,
-            hidden_dropout_prob=settings.hidden_dropout_prob,
-            **more,
-        )
+        shape = _random_shape(config.model, corpus.vocab_size, _rows(vocabulary))
         return ModelDirectory(shape, corpus.tokenizer, vocabulary), ()
     start = open_directory(config.init)
     if tokenizer_sha256(start.tokenizer) != corpus.tokenizer_sha256:
@@ -424,22 +408,43 @@ def starting_point(
             path=config.init,
             fix=f"build the corpus with --tokenizer {config.init}",
         )
-    if vocabulary is None or start.vocabulary is None:
-        if vocabulary is not None:
-            start.config.ggram_vocab_size = rows
-            start.config.fusion = settings.fusion
-            start.config.max_ggrams = settings.max_ggrams
-            layers = settings.num_hidden_ggram_layers
-            # Half of E4BU's layers, as in the released base model.
-            start.config.num_hidden_ggram_layers = (
-                start.config.num_hidden_layers // 2 if layers is None else layers
-            )
-            start = start._replace(vocabulary=vocabulary)
-        fresh = ("dnazen.ggram_", "dnazen.fusions.")
-        return start, (*HEADS, *fresh) if vocabulary is not None else HEADS
-    raise ConfigError(
-        f"{config.init} has G-grams of its own; leave --ggrams out to train them further"
+    if vocabulary is None:
+        return start, HEADS
+    if start.vocabulary is not None:
+        raise ConfigError(
+            f"{config.init} has G-grams of its own; leave --ggrams out to train them further"
+        )
+    _add_ggrams(start.config, config.model, _rows(vocabulary))
+    fresh = ("dnazen.ggram_", "dnazen.fusions.")
+    return start._replace(vocabulary=vocabulary), (*HEADS, *fresh)
+
+
+def _rows(vocabulary: GGramVocabulary | None) -> int:
+    """Rows of the embedding table: the G-grams and the padding, or none at all."""
+    return 0 if vocabulary is None else len(vocabulary) + 1
+
+
+def _random_shape(settings: ModelSettings, vocab_size: int, rows: int) -> DnazenConfig:
+    """The configuration of a model that starts from random weights."""
+    layers = settings.num_hidden_ggram_layers
+    return DnazenConfig.of_size(
+        settings.size,
+        vocab_size=vocab_size,
+        ggram_vocab_size=rows,
+        fusion=settings.fusion,
+        max_ggrams=settings.max_ggrams,
+        hidden_dropout_prob=settings.hidden_dropout_prob,
+        **({} if layers is None else {"num_hidden_ggram_layers": layers}),
     )
+
+
+def _add_ggrams(shape: DnazenConfig, settings: ModelSettings, rows: int) -> None:
+    """Give E4BU alone a G-gram encoder, by default of half its layers as in the release."""
+    layers = settings.num_hidden_ggram_layers
+    shape.ggram_vocab_size = rows
+    shape.fusion = settings.fusion
+    shape.max_ggrams = settings.max_ggrams
+    shape.num_hidden_ggram_layers = shape.num_hidden_layers // 2 if layers is None else layers
 
 
 def _note(
