@@ -28,16 +28,16 @@ def assert_bit_equal(one, other):
         assert tensor.numpy().tobytes() == other[name].numpy().tobytes(), name
 
 
-def random_directory(ground, directory, **changes):
+def random_directory(ground, directory, *, kind=DnazenForMaskedLM, seed=0, **changes):
     """A tiny random model of our own in a directory."""
     corpus = Corpus.open(ground.corpus)
     vocabulary = GGramVocabulary.load(ground.ggrams)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = DnazenConfig.of_size(
         "tiny",
         **{"vocab_size": corpus.vocab_size, "ggram_vocab_size": len(vocabulary) + 1, **changes},
     )
-    model = DnazenForMaskedLM(config)
+    model = kind(config)
     parts = ModelDirectory(config, corpus.tokenizer, vocabulary)
     directory.mkdir()
     save_directory(directory, model, corpus.tokenizer, vocabulary)

@@ -14,19 +14,17 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, Trainer
 
+from directories import random_directory
 from dnazen import cli
 from dnazen.config import hash_file
 from dnazen.errors import ConfigError, InputError, OutputError
 from dnazen.finetune import FinetuneConfig, Scale, finetune
-from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.labelled import LabelConfig
 from dnazen.metrics import METRICS, score
 from dnazen.model.configuration import DnazenConfig
-from dnazen.model.directory import save_directory
-from dnazen.model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
+from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.predict import PredictConfig, predict
 from dnazen.splits import SplitConfig
-from dnazen.tokenizer import load_tokenizer
 from dnazen.training import OptimizerConfig, RunConfig
 
 MULTI, NUMBERS = "multi_label_classification", "regression"
@@ -36,19 +34,8 @@ FLOAT32 = RunConfig(precision="float32")
 
 @pytest.fixture(scope="module")
 def pretrained(ground, tmp_path_factory):
-    tokenizer = load_tokenizer(ground.tokenizer)
-    vocabulary = GGramVocabulary.load(ground.ggrams)
-    torch.manual_seed(1)
-    config = DnazenConfig.of_size(
-        "tiny",
-        vocab_size=tokenizer.get_vocab_size(),
-        ggram_vocab_size=len(vocabulary) + 1,
-        hidden_size=32,
-        intermediate_size=32,
-        fusion="gated",
-    )
-    folder = tmp_path_factory.mktemp("pretrained")
-    save_directory(folder, DnazenForMaskedLM(config), tokenizer, vocabulary)
+    folder = tmp_path_factory.mktemp("models") / "pretrained"
+    random_directory(ground, folder, seed=1, hidden_size=32, intermediate_size=32, fusion="gated")
     return folder
 
 

@@ -11,15 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from directories import random_directory
 from dnazen import cli
 from dnazen.encoding import Length, encode_examples
 from dnazen.errors import ConfigError
-from dnazen.ggrams.vocabulary import GGramVocabulary
-from dnazen.model.configuration import DnazenConfig
-from dnazen.model.directory import save_directory
 from dnazen.model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
 from dnazen.predict import PredictConfig, open_classifier, predict
-from dnazen.tokenizer import load_tokenizer
 
 SINGLE = "single_label_classification"
 MULTI = "multi_label_classification"
@@ -27,20 +24,8 @@ MULTI = "multi_label_classification"
 
 def save_model(folder: Path, ground, names, kind=DnazenForSequenceClassification, **more) -> Path:
     """A model with random weights whose logits differ from sequence to sequence."""
-    tokenizer = load_tokenizer(ground.tokenizer)
-    vocabulary = GGramVocabulary.load(ground.ggrams)
-    torch.manual_seed(3)
-    config = DnazenConfig.of_size(
-        "tiny",
-        vocab_size=tokenizer.get_vocab_size(),
-        ggram_vocab_size=len(vocabulary) + 1,
-        initializer_range=0.3,
-        id2label=dict(enumerate(names)),
-        label2id={name: i for i, name in enumerate(names)},
-        **more,
-    )
-    folder.mkdir()
-    save_directory(folder, kind(config), tokenizer, vocabulary)
+    more |= {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
+    random_directory(ground, folder, kind=kind, seed=3, initializer_range=0.3, **more)
     return folder
 
 
