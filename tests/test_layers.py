@@ -18,7 +18,7 @@ LAYERS = (
     {"errors"},
     {"outputs", "config"},
     {"sequence"},
-    {"genome"},
+    {"genome", "indexed", "regions"},
     {"tokenizer"},
     {"corpus", "encoding", "labelled", "page", "tracks"},
     {"splits", "metrics"},

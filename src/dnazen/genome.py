@@ -46,6 +46,23 @@ class Line(NamedTuple):
     text: bytes
 
 
+def read_lines(path: str | Path, expected: str) -> Iterator[Line]:
+    """Yield the lines of a text file, in any packing and from any place that records come from.
+
+    Parameters
+    ----------
+    expected
+        What the file should be, for the message: ``a BED file``.
+
+    Raises
+    ------
+    InputError
+        If the file is absent, or is gzip and damaged.
+    """
+    with _opened(str(path), expected) as raw:
+        yield from _lines(str(path), _Watched(raw))
+
+
 def read_records(
     path: str | Path, *, identify: Callable[[InputFile], object] | None = None
 ) -> Iterator[Record]:
@@ -71,7 +88,7 @@ def read_records(
         character that is no nucleotide.
     """
     path = str(path)
-    with _opened(path) as raw:
+    with _opened(path, "a sequence file") as raw:
         watched = _Watched(raw)
         lines = _lines(path, watched)
         first = next((line for line in lines if line.text.strip()), None)
@@ -281,16 +298,16 @@ def _lines(path: str, stored: io.RawIOBase) -> Iterator[Line]:
         ) from None
 
 
-def _opened(path: str) -> AbstractContextManager[BinaryIO]:
+def _opened(path: str, expected: str) -> AbstractContextManager[BinaryIO]:
     if path == "-":
         return nullcontext(sys.stdin.buffer)
     try:
         return open(path, "rb")
     except FileNotFoundError:
-        raise InputError("no such file", path=path, expected="a sequence file") from None
+        raise InputError("no such file", path=path, expected=expected) from None
     except IsADirectoryError:
         raise InputError(
-            "is a directory", path=path, expected="a sequence file", fix="name its files"
+            "is a directory", path=path, expected=expected, fix="name its files"
         ) from None
     except PermissionError:
         raise InputError("may not be read", path=path, fix="check its permissions") from None
