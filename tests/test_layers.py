@@ -18,13 +18,13 @@ LAYERS = (
     {"errors"},
     {"outputs", "config"},
     {"sequence"},
-    {"genome", "indexed", "regions"},
+    {"genome", "indexed", "regions", "inputs"},
     {"tokenizer"},
     {"corpus", "encoding", "labelled", "page", "tracks"},
     {"splits", "metrics"},
     {"ggrams"},
     {"model"},
-    {"batches"},
+    {"batches", "optimizer"},
     {"training"},
 )
 """From the ground up; a folder is one layer, and what is not named here is a job, at the top."""

@@ -9,6 +9,7 @@ import math
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -17,7 +18,15 @@ import numpy as np
 import torch
 import tyro
 from jaxtyping import Float
-from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerState, set_seed
+from torch import Tensor
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PreTrainedModel,
+    Trainer,
+    TrainerState,
+    set_seed,
+)
 
 from .batches import Collator, Example
 from .config import read_json, run_record, write_json
@@ -26,6 +35,7 @@ from .errors import ConfigError, InputError
 from .labelled import Label, LabelConfig, spelt
 from .metrics import LOWER_IS_BETTER, METRICS, Scores, score
 from .model.directory import (
+    GGRAM_PARTS,
     HEADS,
     ModelDirectory,
     load_weights,
@@ -42,6 +52,7 @@ from .training import (
     OptimizerConfig,
     RunConfig,
     part_from_processes,
+    rowwise_optimizer,
     start_or_resume,
     tensorboard,
     training_arguments,
@@ -68,6 +79,8 @@ class FinetuneConfig:
     """Directory to write."""
     from_random_weights: bool = False
     """Take only shape, tokenizer and G-grams from the model; start from random weights."""
+    without_ggrams: bool = False
+    """Leave the model's G-grams out: its E4BU alone."""
     resume: bool = False
     """Go on with an interrupted run in OUTPUT."""
     epochs: int = 3
@@ -156,6 +169,25 @@ class Encoded(NamedTuple):
     test: EncodedExamples
 
 
+class Learner(NamedTuple):
+    """What is fine-tuned: the splits as a model reads them, and how to make and keep the model."""
+
+    encoded: Encoded
+    collator: Callable[[Sequence[Example]], dict[str, Tensor]]
+    fresh: Callable[[], PreTrainedModel]
+    """Makes the model to train, a sequence classifier; called once the seed is set."""
+    save: Callable[[PreTrainedModel], None]
+    """Keeps the trained model in the run's directory, or not at all."""
+
+
+class Fitted(NamedTuple):
+    """A fine-tuned model and its scores on test."""
+
+    scores: Scores
+    model: PreTrainedModel
+    """In evaluation mode, with the weights of the best epoch."""
+
+
 def finetune(config: FinetuneConfig) -> Scores:
     """Run ``dnazen finetune``; returns the scores on test.
 
@@ -168,16 +200,57 @@ def finetune(config: FinetuneConfig) -> Scores:
         If the output directory is taken.
     """
     splits = load_splits(config.data, config.labels, config.splits)
-    problem_type = splits.task.problem_type
+    fitted = fit(config, splits, dnazen_learner(config, splits))
+    return {} if fitted is None else fitted.scores
+
+
+def dnazen_learner(config: FinetuneConfig, splits: Splits) -> Learner:
+    """The DNAZEN model of ``config.model`` with its tokenizer and G-grams.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be read, or an example is too long.
+    """
     parts = open_directory(config.model)
+    if config.without_ggrams:
+        parts.config.ggram_vocab_size = 0
+        parts = parts._replace(vocabulary=None)
     length = Length(config.max_tokens, config.too_long)
-    encoded = Encoded(*(_encode(parts, split, length) for split in splits.parts.values()))
+    return Learner(
+        Encoded(*(_encode(parts, split, length) for split in splits.parts.values())),
+        Collator.of(parts),
+        lambda: fresh_classifier(config, parts, splits),
+        lambda model: save_directory(config.output, model, parts.tokenizer, parts.vocabulary),
+    )
+
+
+def fit(config: FinetuneConfig, splits: Splits, learner: Learner) -> Fitted | None:
+    """Train a learner as the settings say, choose the epoch on dev, and score test, once.
+
+    Returns
+    -------
+    ``None`` in the processes of a distributed run that do not lead it.
+
+    Raises
+    ------
+    InputError
+        If a run is to go on with other data than it began with.
+    OutputError
+        If the output directory is taken.
+    """
+    problem_type = splits.task.problem_type
+    encoded = learner.encoded
     scale = Scale.of(splits.train.labels) if problem_type == "regression" else None
+    set_seed(config.run.seed)
+    model = learner.fresh()
+    optimizer = rowwise_optimizer(model, config.optimizer, config.run)
     checkpoint = start_or_resume(config.output, resume=config.resume)
     arguments = training_arguments(
         config.output,
         config.optimizer,
         config.run,
+        clips_itself=optimizer is not None,
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
         per_device_eval_batch_size=config.batch_size,
@@ -192,9 +265,6 @@ def finetune(config: FinetuneConfig) -> Scores:
     if leads:
         _record(config, splits, encoded, checkpoint)
         _note(config, splits, encoded, arguments.world_size)
-    set_seed(config.run.seed)
-    model = fresh_classifier(config, parts, splits)
-    collator = Collator.of(parts)
 
     def dev_scores(prediction: EvalPrediction) -> Scores:
         labels, logits = prediction.label_ids, prediction.predictions
@@ -205,7 +275,8 @@ def finetune(config: FinetuneConfig) -> Scores:
     trainer = Trainer(
         model=model,
         args=arguments,
-        data_collator=collator,
+        optimizers=(optimizer, None),
+        data_collator=learner.collator,
         train_dataset=_examples(encoded.train, splits.train, scale),
         eval_dataset=_examples(encoded.dev, splits.dev, scale),
         compute_metrics=dev_scores,
@@ -218,19 +289,19 @@ def finetune(config: FinetuneConfig) -> Scores:
         trainer.train(resume_from_checkpoint=checkpoint)
     part_from_processes(trainer)
     if not leads:
-        return {}
+        return None
     # Without the Trainer's mixed precision: the test sees the numbers that predict will give.
     model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     if scale is not None:
         scale.fold_into(model)
     model.eval()
-    logits = _predict_test(config, model, collator, splits, encoded.test)
+    logits = _predict_test(config, model, learner, splits)
     scores = score(problem_type, np.array(splits.test.labels), logits)
     _report(config, scores, len(logits), trainer.state)
     # The weights come last: a directory that has them is whole.
-    save_directory(config.output, model, parts.tokenizer, parts.vocabulary)
+    learner.save(model)
     shutil.rmtree(config.output / CHECKPOINTS, ignore_errors=True)
-    return scores
+    return Fitted(scores, model)
 
 
 def fresh_classifier(
@@ -256,7 +327,8 @@ def fresh_classifier(
     model = DnazenForSequenceClassification(shape)
     if not config.from_random_weights:
         weights = read_weights(config.model, shape)
-        encoder = {name: w for name, w in weights.items() if not name.startswith(HEADS)}
+        left_out = (*HEADS, *GGRAM_PARTS) if config.without_ggrams else HEADS
+        encoder = {name: w for name, w in weights.items() if not name.startswith(left_out)}
         load_weights(model, encoder, config.model)
     return model
 
@@ -274,11 +346,7 @@ def _examples(encoded: EncodedExamples, split: Split, scale: Scale | None) -> li
 
 
 def _predict_test(
-    config: FinetuneConfig,
-    model: DnazenForSequenceClassification,
-    collator: Collator,
-    splits: Splits,
-    encoded: EncodedExamples,
+    config: FinetuneConfig, model: PreTrainedModel, learner: Learner, splits: Splits
 ) -> Float[np.ndarray, "examples labels"]:
     """Write the predictions on test as they come, and return the logits."""
     rows, labels = splits.test.table.rows, splits.test.labels
@@ -289,8 +357,8 @@ def _predict_test(
     ):
         table = PredictionTable(handle, splits.task, with_labels=True)
         for start in range(0, len(rows), config.batch_size):
-            some = encoded.tokens[start : start + config.batch_size]
-            for number, logits in enumerate(predict_logits(model, collator, some), start):
+            some = learner.encoded.test.tokens[start : start + config.batch_size]
+            for number, logits in enumerate(predict_logits(model, learner.collator, some), start):
                 assert logits is not None  # every labelled sequence has a base
                 table.write(rows[number].name, logits, labels[number])
                 every.append(logits)

@@ -43,6 +43,7 @@ from .training import (
     OptimizerConfig,
     RunConfig,
     part_from_processes,
+    rowwise_optimizer,
     start_or_resume,
     tensorboard,
     training_arguments,
@@ -314,10 +315,12 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     held = PretrainDataset(
         corpus, example_spans(corpus.offsets, heldout, longest), config.run.seed + 1
     )
+    optimizer = rowwise_optimizer(model, config.optimizer, config.run)
     arguments = training_arguments(
         config.output,
         config.optimizer,
         config.run,
+        clips_itself=optimizer is not None,
         max_steps=config.max_steps,
         eval_strategy="steps",
         eval_steps=config.eval_steps,
@@ -329,6 +332,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     trainer = PretrainTrainer(
         model=model,
         args=arguments,
+        optimizers=(optimizer, None),
         train_dataset=train,
         eval_dataset=held,
         data_collator=Collator.of(

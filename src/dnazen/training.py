@@ -16,6 +16,9 @@ from transformers.integrations import TensorBoardCallback
 
 from .errors import ConfigError, OutputError
 from .model.directory import weights_being_written
+from .model.modeling import DnazenPreTrainedModel
+from .model.rows import RowEmbedding
+from .optimizer import RowwiseAdamW
 from .outputs import refuse_existing
 
 CHECKPOINTS = "checkpoints"
@@ -33,7 +36,7 @@ class OptimizerConfig:
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Shape of the decay to 0 after the warm-up; constant does not decay."""
     weight_decay: float = 0.01
-    """Decoupled weight decay; biases and layer norms are spared."""
+    """Decoupled weight decay; biases, layer norms and fusion gates are spared."""
     adam_beta1: float = 0.9
     """Decay of the first moment."""
     adam_beta2: float = 0.999
@@ -96,10 +99,45 @@ def use_bf16(run: RunConfig) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def rowwise_optimizer(
+    model: DnazenPreTrainedModel, settings: OptimizerConfig, run: RunConfig
+) -> RowwiseAdamW | None:
+    """The optimizer of a model with G-grams; it also clips the gradients.
+
+    ``None`` where the Trainer's AdamW is to be taken: for E4BU alone, and where FSDP or DeepSpeed
+    shard the weights, the table of G-gram embeddings with them.
+    """
+    table = next((part for part in model.modules() if isinstance(part, RowEmbedding)), None)
+    if table is None or run.fsdp or run.deepspeed:
+        return None
+    others = [p for p in model.parameters() if p.requires_grad and p is not table.weight]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in others if p.ndim > 1]},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return RowwiseAdamW(
+        groups,
+        table,
+        max_grad_norm=settings.max_grad_norm,
+        lr=settings.learning_rate,
+        betas=(settings.adam_beta1, settings.adam_beta2),
+        eps=settings.adam_epsilon,
+        weight_decay=settings.weight_decay,
+    )
+
+
 def training_arguments(
-    directory: Path, optimizer: OptimizerConfig, run: RunConfig, **more: Any
+    directory: Path,
+    optimizer: OptimizerConfig,
+    run: RunConfig,
+    *,
+    clips_itself: bool = False,
+    **more: Any,
 ) -> TrainingArguments:
-    """The Hugging Face form of our settings; ``more`` are further arguments of it."""
+    """The Hugging Face form of our settings; ``more`` are further arguments of it.
+
+    ``clips_itself``: the optimizer scales gradients down, so the Trainer must not.
+    """
     asked: dict[str, Any] = {"fsdp": run.fsdp} if run.fsdp else {}
     if run.gradient_checkpointing:  # transformers 5 gave the argument a new name on its way
         renamed = hasattr(TrainingArguments, "activation_checkpointing")
@@ -115,7 +153,7 @@ def training_arguments(
         adam_beta1=optimizer.adam_beta1,
         adam_beta2=optimizer.adam_beta2,
         adam_epsilon=optimizer.adam_epsilon,
-        max_grad_norm=optimizer.max_grad_norm,
+        max_grad_norm=0.0 if clips_itself else optimizer.max_grad_norm,
         seed=run.seed,
         bf16=use_bf16(run),
         use_cpu=run.device == "cpu" or not torch.accelerator.is_available(),

@@ -37,6 +37,8 @@ PICKLED_WEIGHTS_FILE = "pytorch_model.bin"
 RELEASED_GGRAMS_FILE = "ngram.json"
 HEADS = ("head.", "pooler.", "classifier.")
 """Where the names of task-specific weights begin."""
+GGRAM_PARTS = ("dnazen.ggram_", "dnazen.fusions.")
+"""Where the names of the weights begin that E4BU alone does not have."""
 
 
 class ModelDirectory(NamedTuple):

@@ -12,6 +12,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention import attend
 from .configuration import DnazenConfig
+from .dropout import Dropout, GatedGelu
 from .layout import Layout
 
 
@@ -27,12 +28,12 @@ class Context(NamedTuple):
 class Embeddings(nn.Module):
     """h0 = dropout(LN(E + E_type)); every row has type 0 (method.md section 5)."""
 
-    def __init__(self, config: DnazenConfig, rows: int, padding_idx: int) -> None:
+    def __init__(self, config: DnazenConfig, word_embeddings: nn.Embedding) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(rows, config.hidden_size, padding_idx=padding_idx)
+        self.word_embeddings = word_embeddings
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
         """Normalise looked-up (or given) word embeddings."""
@@ -51,7 +52,7 @@ class SelfAttention(nn.Module):
         self.dropout_p = config.attention_probs_dropout_prob
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(
@@ -79,14 +80,13 @@ class GatedFeedForward(nn.Module):
     def __init__(self, config: DnazenConfig) -> None:
         super().__init__()
         self.gated = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
+        self.gate = GatedGelu(config.hidden_dropout_prob)
         self.output = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
         """Apply the layer."""
-        gate, linear = self.gated(states).chunk(2, dim=1)
-        out: Tensor = self.norm(states + self.output(self.dropout(gelu(gate) * linear)))
+        out: Tensor = self.norm(states + self.output(self.gate(self.gated(states))))
         return out
 
 
@@ -97,7 +97,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.intermediate = nn.Linear(config.hidden_size, config.intermediate_size)
         self.output = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:

@@ -43,6 +43,7 @@ from .attention import alibi_slopes, attention_bias
 from .configuration import DnazenConfig
 from .layers import Context, Embeddings, EncoderLayer, Fusion
 from .layout import Layout, layout_of_mask, layout_of_offsets
+from .rows import RowEmbedding
 
 IGNORED = -100
 """Label of a position that is not predicted."""
@@ -81,12 +82,16 @@ class DnazenModel(DnazenPreTrainedModel):
 
     def __init__(self, config: DnazenConfig) -> None:
         super().__init__(config)
-        self.embeddings = Embeddings(config, config.vocab_size, config.pad_token_id)
+        self.embeddings = Embeddings(
+            config, nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        )
         self.layers = nn.ModuleList(
             EncoderLayer(config, gated=True) for _ in range(config.num_hidden_layers)
         )
         if config.ggram_vocab_size:
-            self.ggram_embeddings = Embeddings(config, config.ggram_vocab_size, padding_idx=0)
+            self.ggram_embeddings = Embeddings(
+                config, RowEmbedding(config.ggram_vocab_size, config.hidden_size, padding_idx=0)
+            )
             self.ggram_layers = nn.ModuleList(
                 EncoderLayer(config, gated=False) for _ in range(config.num_hidden_ggram_layers)
             )
