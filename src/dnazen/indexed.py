@@ -145,6 +145,17 @@ class IndexedGenome:
         return letters
 
 
+def is_twobit(path: str | Path) -> bool:
+    """Whether a file is 2bit; false of what cannot be read, and of ``-``, standard input."""
+    if not Path(path).is_file():  # a pipe would lose what is read of it
+        return False
+    try:
+        with open(path, "rb") as handle:
+            return _is_twobit(handle.read(4))
+    except OSError:
+        return False
+
+
 class _Opened(NamedTuple):
     """What an open file gives."""
 
@@ -164,7 +175,7 @@ def _opened(path: Path) -> _Opened:
         raise InputError("no such file", path=path, expected=_FORMATS) from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", path=path) from None
-    if _TWOBIT in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")):
+    if _is_twobit(head):
         return _open_twobit(path)
     zipped = head.startswith(_GZIP)
     if zipped and head[12:16] != _BGZF_FIELD:
@@ -244,6 +255,10 @@ def _open_twobit(path: Path) -> _Opened:
         _require_whole_twobit(handle, path)
     genome = py2bit.open(str(path))
     return _Opened(genome.chroms(), genome.sequence, genome.close)
+
+
+def _is_twobit(head: bytes) -> bool:
+    return _TWOBIT in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
 
 
 def _require_whole_twobit(handle: BinaryIO, path: Path) -> None:

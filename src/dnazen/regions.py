@@ -32,6 +32,18 @@ class Region(NamedTuple):
     strand: Strand = "+"
     """``-`` reads the reverse complement."""
 
+    def part(self, start: int, end: int) -> Region:
+        """A stretch of it, counted along the strand that it is read on.
+
+        Examples
+        --------
+        >>> Region("chr1", 1000, 2000, "-").part(0, 10)
+        Region(chrom='chr1', start=1990, end=2000, strand='-')
+        """
+        if self.strand == "+":
+            return self._replace(start=self.start + start, end=self.start + end)
+        return self._replace(start=self.end - end, end=self.end - start)
+
     def __str__(self) -> str:
         """As ``parse_region`` reads it: 1-based, both ends; if empty, it ends before it starts."""
         suffix = "" if self.strand == "+" else "(-)"
