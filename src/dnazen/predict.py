@@ -6,7 +6,7 @@ import contextlib
 import csv
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, TextIO
@@ -16,7 +16,9 @@ import torch
 import tyro
 from jaxtyping import Float
 from tokenizers import Tokenizer
+from torch import Tensor
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from .batches import Collator, Example
 from .encoding import EncodedExamples, Length, Tokens, TooLong, check_max_tokens, encode_examples
@@ -156,7 +158,9 @@ def open_classifier(directory: Path, device: str) -> Classifier:
 
 @torch.inference_mode()
 def predict_logits(
-    model: DnazenForSequenceClassification, collator: Collator, tokens: Sequence[Tokens]
+    model: PreTrainedModel,
+    collator: Callable[[Sequence[Example]], dict[str, Tensor]],
+    tokens: Sequence[Tokens],
 ) -> list[Float[np.ndarray, "labels"] | None]:
     """The logits of one batch of examples in float32; ``None`` for those without tokens.
 
