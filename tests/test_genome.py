@@ -224,6 +224,16 @@ def test_a_truncated_gzip_is_told(tmp_path, kept):
         list(read_records(path))
 
 
+def test_a_bgzip_cut_between_two_blocks_is_told(tmp_path):
+    whole, cut = tmp_path / "whole.fa.gz", tmp_path / "cut.fa.gz"
+    bgzipped(as_fasta().encode(), whole)
+    stored = whole.read_bytes()
+    cut.write_bytes(stored[: len(stored) - 28])  # 28 bytes: the empty block at the end
+    assert gzip.decompress(cut.read_bytes()) == as_fasta().encode()  # gzip itself sees nothing
+    with pytest.raises(InputError, match=r"cut\.fa\.gz:\d+: gzip data ends early .*end marker"):
+        list(read_records(cut))
+
+
 def test_damage_inside_a_gzip_is_told(tmp_path):
     data = bytearray(gzip.compress(as_fasta().encode()))
     data[40] ^= 0xFF

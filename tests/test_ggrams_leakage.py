@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from tokenizers import Tokenizer, models
 
 from dnazen import cli
 from dnazen.corpus import Corpus, CorpusConfig, build_command
-from dnazen.ggrams.leakage import build_index, covered_bases, sharing_sequences
+from dnazen.errors import InputError
+from dnazen.ggrams.leakage import build_index, covered_bases, mined_part, sharing_sequences
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.tokenizer import SPECIAL_TOKENS, save_tokenizer
 
@@ -143,3 +145,28 @@ def test_mistakes_get_one_line(tokenizer_dir, tmp_path, capsys):
         assert message in error
         assert error.count("\n") == 1
     assert not (tmp_path / "v.tsv").exists()
+
+
+def test_the_mined_part_is_known_only_from_the_files_it_was_made_of(tokenizer_dir, tmp_path):
+    rng = random.Random(6)
+    texts = ["".join(rng.choices("ACGT", k=200)) for _ in range(20)]
+    corpus = corpus_of(texts, tokenizer_dir, tmp_path)
+    test, path = tmp_path / "test.csv", tmp_path / "v.tsv"
+    test.write_text(f"sequence,label\n{texts[4]},0\n")
+    words = ["ggrams", "mine", str(tmp_path / "corpus"), "--min-pmi", "-1", "-o", str(path)]
+    assert cli.main([*words, "--exclude", str(test)]) == 0
+    vocabulary = GGramVocabulary.load(path)
+    opened, mined = mined_part(path, vocabulary)
+    assert opened.directory == corpus.directory
+    assert np.flatnonzero(~mined).tolist() == [4]
+
+    (tmp_path / "other").mkdir()
+    corpus_of(texts[:3], tokenizer_dir, tmp_path / "other")
+    with pytest.raises(InputError, match=r"other/corpus: not the corpus that .* --corpus"):
+        mined_part(path, vocabulary, corpus=tmp_path / "other" / "corpus")
+    for hollow in ({}, {"corpus": 1, "excluded": {}}, {"corpus": {"inputs": "ab"}, "excluded": []}):
+        with pytest.raises(InputError, match=r"v\.tsv: does not say what it was mined from"):
+            mined_part(path, replace(vocabulary, provenance=hollow))
+    test.write_text(f"sequence,label\n{texts[5]},0\n")
+    with pytest.raises(InputError, match=r"test\.csv: changed since it was excluded"):
+        mined_part(path, vocabulary)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen import cli
+from dnazen import tokenizer as tokenizer_module
 from dnazen.config import hash_file
 from dnazen.errors import ConfigError, InputError
 from dnazen.tokenizer import (
@@ -116,6 +117,16 @@ def test_lengths_are_those_of_the_strings(small):
     tokens = encode(small, [text]).tokens
     assert int(lengths[tokens].sum()) == len(text)
     assert "".join(token_strings(small)[t] for t in tokens) == text
+
+
+@pytest.mark.parametrize("chunk_bp", [1, 10, 1000])
+def test_how_much_is_tokenised_at_a_time_changes_nothing(small, monkeypatch, chunk_bp):
+    texts = ["ACGTTGCATT", "", "GATTACA" * 5, "T", ""]
+    whole = encode(small, texts)
+    monkeypatch.setattr(tokenizer_module, "CHUNK_BP", chunk_bp)
+    for a, b in zip(whole, encode(small, texts), strict=True):
+        assert a.tolist() == b.tolist()
+        assert a.dtype == b.dtype
 
 
 def test_nothing_to_encode(small):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,14 +27,18 @@ from .errors import ConfigError, InputError
 from .genome import Genomes
 from .outputs import new_directory
 from .sequence import reverse_complement, windows
-from .tokenizer import encode, load_tokenizer, save_tokenizer, tokenizer_sha256
+from .tokenizer import (
+    CHUNK_BP,
+    encode,
+    grouped,
+    load_tokenizer,
+    save_tokenizer,
+    tokenizer_sha256,
+)
 
 FORMAT = "dnazen-corpus"
 VERSION = 1
 RECORD_FILE = "corpus.json"
-
-CHUNK_BP = 4_000_000
-"""Bases tokenised at a time: some 100 MB of working memory, and enough to busy many cores."""
 
 ARRAYS: dict[str, type[np.generic]] = {
     "tokens": np.uint16,
@@ -252,7 +256,8 @@ def build(config: CorpusConfig, tokenizer: Tokenizer, directory: Path) -> dict[s
             tqdm(desc="tokenising", unit="bp", unit_scale=True, disable=None)
         )
         files["offsets"].append(np.zeros(1, dtype=np.int64))
-        for batch in _chunks(_windows(genomes, config.window_bp, table)):
+        stream = _windows(genomes, config.window_bp, table)
+        for batch in grouped(stream, lambda window: len(window.bases), CHUNK_BP):
             block = tokenise_windows(tokenizer, batch, strands=config.strands)
             files["offsets"].append(block.offsets[1:] + totals["tokens"])
             for name in ("tokens", "record", "start", "strand"):
@@ -298,20 +303,6 @@ def _windows(genomes: Genomes, window_bp: int, table: TextIO) -> Iterator[Window
         table.write(f"{record.name}\t{file}\t{len(record.sequence)}\n")
         for start, bases in windows(record.sequence, window_bp):
             yield Window(number, start, bases)
-
-
-def _chunks(stream: Iterable[Window]) -> Iterator[list[Window]]:
-    """Group windows to lists of about ``CHUNK_BP`` bases."""
-    chunk: list[Window] = []
-    size = 0
-    for window in stream:
-        chunk.append(window)
-        size += len(window.bases)
-        if size >= CHUNK_BP:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
 
 
 class _Appended:

@@ -24,6 +24,11 @@ from .sequence import NUCLEOTIDES, Counts, normalise
 SEQUENCE_COLUMNS = ("sequence", "sequence_1", "sequence_2")
 """Header names of the columns that hold sequences in a table."""
 
+BGZF_FIELD = b"BC\x02\x00"
+"""What tells bgzip from other gzip, at byte 12 of the header."""
+BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+"""The empty block that ends a whole bgzip file."""
+
 _LETTERS = NUCLEOTIDES + NUCLEOTIDES.lower()
 _SPACE = b" \t\r\n"
 _FORMATS = "FASTA (>name), FASTQ (@name), a table with a column 'sequence', or a sequence a line"
@@ -280,15 +285,19 @@ def _chain(first: Line, rest: Iterable[Line]) -> Iterator[Line]:
     yield from rest
 
 
-def _lines(path: str, stored: io.RawIOBase) -> Iterator[Line]:
+def _lines(path: str, stored: _Watched) -> Iterator[Line]:
     """The lines of a stored file, decompressed where it is gzip, a byte-order mark left out."""
     number = 0
     buffered = io.BufferedReader(stored, 1 << 20)
-    zipped = buffered.peek(2)[:2] == b"\x1f\x8b"
+    head = buffered.peek(16)
+    zipped = head[:2] == b"\x1f\x8b"
     stream = io.BufferedReader(gzip.GzipFile(fileobj=buffered), 1 << 20) if zipped else buffered
     try:
         for number, text in enumerate(stream, 1):
             yield Line(number, text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text)
+        # bgzip is gzip in blocks: a file cut between two of them decompresses without complaint
+        if zipped and head[12:16] == BGZF_FIELD and stored.tail != BGZF_END:
+            raise EOFError("bgzip's end marker is missing")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(
             f"gzip data ends early or is damaged ({error})",
@@ -319,6 +328,8 @@ class _Watched(io.RawIOBase):
     def __init__(self, raw: BinaryIO) -> None:
         self.raw = raw
         self.size = 0
+        self.tail = b""
+        """The last bytes read, as many as ``BGZF_END`` has."""
         self.digest = hashlib.sha256()
 
     def readable(self) -> bool:
@@ -331,6 +342,7 @@ class _Watched(io.RawIOBase):
         block = self.raw.read(len(view))
         view[: len(block)] = block
         self.size += len(block)
+        self.tail = (self.tail + block[-len(BGZF_END) :])[-len(BGZF_END) :]
         self.digest.update(block)
         return len(block)
 

@@ -18,6 +18,7 @@ import pysam
 from pysam.utils import SamtoolsError
 
 from .errors import InputError, OutputError
+from .genome import BGZF_END, BGZF_FIELD
 from .outputs import new_file
 from .sequence import NUCLEOTIDES, reverse_complement
 
@@ -26,8 +27,6 @@ Strand = Literal["+", "-"]
 _LETTERS = NUCLEOTIDES + NUCLEOTIDES.lower()
 _FORMATS = "a genome: FASTA, plain or bgzip, or 2bit"
 _GZIP = b"\x1f\x8b"
-_BGZF_FIELD = b"BC\x02\x00"  # at byte 12 of a gzip header
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _TWOBIT = 0x1A412743
 _SAME = {"chrM": "MT", "MT": "chrM"}
 
@@ -169,7 +168,7 @@ def _opened(path: Path) -> _Opened:
     try:
         with open(path, "rb") as handle:
             head = handle.read(18)
-            handle.seek(max(0, path.stat().st_size - len(_BGZF_END)))
+            handle.seek(max(0, path.stat().st_size - len(BGZF_END)))
             tail = handle.read()
     except FileNotFoundError:
         raise InputError("no such file", path=path, expected=_FORMATS) from None
@@ -178,14 +177,14 @@ def _opened(path: Path) -> _Opened:
     if _is_twobit(head):
         return _open_twobit(path)
     zipped = head.startswith(_GZIP)
-    if zipped and head[12:16] != _BGZF_FIELD:
+    if zipped and head[12:16] != BGZF_FIELD:
         raise InputError(
             "gzip, in which no place can be found",
             path=path,
             expected=_FORMATS,
             fix=f"run: gunzip -c {path} | bgzip > {path.stem}.bgz",
         )
-    if zipped and tail != _BGZF_END:
+    if zipped and tail != BGZF_END:
         raise InputError("bgzip data end early", path=path, fix="copy the file again")
     if not zipped and not head.lstrip().startswith(b">"):
         raise InputError("unknown format", path=path, expected=_FORMATS)

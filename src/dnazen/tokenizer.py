@@ -7,10 +7,10 @@ import itertools
 import json
 import random
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 import numpy as np
 import tyro
@@ -24,6 +24,8 @@ from .genome import Genomes
 from .outputs import new_directory
 from .sequence import BASES, windows
 
+Item = TypeVar("Item")
+
 SPECIAL_TOKENS = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
 """The special tokens; their ids are their places, 0 to 4."""
 
@@ -33,6 +35,9 @@ MAX_VOCAB_SIZE = 1 << 16
 """Token ids are stored in 2 bytes."""
 
 TOKENIZER_FILE = "tokenizer.json"
+
+CHUNK_BP = 4_000_000
+"""Bases tokenised at a time: some 100 MB of working memory, and enough to busy many cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,14 +184,40 @@ def token_lengths(tokenizer: Tokenizer) -> Int[np.ndarray, "vocab"]:
 def encode(tokenizer: Tokenizer, sequences: Sequence[str]) -> Encoded:
     """Tokenise sequences of upper-case ACGT on all cores, without special tokens.
 
-    An empty sequence has no tokens. Time is near linear for sequences of up to a few kb.
+    An empty sequence has no tokens. Time is near linear for sequences of up to a few kb. Beyond
+    what comes in and goes out, memory is that of ``CHUNK_BP`` bases.
     """
-    encodings = tokenizer.encode_batch_fast(list(sequences), add_special_tokens=False)
-    ids = [encoding.ids for encoding in encodings]
-    offsets = np.zeros(len(ids) + 1, dtype=np.int64)
-    np.cumsum([len(each) for each in ids], out=offsets[1:])
-    flat = itertools.chain.from_iterable(ids)
-    return Encoded(np.fromiter(flat, dtype=np.uint16, count=int(offsets[-1])), offsets)
+    blocks: list[UInt16[np.ndarray, "tokens"]] = []
+    counts = [0]
+    for chunk in grouped(sequences, len, CHUNK_BP):
+        encodings = tokenizer.encode_batch_fast(chunk, add_special_tokens=False)
+        ids = [encoding.ids for encoding in encodings]
+        sizes = list(map(len, ids))
+        flat = itertools.chain.from_iterable(ids)
+        blocks.append(np.fromiter(flat, dtype=np.uint16, count=sum(sizes)))
+        counts += sizes
+    tokens = np.concatenate(blocks) if blocks else np.empty(0, dtype=np.uint16)
+    return Encoded(tokens, np.cumsum(counts, dtype=np.int64))
+
+
+def grouped(items: Iterable[Item], size: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
+    """Group items, in order, to lists; each ends with the item that brings its sizes to ``most``.
+
+    Examples
+    --------
+    >>> list(grouped(["AC", "GTT", "A"], len, 4))
+    [['AC', 'GTT'], ['A']]
+    """
+    group: list[Item] = []
+    total = 0
+    for item in items:
+        group.append(item)
+        total += size(item)
+        if total >= most:
+            yield group
+            group, total = [], 0
+    if group:
+        yield group
 
 
 def train(lines: Iterable[str], *, vocab_size: int = 4096, min_frequency: int = 2) -> Tokenizer:

@@ -116,6 +116,51 @@ def covered_bases(
     return np.array(counts, dtype=np.int64)
 
 
+def mined_part(
+    path: Path, vocabulary: GGramVocabulary, *, corpus: Path | None = None, threads: int = 1
+) -> tuple[Corpus, Bool[np.ndarray, "sequences"]]:
+    """The corpus that a vocabulary was mined from, and which of its sequences were mined.
+
+    Parameters
+    ----------
+    path
+        Where the vocabulary came from, for the message.
+    corpus
+        Where the corpus is now; None: where the vocabulary says.
+
+    Raises
+    ------
+    InputError
+        If the vocabulary does not say, or the corpus or an excluded file is not what it was.
+    """
+    try:
+        source, excluded = vocabulary.provenance["corpus"], vocabulary.provenance["excluded"]
+        place, hashes = str(source["path"]), [i["sha256"] for i in source["inputs"]]
+        files = [Path(f["path"]) for f in excluded["files"]]
+        hashes_excluded = [f["sha256"] for f in excluded["files"]]
+        overlap_bp = int(excluded["overlap_bp"])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            "does not say what it was mined from",
+            path=path,
+            expected="a vocabulary that 'dnazen ggrams mine' wrote",
+        ) from None
+    opened = Corpus.open(corpus or place)
+    if [i.get("sha256") for i in opened.inputs] != hashes:
+        raise InputError(
+            "not the corpus that the G-grams were mined from",
+            path=opened.directory,
+            fix="name it with --corpus",
+        )
+    if not files:
+        return opened, np.ones(len(opened), dtype=np.bool_)
+    sharing = sharing_sequences(opened, files, overlap_bp, threads)
+    for before, now in zip(hashes_excluded, sharing.inputs, strict=True):
+        if before != now.sha256:
+            raise InputError("changed since it was excluded from mining", path=now.path)
+    return opened, ~sharing.sequences
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckLeakageConfig:
     """Report how much of some sequences stands in what a vocabulary was mined from."""
@@ -150,7 +195,9 @@ def check_leakage_command(config: CheckLeakageConfig) -> None:
     What the vocabulary's own ``--exclude`` left out of mining is left out here too.
     """
     vocabulary = GGramVocabulary.load(config.vocabulary)
-    corpus, keep = _mined(vocabulary, config)
+    corpus, keep = mined_part(
+        config.vocabulary, vocabulary, corpus=config.corpus, threads=config.threads
+    )
     files = [list(read_records(file)) for file in config.sequences]
     sequences = (normalise(r.sequence)[0] for records in files for r in records)
     mined = covered_bases(build_index(sequences, config.overlap_bp), corpus, keep, config.threads)
@@ -179,36 +226,6 @@ def _summary(file: Path, records: Sequence[Record], mined: Int64[np.ndarray, "n"
     fraction = f"{shared / total:.4f}" if total else "-"
     partly = np.count_nonzero(mined)
     return f"{file}\t{len(records)}\t{partly}\t{whole}\t{total}\t{shared}\t{fraction}"
-
-
-def _mined(
-    vocabulary: GGramVocabulary, config: CheckLeakageConfig
-) -> tuple[Corpus, Bool[np.ndarray, "sequences"]]:
-    """The corpus that a vocabulary was mined from, and which of its sequences were mined."""
-    source = vocabulary.provenance.get("corpus")
-    excluded = vocabulary.provenance.get("excluded")
-    if not isinstance(source, dict) or not isinstance(excluded, dict):
-        raise InputError(
-            "does not say what it was mined from",
-            path=config.vocabulary,
-            expected="a vocabulary that 'dnazen ggrams mine' wrote",
-        )
-    corpus = Corpus.open(config.corpus or str(source.get("path")))
-    theirs = [i.get("sha256") for i in source.get("inputs", ())]
-    if [i.get("sha256") for i in corpus.inputs] != theirs:
-        raise InputError(
-            "not the corpus that the G-grams were mined from",
-            path=corpus.directory,
-            fix="name it with --corpus",
-        )
-    if not excluded.get("files"):
-        return corpus, np.ones(len(corpus), dtype=np.bool_)
-    files = [Path(str(f.get("path"))) for f in excluded["files"]]
-    sharing = sharing_sequences(corpus, files, int(excluded["overlap_bp"]), config.threads)
-    for before, now in zip(excluded["files"], sharing.inputs, strict=True):
-        if before.get("sha256") != now.sha256:
-            raise InputError("changed since it was excluded from mining", path=now.path)
-    return corpus, ~sharing.sequences
 
 
 def _each_block(
