@@ -261,15 +261,14 @@ def test_states_loss_and_gradients_are_those_of_the_definition(changes, implemen
 
     expected = naive_loss(weights, model.config, some, labels)
     loss = model(**batch, labels=labels).loss
-    # the model takes logits to float32 for the loss, whatever it computed them in
-    torch.testing.assert_close(loss.double(), expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(loss, expected, atol=1e-9, rtol=1e-9)
     loss.backward()
     expected.backward()
     for name, parameter in model.named_parameters():
         grad = weights[name].grad
         grad = torch.zeros_like(parameter) if grad is None else grad
         found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        torch.testing.assert_close(found, grad, atol=1e-7, rtol=1e-5, msg=name)
+        torch.testing.assert_close(found, grad, atol=1e-9, rtol=1e-9, msg=name)
 
 
 def test_slopes_that_are_no_powers_of_two_come_from_the_paper_too():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, distributed
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -76,10 +77,9 @@ class RowwiseAdamW(torch.optim.AdamW):
         weight, group = self.table.weight, self.param_groups[-1]
         state = self.state[weight]
         if not state:
-            # Untouched rows of fresh zeros take no memory where the system maps pages on demand.
             state["step"] = weight.new_zeros(len(weight))
-            state["exp_avg"] = torch.zeros_like(weight)
-            state["exp_avg_sq"] = torch.zeros_like(weight)
+            state["exp_avg"] = _unwritten_zeros(weight)
+            state["exp_avg_sq"] = _unwritten_zeros(weight)
         beta1, beta2 = group["betas"]
         steps = state["step"][rows] + 1
         first = state["exp_avg"][rows].lerp_(gradient, 1 - beta1)
@@ -92,6 +92,13 @@ class RowwiseAdamW(torch.optim.AdamW):
         lr = group["lr"]
         moved = weight[rows].mul_(1 - lr * group["weight_decay"])
         weight[rows] = moved.addcdiv_(unbiased, scale, value=-lr)
+
+
+def _unwritten_zeros(like: Tensor) -> Tensor:
+    """Zeros that take memory only where they are written: on CPUs the system maps pages then."""
+    if like.device.type == "cpu" and like.dtype == torch.float32:
+        return torch.from_numpy(np.zeros(like.shape, dtype=np.float32))
+    return torch.zeros_like(like)
 
 
 def mean_over_processes(mine: RowGradient) -> RowGradient:

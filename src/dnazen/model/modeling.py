@@ -257,7 +257,9 @@ class DnazenForMaskedLM(DnazenPreTrainedModel):
         else:
             predicted = labels.flatten() != IGNORED
             logits = self.head(states.flatten(0, 1)[predicted])
-            summed = cross_entropy(logits.float(), labels.flatten()[predicted], reduction="sum")
+            summed = cross_entropy(
+                _at_least_float32(logits), labels.flatten()[predicted], reduction="sum"
+            )
             total = (
                 predicted.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
             )
@@ -301,7 +303,7 @@ class DnazenForSequenceClassification(DnazenPreTrainedModel):
         loss = None
         if labels is not None:
             problem = self.config.problem_type or "single_label_classification"
-            loss = _classification_loss(logits.float(), labels, problem)
+            loss = _classification_loss(_at_least_float32(logits), labels, problem)
             if num_items_in_batch is not None:
                 loss = loss * labels.numel() / num_items_in_batch
         return SequenceClassifierOutput(
@@ -336,7 +338,7 @@ class DnazenForTokenClassification(DnazenPreTrainedModel):
         loss = None
         if labels is not None:
             summed = cross_entropy(
-                logits.float().flatten(0, 1),
+                _at_least_float32(logits).flatten(0, 1),
                 labels.flatten(),
                 reduction="sum",
                 ignore_index=IGNORED,
@@ -354,6 +356,10 @@ class DnazenForTokenClassification(DnazenPreTrainedModel):
 def _classifier_dropout(config: DnazenConfig) -> float:
     chosen = config.classifier_dropout
     return config.hidden_dropout_prob if chosen is None else chosen
+
+
+def _at_least_float32(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _classification_loss(logits: Tensor, labels: Tensor, problem: str) -> Tensor:

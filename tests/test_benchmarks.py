@@ -1,0 +1,47 @@
+"""The arm that benchmarks compare with does the same sums as the package."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import torch
+
+from test_model import batch_of, labels_of, random_model, sequences
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def benchmark(name):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_naive_arm_has_our_states_loss_and_gradients():
+    naive = benchmark("naive")
+    ours = random_model().double()
+    theirs = naive.NaiveForMaskedLM(ours.config).double().eval()
+    theirs.load_state_dict(ours.state_dict())
+    theirs.head.decoder.weight = theirs.dnazen.embeddings.word_embeddings.weight
+    some = sequences()
+    batch = batch_of(some) | {"labels": labels_of(some)}
+    dense = naive.naive_batch(batch, width=23)
+
+    states = ours.dnazen(**{k: v for k, v in batch.items() if k != "labels"}).last_hidden_state
+    here = batch["attention_mask"].bool()
+    narrow = theirs.dnazen(dense)[:, : here.shape[1]]
+    torch.testing.assert_close(states[here], narrow[here])
+
+    loss = ours(**batch).loss
+    loss.backward()
+    expected = theirs(dense)
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    gradients = dict(theirs.named_parameters())
+    for name, parameter in ours.named_parameters():
+        if gradients[name].grad is not None:
+            torch.testing.assert_close(parameter.grad, gradients[name].grad, msg=name)
