@@ -76,6 +76,12 @@ COMMANDS: dict[str, Command] = {
     "predict": Command(
         "predict", "PredictConfig", "predict", "predict labels with a fine-tuned model"
     ),
+    "gue check": Command(
+        "gue", "GueCheckConfig", "check_command", "what a data directory holds of GUE's 28 tasks"
+    ),
+    "gue run": Command(
+        "evaluate", "GueRunConfig", "gue_run", "models x tasks x seeds of GUE, each cell kept"
+    ),
     "demo": Command("demo", "DemoConfig", "demo", "every step on synthetic data, with a report"),
 }
 
