@@ -20,7 +20,7 @@ LAYERS = (
     {"sequence"},
     {"genome", "indexed", "regions", "inputs"},
     {"tokenizer"},
-    {"corpus", "encoding", "labelled", "page", "tracks"},
+    {"corpus", "encoding", "labelled", "motifs", "page", "shuffling", "tracks"},
     {"splits", "metrics"},
     {"ggrams"},
     {"model"},

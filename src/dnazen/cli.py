@@ -58,6 +58,12 @@ COMMANDS: dict[str, Command] = {
         "check_leakage_command",
         "how much of some sequences a vocabulary was mined from",
     ),
+    "ggrams motifs": Command(
+        "ggrams.motifs",
+        "MotifsConfig",
+        "motifs_command",
+        "which G-grams resemble known motifs, beside controls",
+    ),
     "convert": Command(
         "convert",
         "ConvertConfig",
