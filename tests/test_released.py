@@ -18,6 +18,8 @@ from dnazen.model.directory import open_directory, open_model
 from dnazen.model.modeling import (
     DnazenForMaskedLM,
     DnazenForSequenceClassification,
+    DnazenForTokenClassification,
+    DnazenModel,
 )
 from dnazen.model.released import config_from_released, config_to_released, is_released
 from dnazen.tokenizer import encode
@@ -89,6 +91,43 @@ def test_the_classifier_computes_what_the_release_does(released, batch, expected
     model.set_attn_implementation(implementation)
     with torch.no_grad():
         torch.testing.assert_close(model(**batch).logits, expected["class_logits"], **CLOSE)
+
+
+KINDS = [
+    DnazenModel,
+    DnazenForMaskedLM,
+    DnazenForSequenceClassification,
+    DnazenForTokenClassification,
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_model_reads_a_release(released, batch, expected, kind, capsys):
+    model = kind.from_released(str(released / "checkpoint"), num_labels=5)
+    assert not model.training
+    told = capsys.readouterr().err
+    lacks = {
+        DnazenForSequenceClassification: "has no pooler, classifier: starting at random",
+        DnazenForTokenClassification: "has no classifier: starting at random",
+    }
+    assert ("has no" in told) == (kind in lacks)
+    assert lacks.get(kind, "") in told
+    encoder = model if kind is DnazenModel else model.dnazen
+    width = batch["input_ids"].shape[1]
+    with torch.no_grad():
+        states = encoder(**batch).last_hidden_state
+    torch.testing.assert_close(states, boxed(expected["last_hidden_state"], width), **CLOSE)
+    if kind in lacks:
+        assert model.classifier.weight.shape[0] == 5
+
+
+def test_what_does_not_fit_is_refused_by_name(released):
+    with pytest.raises(InputError, match=r"weights have another shape, the first dnazen\."):
+        DnazenForMaskedLM.from_released(released / "checkpoint", intermediate_size=31)
+    with pytest.raises(InputError, match=r"are not known: bert\.encoder\.layer\.3\."):
+        DnazenForMaskedLM.from_released(released / "checkpoint", num_hidden_layers=3)
+    with pytest.raises(InputError, match=r"are missing: dnazen\.layers\.4\."):
+        DnazenForMaskedLM.from_released(released / "checkpoint", num_hidden_layers=5)
 
 
 # -- DNABERT-2 directories

@@ -19,7 +19,8 @@ Source: paper sections 2.2-2.3; method.md section 5.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -44,6 +45,7 @@ from .configuration import DnazenConfig
 from .layers import Context, Embeddings, EncoderLayer, Fusion
 from .layout import Layout, layout_of_mask, layout_of_offsets
 from .rows import RowEmbedding
+from .weights import load_weights, read_config, read_weights
 
 IGNORED = -100
 """Label of a position that is not predicted."""
@@ -73,6 +75,37 @@ class DnazenPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _no_split_modules = ("EncoderLayer",)
+
+    @classmethod
+    def from_released(
+        cls, directory: str | Path, *, config: DnazenConfig | None = None, **changes: Any
+    ) -> Self:
+        """Load a released DNAZEN or DNABERT-2 directory, one of ours, or a LoRA adapter.
+
+        The model is in evaluation mode. The encoder must be whole. A head that the files lack
+        starts at random and one that this kind of model has no place for is left out; both are
+        said on stderr. ``model.directory.open_directory`` reads tokenizer and G-grams.
+
+        Parameters
+        ----------
+        config
+            Takes the place of the directory's own configuration.
+        changes
+            Settings of the configuration to change, such as ``num_labels``.
+
+        Raises
+        ------
+        InputError
+            If weights are missing, of another shape, or not known; the first are named.
+        """
+        source = Path(directory)
+        config = read_config(source) if config is None else config
+        for name, value in changes.items():
+            setattr(config, name, value)
+        model = cls(config)
+        load_weights(model, read_weights(source, config), source)
+        model.eval()
+        return model
 
 
 class DnazenModel(DnazenPreTrainedModel):

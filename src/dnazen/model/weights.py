@@ -1,0 +1,265 @@
+"""Configurations and weights out of files: ours, released ones and adapters, read strictly."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..config import hash_file, read_json
+from ..errors import ConfigError, InputError, OutputError
+from .configuration import DnazenConfig
+from .released import config_from_released, is_released, weights_from_released
+
+WEIGHTS_FILE = "model.safetensors"
+PICKLED_WEIGHTS_FILE = "pytorch_model.bin"
+ADAPTER_CONFIG_FILE = "adapter_config.json"
+ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
+ADAPTER_BASE_FILE = "base.json"
+"""Size and hash of the weights that an adapter was trained on."""
+HEADS = ("head.", "pooler.", "classifier.")
+"""Where the names of task-specific weights begin."""
+GGRAM_PARTS = ("dnazen.ggram_", "dnazen.fusions.")
+"""Where the names of the weights begin that E4BU alone does not have."""
+_NOT_PLAIN = ("use_dora", "rank_pattern", "alpha_pattern", "lora_bias", "fan_in_fan_out")
+"""Settings of a LoRA adapter under which it is no plain sum."""
+
+
+def read_config(directory: Path) -> DnazenConfig:
+    """Our configuration, from our ``config.json`` or a released one.
+
+    Raises
+    ------
+    InputError
+        If it is missing, or of another kind of model.
+    """
+    if not directory.is_dir():
+        raise InputError(
+            "no such model directory", path=directory, expected="a folder with config.json"
+        )
+    path = directory / "config.json"
+    settings = read_json(path, "the configuration of a DNAZEN or DNABERT-2 model")
+    try:
+        if settings.get("model_type") == DnazenConfig.model_type:
+            ours: DnazenConfig = DnazenConfig.from_dict(settings)
+            return ours
+        if is_released(settings):
+            return config_from_released(settings)
+    except (ConfigError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"cannot be a model's configuration ({error})", path=path) from None
+    raise InputError(
+        f"model_type is {settings.get('model_type')!r}",
+        path=path,
+        expected="'dnazen', or a released DNAZEN or DNABERT-2 model ('bert' with ALiBi)",
+    )
+
+
+def read_weights(directory: Path, config: DnazenConfig) -> dict[str, Tensor]:
+    """The weights of a model directory under our names.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, truncated or foreign.
+    """
+    if adapter_base(directory) is not None:
+        return _merged(directory, config)
+    state = _tensors(weights_file(directory))
+    if any(name.startswith("bert.") for name in state):
+        return weights_from_released(state, config)
+    return dict(state)
+
+
+def weights_file(directory: Path) -> Path:
+    """The file that holds a directory's weights.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    for name in (WEIGHTS_FILE, PICKLED_WEIGHTS_FILE, ADAPTER_WEIGHTS_FILE):
+        if (directory / name).exists():
+            return directory / name
+    raise InputError(
+        "no weights", path=directory, expected=f"{WEIGHTS_FILE} or {PICKLED_WEIGHTS_FILE}"
+    )
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file under its own names."""
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes lead an unpickler to raise almost anything
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(
+            f"not readable as weights ({problem})", path=path, fix="copy it again"
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
+        raise InputError(
+            "holds other things than weights",
+            path=path,
+            expected="the state dict of a model: a tensor under each name",
+        )
+    return state
+
+
+def adapter_base(directory: Path) -> Path | None:
+    """The model directory that an adapter was trained on; ``None`` if this is no adapter.
+
+    Raises
+    ------
+    InputError
+        If the base is not where the adapter says, or has other weights than it had.
+    """
+    path = directory / ADAPTER_CONFIG_FILE
+    if not path.exists():
+        return None
+    base = Path(read_json(path, "the settings of an adapter").get("base_model_name_or_path") or "")
+    if not (base / "config.json").is_file():
+        raise InputError(
+            f"no model in '{base}', on which this adapter was trained",
+            path=path,
+            fix="put it back, or name its new place as base_model_name_or_path",
+        )
+    return base
+
+
+def require_same_base(directory: Path, base: Path) -> None:
+    """Raise InputError if an adapter's base has other weights than in its training."""
+    known = directory / ADAPTER_BASE_FILE
+    if not known.exists():  # an adapter that peft wrote
+        return
+    if hash_file(weights_file(base)).sha256 != read_json(known, "an adapter's base")["sha256"]:
+        raise InputError(
+            f"the weights in {base} are not those that this adapter was trained on",
+            path=directory,
+            fix="put the old ones back, or train the adapter again",
+        )
+
+
+def _merged(directory: Path, config: DnazenConfig) -> dict[str, Tensor]:
+    """The base's weights, W + (alpha / rank) B A where the adapter has a pair, and its heads.
+
+    Source: LoRA, arXiv 2106.09685, equation 3.
+    """
+    base = adapter_base(directory)
+    assert base is not None
+    require_same_base(directory, base)
+    settings = read_json(directory / ADAPTER_CONFIG_FILE, "the settings of an adapter")
+    if settings.get("peft_type") != "LORA" or any(settings.get(name) for name in _NOT_PLAIN):
+        raise InputError(
+            "an adapter of another kind", path=directory, expected="plain LoRA, one rank for all"
+        )
+    rank = settings["r"]
+    scale = settings["lora_alpha"] / (math.sqrt(rank) if settings.get("use_rslora") else rank)
+    stored = _tensors(directory / ADAPTER_WEIGHTS_FILE)
+    adapter = {name.removeprefix("base_model.model."): x for name, x in stored.items()}
+    left_out = () if config.ggram_vocab_size else GGRAM_PARTS
+    if any(name.startswith(HEADS) for name in adapter):
+        left_out = (*left_out, *HEADS)
+    weights = {
+        name: tensor
+        for name, tensor in read_weights(base, read_config(base)).items()
+        if not name.startswith(left_out)
+    }
+    for name, tensor in adapter.items():
+        module, _, part = name.partition(".lora_")
+        if not part:
+            weights[name] = tensor
+        elif part == "A.weight":
+            change = adapter[f"{module}.lora_B.weight"] @ tensor
+            weights[f"{module}.weight"] = weights[f"{module}.weight"] + scale * change
+    return weights
+
+
+def load_weights(
+    model: nn.Module,
+    state: dict[str, Tensor],
+    source: Path,
+    *,
+    may_miss: tuple[str, ...] = HEADS,
+) -> None:
+    """Put weights into a model; what the file lacks or the model does not use is said on stderr.
+
+    Parameters
+    ----------
+    may_miss
+        Beginnings of the names that may start at random instead. A head of another shape (a
+        classifier of other classes) counts as missing.
+
+    Raises
+    ------
+    InputError
+        If the encoder is not whole, or a weight is unknown or of another shape.
+    """
+    expected = model.state_dict()
+    prefix = "" if any(name.startswith("dnazen.") for name in expected) else "dnazen."
+    state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    tied = "dnazen.embeddings.word_embeddings.weight"
+    if "head.decoder.weight" in expected and tied in state:
+        state.setdefault("head.decoder.weight", state[tied])
+    shapes = {name: tensor.shape for name, tensor in expected.items()}
+    state = {
+        name: tensor
+        for name, tensor in state.items()
+        if not (name.startswith(HEADS) and tensor.shape != shapes.get(name, tensor.shape))
+    }
+    unused = [name for name in state if name not in expected]
+    missing = [name for name in expected if name not in state]
+    wrong = [n for n in state.keys() & expected.keys() if state[n].shape != expected[n].shape]
+    if wrong:
+        name = sorted(wrong)[0]
+        raise InputError(
+            f"{len(wrong)} weights have another shape, the first {name} {tuple(state[name].shape)}",
+            path=source,
+            expected=f"{tuple(expected[name].shape)}",
+            fix="use the configuration these weights were saved with",
+        )
+    for what, names, allowed in (("not known", unused, HEADS), ("missing", missing, may_miss)):
+        if strange := [name for name in names if not name.startswith(allowed)]:
+            raise InputError(
+                f"{len(strange)} weights are {what}: {', '.join(strange[:3])}"
+                + (", ..." if len(strange) > 3 else ""),
+                path=source,
+                expected="the weights of a DNAZEN or DNABERT-2 model of this configuration",
+            )
+    if missing:
+        print(f"note: {source} has no {_modules(missing)}: starting at random", file=sys.stderr)
+    if unused:
+        print(f"note: {source} also has {_modules(unused)}: not used here", file=sys.stderr)
+    model.load_state_dict(state, strict=False)
+
+
+@contextmanager
+def weights_being_written(directory: Path) -> Iterator[None]:
+    """Turn what safetensors says of a full disk into the user's error.
+
+    Raises
+    ------
+    OutputError
+        If weights cannot be written.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        raise OutputError(
+            f"{directory}: weights cannot be written ({error}); "
+            "free some space or choose another place"
+        ) from error
+
+
+def _modules(names: list[str]) -> str:
+    """The top modules of weights: ``head``, ``dnazen.ggram_layers``."""
+    tops = (name.split(".")[: 2 if name.startswith("dnazen.") else 1] for name in names)
+    return ", ".join(dict.fromkeys(".".join(top) for top in tops))
