@@ -614,7 +614,7 @@ def test_sizes_are_those_of_the_released_table():
     assert SIZES["base"] == (768, 12, 12, 3072, 6)
     assert SIZES["large"] == (1024, 24, 16, 4096, 6)
     assert SIZES["x-large"] == (1536, 28, 12, 8960, 12)
-    assert set(SIZES) == {"tiny", "small", "base", "large", "x-large"}
+    assert set(SIZES) == {"tiny", "mini", "small", "base", "large", "x-large"}
     assert DnazenConfig.of_size("tiny", hidden_size=32).hidden_size == 32
 
 

@@ -81,6 +81,21 @@ def test_each_row_moves_as_if_only_its_own_steps_had_been_taken(steps):
             assert torch.equal(table.weight[row], start[row])
 
 
+def test_the_table_may_have_a_learning_rate_of_its_own():
+    table, linear = table_and_linear()
+    dense_table, dense_linear = table_and_linear()
+    rowwise = RowwiseAdamW(linear.parameters(), table, table_lr=0.3, **OPTIONS)
+    groups = [{"params": dense_linear.parameters()}, {"params": [dense_table.weight], "lr": 0.3}]
+    dense = torch.optim.AdamW(groups, **OPTIONS)
+    rows = [*range(1, ROWS)]
+    loss_of(table, linear, rows).backward()
+    loss_of(dense_table, dense_linear, rows).backward()
+    rowwise.step()
+    dense.step()
+    torch.testing.assert_close(table.weight[1:], dense_table.weight[1:])
+    torch.testing.assert_close(linear.weight, dense_linear.weight)
+
+
 def test_gradients_accumulate_over_batches():
     table, linear = table_and_linear()
     RowwiseAdamW(linear.parameters(), table, **OPTIONS)

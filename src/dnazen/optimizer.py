@@ -35,6 +35,8 @@ class RowwiseAdamW(torch.optim.AdamW):
     max_grad_norm
         Scale all gradients down to this global norm, the table's included; 0 leaves them. Done
         here and not by the training loop, which cannot see the table's.
+    table_lr
+        Learning rate of the table; by default ``lr``.
     options
         ``lr``, ``betas``, ``eps`` and ``weight_decay``, of the table too.
     """
@@ -45,10 +47,12 @@ class RowwiseAdamW(torch.optim.AdamW):
         table: RowEmbedding,
         *,
         max_grad_norm: float = 0.0,
+        table_lr: float | None = None,
         **options: Any,
     ) -> None:
         super().__init__(params, fused=True, **options)
-        self.add_param_group({"params": [table.weight]})
+        own = {} if table_lr is None else {"lr": table_lr}
+        self.add_param_group({"params": [table.weight], **own})
         table.gather_rows()
         self.table = table
         self.max_grad_norm = max_grad_norm

@@ -57,7 +57,7 @@ class ModelSettings:
     """Shape of a model that starts from random weights."""
 
     size: Size = "small"
-    """Named size; tiny and small are for CPUs."""
+    """Named size; tiny, mini and small are for CPUs."""
     fusion: Fusion = "sum"
     """How G-gram states join the tokens'."""
     num_hidden_ggram_layers: int | None = None
@@ -69,27 +69,9 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """Pre-train a model on a corpus.
+class PretrainSettings:
+    """How a model is pre-trained, whatever the corpus and the G-grams."""
 
-    Writes OUTPUT/: the model, its tokenizer and its G-grams (all that other commands need),
-    run.json (settings and inputs), metrics.json (held-out scores), history.json and logs/ (curves,
-    for TensorBoard).
-    """
-
-    corpus: Path
-    """Directory that 'dnazen corpus build' wrote."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Directory to write."""
-    ggrams: Path | None = None
-    """G-gram vocabulary that 'dnazen ggrams mine' wrote. Without it the model is E4BU alone."""
-    mask_ggrams: Path | None = None
-    """G-grams to hide whole, if not those of the model: gives an E4BU-only twin the same masks."""
-    init: Path | None = None
-    """Start from this model instead of random weights: a DNAZEN directory, ours or released, or
-    a DNABERT-2 directory, to which a fresh G-gram encoder is added."""
-    resume: bool = False
-    """Go on with an interrupted run in OUTPUT."""
     max_steps: int = 1000
     """Optimizer steps."""
     tokens_per_batch: int = 8192
@@ -133,6 +115,30 @@ class PretrainConfig:
             raise ConfigError(
                 f"heldout_fraction must lie strictly between 0 and 1, got {self.heldout_fraction}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(PretrainSettings):
+    """Pre-train a model on a corpus.
+
+    Writes OUTPUT/: the model, its tokenizer and its G-grams (all that other commands need),
+    run.json (settings and inputs), metrics.json (held-out scores), history.json and logs/ (curves,
+    for TensorBoard).
+    """
+
+    corpus: Path
+    """Directory that 'dnazen corpus build' wrote."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Directory to write."""
+    ggrams: Path | None = None
+    """G-gram vocabulary that 'dnazen ggrams mine' wrote. Without it the model is E4BU alone."""
+    mask_ggrams: Path | None = None
+    """G-grams to hide whole, if not those of the model: gives an E4BU-only twin the same masks."""
+    init: Path | None = None
+    """Start from this model instead of random weights: a DNAZEN directory, ours or released, or
+    a DNABERT-2 directory, to which a fresh G-gram encoder is added."""
+    resume: bool = False
+    """Go on with an interrupted run in OUTPUT."""
 
 
 class Spans(NamedTuple):

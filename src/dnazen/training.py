@@ -31,6 +31,9 @@ class OptimizerConfig:
 
     learning_rate: float = 5e-5
     """Peak learning rate, > 0."""
+    ggram_learning_rate: float | None = None
+    """Peak learning rate of the G-gram embeddings, whose rows are seldom trained; by default that
+    of all."""
     warmup_steps: int = 50
     """Optimizer steps of linear rise from 0."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -47,8 +50,10 @@ class OptimizerConfig:
     """Gradients are scaled down to this global norm; 0 leaves them."""
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise ConfigError(f"learning_rate must be > 0, got {self.learning_rate}")
+        for name in ("learning_rate", "ggram_learning_rate"):
+            rate = getattr(self, name)
+            if rate is not None and rate <= 0:
+                raise ConfigError(f"{name} must be > 0, got {rate}")
         for name in ("warmup_steps", "weight_decay", "adam_epsilon", "max_grad_norm"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
@@ -119,6 +124,7 @@ def rowwise_optimizer(
         groups,
         table,
         max_grad_norm=settings.max_grad_norm,
+        table_lr=settings.ggram_learning_rate,
         lr=settings.learning_rate,
         betas=(settings.adam_beta1, settings.adam_beta2),
         eps=settings.adam_epsilon,
