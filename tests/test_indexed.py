@@ -304,3 +304,13 @@ def test_without_the_extra_a_twobit_names_it(tmp_path, monkeypatch, capfd):
     path = twobit(CONTIGS, tmp_path / "g.2bit")
     monkeypatch.setattr(builtins, "__import__", without)
     assert "pip install 'dnazen[twobit]'" in complaint(path, capfd)
+
+
+@pytest.mark.parametrize(("start", "end"), [(-2_000_000, 4), (0, 10**15)])
+def test_a_region_of_another_genome_is_told_before_it_fills_memory(tmp_path, start, end):
+    path = tmp_path / "g.fa"
+    path.write_bytes(fasta_text(CONTIGS))
+    with IndexedGenome(path) as genome:
+        with pytest.raises(InputError, match=rf"^x\.bed:3: 1:{start + 1}-{end} lies far off its"):
+            genome.fetch("1", start, end, at="x.bed:3")
+        assert genome.fetch("1", -1_000_000, 0) == b"N" * 1_000_000

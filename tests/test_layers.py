@@ -20,11 +20,11 @@ LAYERS = (
     {"sequence"},
     {"genome", "indexed", "regions", "inputs"},
     {"tokenizer"},
-    {"corpus", "encoding", "labelled", "motifs", "page", "shuffling", "tracks"},
-    {"splits", "metrics"},
+    {"corpus", "encoding", "labelled", "motifs", "page", "shuffling", "tracks", "vectors"},
+    {"splits", "metrics", "windows"},
     {"ggrams"},
     {"model"},
-    {"batches", "optimizer"},
+    {"batches", "optimizer", "reading"},
     {"training"},
 )
 """From the ground up; a folder is one layer, and what is not named here is a job, at the top."""

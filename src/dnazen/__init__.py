@@ -18,9 +18,14 @@ _HOME = {
     "DnazenForSequenceClassification": "model.modeling",
     "DnazenForTokenClassification": "model.modeling",
     "Corpus": "corpus",
+    "EmbeddingConfig": "embedding",
     "GGramVocabulary": "ggrams.vocabulary",
     "Matcher": "ggrams.matching",
+    "embed": "embedding",
     "load_tokenizer": "tokenizer",
+    "open_embedder": "pooling",
+    "open_scorer": "effects",
+    "score_variants": "alleles",
 }
 
 __all__ = sorted(_HOME)

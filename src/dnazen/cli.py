@@ -82,6 +82,9 @@ COMMANDS: dict[str, Command] = {
     "predict": Command(
         "predict", "PredictConfig", "predict", "predict labels with a fine-tuned model"
     ),
+    "embed": Command(
+        "embedding", "EmbedConfig", "embed_command", "vectors of sequences, tokens or G-grams"
+    ),
     "gue check": Command(
         "gue", "GueCheckConfig", "check_command", "what a data directory holds of GUE's 28 tasks"
     ),

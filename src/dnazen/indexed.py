@@ -20,11 +20,13 @@ from pysam.utils import SamtoolsError
 from .errors import InputError, OutputError
 from .genome import BGZF_END, BGZF_FIELD
 from .outputs import new_file
-from .sequence import NUCLEOTIDES, reverse_complement
+from .sequence import foreign, reverse_complement
 
 Strand = Literal["+", "-"]
 
-_LETTERS = NUCLEOTIDES + NUCLEOTIDES.lower()
+MAX_PADDING_BP = 1_000_000
+"""How far a stretch may reach off its contig at either end: further, it is of another genome."""
+
 _FORMATS = "a genome: FASTA, plain or bgzip, or 2bit"
 _GZIP = b"\x1f\x8b"
 _TWOBIT = 0x1A412743
@@ -70,7 +72,9 @@ class IndexedGenome:
         """The contigs, in the order of the file."""
         return tuple(self.lengths)
 
-    def fetch(self, chrom: str, start: int, end: int, strand: Strand = "+") -> bytes:
+    def fetch(
+        self, chrom: str, start: int, end: int, strand: Strand = "+", *, at: str | None = None
+    ) -> bytes:
         """The letters of a stretch, upper-case, with N where it lies off the contig.
 
         Parameters
@@ -79,6 +83,8 @@ class IndexedGenome:
             0-based and half-open, on the forward strand; both may lie off the contig.
         strand
             ``-`` gives the reverse complement.
+        at
+            Where the stretch was asked for, such as ``file:line``, for messages.
 
         Returns
         -------
@@ -87,15 +93,23 @@ class IndexedGenome:
         Raises
         ------
         InputError
-            If there is no such contig, or the file holds something else than its index says.
+            If there is no such contig, the stretch reaches further off it than ``MAX_PADDING_BP``,
+            or the file holds something else than its index says.
         ValueError
             If ``start`` lies behind ``end``.
         """
         if start > end:
             raise ValueError(f"start {start} lies behind end {end}")
         if chrom not in self.lengths:
-            raise self.unknown(chrom)
+            raise self.unknown(chrom, at=at)
         length = self.lengths[chrom]
+        if start < -MAX_PADDING_BP or end > length + MAX_PADDING_BP:
+            raise InputError(
+                f"{chrom}:{start + 1}-{end} lies far off its contig of {length:,} bp",
+                path=at,
+                expected=f"at most {MAX_PADDING_BP:,} bp off it",
+                fix=f"is it a region of another genome than {self.path}?",
+            )
         first, last = min(max(start, 0), length), min(max(end, 0), length)
         letters = self._inside(chrom, first, last) if first < last else b""
         self.padded += end - start - len(letters)
@@ -134,9 +148,9 @@ class IndexedGenome:
             letters = b""
         if len(letters) != end - start:
             raise InputError(f"{chrom}:{start + 1}-{end} is damaged", path=self.path, fix=fix)
-        if bad := letters.translate(None, _LETTERS):
+        if bad := foreign(letters):
             raise InputError(
-                f"{chrom}:{start + 1}-{end}: character {chr(bad[0])!r} is no nucleotide",
+                f"{chrom}:{start + 1}-{end}: character {bad!r} is no nucleotide",
                 path=self.path,
                 expected="A C G T U, N or another IUPAC code",
                 fix=fix,

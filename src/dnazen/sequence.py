@@ -81,6 +81,17 @@ def normalise(letters: bytes) -> tuple[bytes, Counts]:
     return letters.translate(_CLEAN), counts
 
 
+def foreign(letters: bytes) -> str:
+    """The first character that is no nucleotide; empty if there is none.
+
+    Examples
+    --------
+    >>> foreign(b"acgu-RN*")
+    '-'
+    """
+    return letters.translate(None, NUCLEOTIDES + NUCLEOTIDES.lower())[:1].decode("latin-1")
+
+
 def reverse_complement(letters: bytes) -> bytes:
     """The other strand, read 5' to 3'; IUPAC codes and case are kept, U pairs to A.
 
