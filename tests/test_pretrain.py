@@ -205,6 +205,21 @@ def test_scores_are_those_of_a_sum_by_hand(ground, run):
     assert metrics["eval_bits_per_bp"] == pytest.approx(nats / math.log(2) / bases, rel=1e-5)
 
 
+def test_models_can_be_scored_on_the_same_masks_whatever_their_ggrams(ground, tmp_path):
+    """The bases a predicted token on average tells which tokens were predicted."""
+    found = {}
+    for name, changes in {"with": {}, "without": {"ggrams": None}}.items():
+        for share in (0.0, None):
+            output = tmp_path / f"{name}-{share}"
+            metrics = pretrain(
+                config_of(ground, output, max_steps=1, heldout_ggram_share=share, **changes)
+            )
+            bases = metrics["eval_loss"] / metrics["eval_bits_per_bp"]
+            found[name, share] = (metrics["eval_predicted_tokens"], round(bases, 4))
+    assert found["with", 0.0] == found["without", 0.0]
+    assert found["with", None] != found["without", None]
+
+
 def test_the_command_prints_the_scores(ground, tmp_path, capsys):
     recipe = tmp_path / "r.toml"
     recipe.write_text(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -83,6 +83,9 @@ class PretrainSettings:
     of a block together."""
     heldout_tokens: int = 200_000
     """At most about so many tokens are kept for evaluation."""
+    heldout_ggram_share: float | None = None
+    """masking.ggram_share of the evaluation; by default as in training. With 0 all models on a
+    corpus are scored on the same masks, whatever their G-grams and their training."""
     eval_steps: int = 200
     """Optimizer steps between evaluations."""
     save_steps: int = 200
@@ -115,6 +118,13 @@ class PretrainSettings:
             raise ConfigError(
                 f"heldout_fraction must lie strictly between 0 and 1, got {self.heldout_fraction}"
             )
+        _ = self.heldout_masking
+
+    @property
+    def heldout_masking(self) -> MaskingConfig:
+        """How the held-out positions are hidden."""
+        share = self.heldout_ggram_share
+        return self.masking if share is None else replace(self.masking, ggram_share=share)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,19 +240,23 @@ class PretrainTrainer(Trainer):
         *,
         plan: BatchPlan,
         heldout_batches: list[list[Key]],
+        heldout_collator: Collator,
         bases: Int[np.ndarray, "vocabulary"],
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.plan = plan
+        self.heldout_collator = heldout_collator
         self.heldout_batches = heldout_batches
         self.bases = torch.from_numpy(bases)
 
-    def _loader(self, dataset: Dataset[Example], batches: Any) -> DataLoader[Any]:
+    def _loader(
+        self, dataset: Dataset[Example], batches: Any, collator: Collator
+    ) -> DataLoader[Any]:
         return DataLoader(
             dataset,
             batch_sampler=batches,
-            collate_fn=self.data_collator,
+            collate_fn=collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
@@ -250,7 +264,7 @@ class PretrainTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The batch plan, dealt out to the processes of a distributed run."""
         prepared: DataLoader[Any] = self.accelerator.prepare(
-            self._loader(self.train_dataset, self.plan)
+            self._loader(self.train_dataset, self.plan, self.data_collator)
         )
         return prepared
 
@@ -265,7 +279,7 @@ class PretrainTrainer(Trainer):
         # Dealt out by hand: a sampler would repeat batches to give each process as many.
         mine = self.heldout_batches[self.args.process_index :: self.args.world_size]
         with torch.no_grad(), self.compute_loss_context_manager():
-            for raw in self._loader(self.eval_dataset, mine):
+            for raw in self._loader(self.eval_dataset, mine, self.heldout_collator):
                 batch = self._prepare_inputs(raw)
                 output = model(**batch)
                 truth = batch["labels"].flatten()
@@ -321,6 +335,12 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     held = PretrainDataset(
         corpus, example_spans(corpus.offsets, heldout, longest), config.run.seed + 1
     )
+    collator = Collator.of(
+        parts,
+        vocab_size=corpus.vocab_size,  # random tokens are drawn from the tokenizer's
+        masking=config.masking,
+        masking_matcher=None if hidden is None else Matcher(hidden),
+    )
     optimizer = rowwise_optimizer(model, config.optimizer, config.run)
     arguments = training_arguments(
         config.output,
@@ -341,12 +361,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         optimizers=(optimizer, None),
         train_dataset=train,
         eval_dataset=held,
-        data_collator=Collator.of(
-            parts,
-            vocab_size=corpus.vocab_size,  # random tokens are drawn from the tokenizer's
-            masking=config.masking,
-            masking_matcher=None if hidden is None else Matcher(hidden),
-        ),
+        data_collator=collator,
         plan=BatchPlan(
             train.spans.length + 2,
             config.tokens_per_batch,
@@ -359,6 +374,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
                 held.spans.length + 2, config.tokens_per_batch, np.random.default_rng(0)
             )
         ],
+        heldout_collator=replace(collator, masking=config.heldout_masking),
         bases=token_lengths(parts.tokenizer),
         callbacks=[tensorboard(config.output)] if arguments.process_index == 0 else [],
     )
