@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from .config import hash_file
 from .encoding import EncodedExamples
 from .errors import ConfigError, InputError
 from .finetune import Encoded, FinetuneConfig, Learner, dnazen_learner
-from .model.directory import PICKLED_WEIGHTS_FILE, WEIGHTS_FILE
+from .model.directory import WEIGHTS_FILE
 from .sequence import Counts, normalise
 from .splits import Split, Splits
 
@@ -32,6 +33,11 @@ KINDS = {
     "kmer": "logistic regression on k-mers",
 }
 """Kinds of arms; the last two need no source."""
+
+_WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt")
+_MODEL_SUFFIXES = (*_WEIGHTS_SUFFIXES, ".json", ".txt", ".tsv", ".model")
+_RECORDS = ("run.json", "history.json", "trainer_state.json")
+"""Of how a model came to be; not part of it."""
 
 CNN_LEARNING_RATE = 1e-3
 CNN_EPOCHS = 10
@@ -89,19 +95,28 @@ def parse_arms(texts: Sequence[str]) -> list[Arm]:
     return arms
 
 
-def weights_sha256(arm: Arm) -> str | None:
-    """The hash of an arm's weights where they are a file; it tells runs apart.
+def model_sha256(arm: Arm) -> str | None:
+    """The hash of all that an arm's directory says of the model; ``None`` where there is none.
+
+    That is of weights, configuration, tokenizer and G-grams, whatever their files are called, so
+    it tells two models apart wherever they stand.
 
     Raises
     ------
     InputError
-        If a model directory has no weights.
+        If a model directory is none.
     """
-    files = [Path(arm.source) / name for name in (WEIGHTS_FILE, PICKLED_WEIGHTS_FILE)]
-    here = [file for file in files if file.is_file()]
-    if here and arm.source:
-        return hash_file(here[0]).sha256
-    if arm.has_directory:
+    directory = Path(arm.source)
+    if arm.source and directory.is_dir():
+        files = [
+            file
+            for file in sorted(directory.iterdir())
+            if file.suffix in _MODEL_SUFFIXES and file.name not in _RECORDS
+        ]
+        if any(file.suffix in _WEIGHTS_SUFFIXES for file in files):
+            told = "".join(f"{file.name} {hash_file(file).sha256}\n" for file in files)
+            return hashlib.sha256(told.encode()).hexdigest()
+    if arm.has_directory or (directory.is_dir() and arm.source):
         raise InputError("no such model", path=arm.source, expected=f"a folder with {WEIGHTS_FILE}")
     return None
 

@@ -1,18 +1,14 @@
-"""One cell of a benchmark: an arm fine-tuned on a task with a seed, scored, and its cost.
-
-``python -m dnazen.cell`` runs the cell that it reads from stdin: a process of its own has its own
-threads, its own GPU and its own peak memory, and its end is nobody else's.
-"""
+"""One cell of a benchmark: an arm fine-tuned on a task with a seed, scored, and its cost."""
 
 from __future__ import annotations
 
-import pickle
 import platform
 import resource
 import shutil
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +44,8 @@ class Cell(NamedTuple):
     task: str
     config: FinetuneConfig
     """``data`` is a directory that ``gue.prepare`` wrote, ``output`` the cell's."""
-    weights_sha256: str | None = None
+    model_sha256: str | None = None
+    """Of a model in a directory; of another, its source tells which it is."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -58,8 +55,8 @@ class Cell(NamedTuple):
         run = {key: settings["run"][key] for key in ("seed", "precision", "gradient_accumulation")}
         away = ("data", "model", "output", "resume", "run", "splits", "labels")
         return {
-            "arm": {"kind": self.arm.kind, "source": self.arm.source},
-            "weights_sha256": self.weights_sha256,
+            "kind": self.arm.kind,
+            "model": self.model_sha256 or self.arm.source,
             "task": self.task,
             "data": [source["sha256"] for source in prepared["sources"]],
             "rows": prepared["rows"],
@@ -89,6 +86,7 @@ def run_cell(cell: Cell) -> None:
         If the directory is taken or cannot be written.
     """
     began = time.perf_counter()
+    _sweep(cell.config.output)
     with new_directory(cell.config.output) as directory:
         config = replace(settings_of(cell.arm, cell.config), output=directory)
         splits = load_splits(config.data, config.labels, config.splits)
@@ -130,9 +128,15 @@ def run_cell(cell: Cell) -> None:
         write_json(directory / CELL_FILE, record)
 
 
+def _sweep(output: Path) -> None:
+    """Remove what a killed process left of this cell."""
+    for left in output.parent.glob(f".{output.name}.*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def _fine_tuned(arm: Arm, config: FinetuneConfig, splits: Splits) -> Outcome:
     learner = learner_of(arm, config, splits)
-    fitted = fit(config, splits, learner)
+    fitted = fit(config, splits, learner, resumable=False)
     assert fitted is not None  # one process
     report = read_json(config.output / "test_metrics.json", "scores")
     for name in ("test_metrics.json", "run.json"):  # the cell's own record holds all of it
@@ -181,20 +185,3 @@ def flops_per_sequence(model: PreTrainedModel, learner: Learner) -> float:
 def _number(value: float | None) -> float | None:
     """The value with NaN, which JSON lacks, as null."""
     return None if value is None or value != value else value
-
-
-def main() -> int:
-    """Run the cell on stdin; what goes wrong is one line on stderr and exit status 1."""
-    cell: Cell = pickle.load(sys.stdin.buffer)
-    try:
-        run_cell(cell)
-    except Exception as error:
-        if "--traceback" in sys.argv:
-            raise
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from tokenizers import Tokenizer
 
 from .arms import Arm
-from .config import read_json
+from .config import plain, read_json
 from .corpus import Corpus
 from .encoding import Length, encode_examples
 from .errors import DnazenError
@@ -76,25 +77,40 @@ def strata(density: Float[np.ndarray, "sequences"]) -> Int[np.ndarray, "sequence
     return some.astype(np.int64) + (some & (density > middle))
 
 
-def leakages(arms: Sequence[Arm], tests: dict[str, Path], threads: int) -> list[Leakage]:
-    """What the corpora of the arms' pre-training and G-gram mining share with test files.
+def leakages(
+    arms: Sequence[Arm], tests: dict[str, Path], known: Iterable[dict[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """What the inputs of the arms' pre-training and G-gram mining share with test files.
 
-    Arms with the same input share an entry. Only DNAZEN directories that 'dnazen pretrain' wrote
-    say what they were made from; of others nothing is known, and they are left out.
+    Arms with the same input share an entry, a ``Leakage`` as JSON. Only DNAZEN directories that
+    'dnazen pretrain' wrote say what they were made from; of others nothing is known, and they are
+    left out.
+
+    Parameters
+    ----------
+    known
+        Entries of earlier; what they tell is not searched again.
     """
     read_by: dict[tuple[str, str], list[str]] = {}
     for arm in arms:
-        if arm.kind in ("dnazen", "e4bu"):
-            for inputs in _inputs(Path(arm.source)):
-                read_by.setdefault(inputs, []).append(arm.name)
+        if arm.has_directory:
+            for what, source in _inputs(Path(arm.source)):
+                if what == "mining" or arm.kind != "random":
+                    read_by.setdefault((what, source), []).append(arm.name)
+    before = {(entry["what"], entry["source"]): entry for entry in known if not entry["problem"]}
     found = []
     for (what, source), names in read_by.items():
-        try:
-            shared = _shared(what, Path(source), tests, threads)
-            found.append(Leakage(what, source, names, shared))
-        except DnazenError as error:
-            found.append(Leakage(what, source, names, {}, str(error)))
-    return found
+        entry = before.pop((what, source), {"arms": [], "tasks": {}})
+        arms_of = list(dict.fromkeys([*entry["arms"], *names]))
+        shared, problem = dict(entry["tasks"]), ""
+        unknown = {task: path for task, path in tests.items() if task not in shared}
+        if unknown:
+            try:
+                shared |= _shared(what, Path(source), unknown)
+            except DnazenError as error:
+                problem = str(error)
+        found.append(plain(Leakage(what, source, arms_of, shared, problem)))
+    return found + list(before.values())
 
 
 def _inputs(directory: Path) -> Iterator[tuple[str, str]]:
@@ -107,7 +123,8 @@ def _inputs(directory: Path) -> Iterator[tuple[str, str]]:
         yield "mining", str(directory / GGRAMS_FILE)
 
 
-def _shared(what: str, source: Path, tests: dict[str, Path], threads: int) -> dict[str, Shared]:
+def _shared(what: str, source: Path, tests: dict[str, Path]) -> dict[str, Shared]:
+    threads = os.cpu_count() or 1
     if what == "mining":
         corpus, keep = mined_part(source, GGramVocabulary.load(source), threads=threads)
     else:

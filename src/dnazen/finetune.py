@@ -225,8 +225,15 @@ def dnazen_learner(config: FinetuneConfig, splits: Splits) -> Learner:
     )
 
 
-def fit(config: FinetuneConfig, splits: Splits, learner: Learner) -> Fitted | None:
+def fit(
+    config: FinetuneConfig, splits: Splits, learner: Learner, *, resumable: bool = True
+) -> Fitted | None:
     """Train a learner as the settings say, choose the epoch on dev, and score test, once.
+
+    Parameters
+    ----------
+    resumable
+        Store after each epoch all that an interrupted run needs to go on, not the weights alone.
 
     Returns
     -------
@@ -257,6 +264,7 @@ def fit(config: FinetuneConfig, splits: Splits, learner: Learner) -> Fitted | No
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,  # beside the best one
+        save_only_model=not resumable,
         load_best_model_at_end=True,
         metric_for_best_model=config.chosen_metric,
         greater_is_better=config.chosen_metric not in LOWER_IS_BETTER,

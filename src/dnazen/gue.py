@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import tyro
 
-from .config import write_json
-from .errors import ConfigError, InputError
+from .config import hash_file, read_json, write_json
+from .errors import ConfigError, InputError, OutputError
 from .labelled import LabelConfig, Labelled, Row, read_labelled
 from .outputs import new_directory
 from .splits import SplitConfig, draw_splits
@@ -129,6 +129,8 @@ class TaskData(NamedTuple):
     state: State
     rows: dict[str, int]
     """Rows of the files that are there: ``train``, ``dev``, ``test``."""
+    partial: bool
+    """Whether the train rows are those of ``PARTIAL_TRAIN``."""
 
     @property
     def said(self) -> str:
@@ -206,7 +208,7 @@ def check(data: Path, task: GueTask) -> TaskData:
     partial = "train" not in rows and (directory / PARTIAL_TRAIN).is_file()
     if partial:
         rows = {"train": _rows(directory / PARTIAL_TRAIN), **rows}
-    return TaskData(task, directory, _state(task, rows, partial), rows)
+    return TaskData(task, directory, _state(task, rows, partial), rows, partial)
 
 
 def _state(task: GueTask, rows: dict[str, int], partial: bool) -> State:
@@ -226,7 +228,7 @@ def _state(task: GueTask, rows: dict[str, int], partial: bool) -> State:
 def prepare(
     found: TaskData, target: Path, *, max_train_rows: int | None = None, train_from_dev: float = 0.0
 ) -> str:
-    """Write the splits that a run uses of a task into a new directory, in GUE's layout.
+    """Write the splits that a run uses of a task into a directory, in GUE's layout, once.
 
     Parameters
     ----------
@@ -246,25 +248,28 @@ def prepare(
     InputError
         If a file cannot be read, or there is nothing to train on.
     OutputError
-        If the directory is taken or cannot be written.
+        If the directory holds something else, or other data, or cannot be written.
     """
-    tables = {split: read_labelled(found.directory / f"{split}.csv") for split in ("dev", "test")}
+    settings = {"max_train_rows": max_train_rows, "train_from_dev": train_from_dev}
+    files = {
+        "train": PARTIAL_TRAIN if found.partial else TRAIN,
+        "dev": "dev.csv",
+        "test": "test.csv",
+    }
+    paths = {split: found.directory / files[split] for split in Rows._fields if split in found.rows}
+    if (target / TASK_FILE).is_file():
+        return _require_the_same(target / TASK_FILE, settings, paths.values())
+    tables = {split: read_labelled(path) for split, path in paths.items()}
     rows = {split: table.rows for split, table in tables.items()}
-    sources = [table.source for table in tables.values()]
     said = [found.said]
-    if "train" in found.rows:
-        file = TRAIN if (found.directory / TRAIN).is_file() else PARTIAL_TRAIN
-        train = read_labelled(found.directory / file)
-        rows["train"] = train.rows
-        sources.append(train.source)
-    elif train_from_dev:
-        rows["train"], rows["dev"] = _parted(tables["dev"], train_from_dev)
+    if "train" not in rows:
+        if not train_from_dev:
+            raise InputError("no train.csv", path=found.directory, fix="set train_from_dev")
+        train, dev = _parted(tables["dev"], train_from_dev)
+        rows |= {"train": train, "dev": dev}
         said.append(
-            f"trained on {len(rows['train']):,} rows of dev, the other {len(rows['dev']):,}"
-            " choose the epoch"
+            f"trained on {len(train):,} rows of dev, the other {len(dev):,} choose the epoch"
         )
-    else:
-        raise InputError("no train.csv", path=found.directory, fix="set train_from_dev")
     if max_train_rows is not None and len(rows["train"]) > max_train_rows:
         said.append(f"a sample of {max_train_rows:,} of {len(rows['train']):,} train rows")
         drawn = np.random.default_rng(0).choice(len(rows["train"]), max_train_rows, replace=False)
@@ -277,11 +282,27 @@ def prepare(
             "task": found.task.name,
             "state": found.state,
             "said": in_words,
-            "rows": {split: len(some) for split, some in rows.items()},
-            "sources": sources,
+            "rows": {split: len(rows[split]) for split in Rows._fields},
+            "settings": settings,
+            "sources": [table.source for table in tables.values()],
         }
         write_json(directory / TASK_FILE, record)
     return in_words
+
+
+def _require_the_same(path: Path, settings: Mapping[str, object], sources: Iterable[Path]) -> str:
+    """What was done to the data of a prepared task, which must be as it would be now."""
+    record = read_json(path, "a prepared task")
+    for name, value in settings.items():
+        if record["settings"][name] != value:
+            raise OutputError(
+                f"{path}: was prepared with another {name} ({record['settings'][name]}, now "
+                f"{value}); name another output"
+            )
+    hashes = [source["sha256"] for source in record["sources"]]
+    if hashes != [hash_file(source).sha256 for source in sources]:
+        raise OutputError(f"{path}: was prepared from other data; name another output")
+    return str(record["said"])
 
 
 @dataclass(frozen=True, kw_only=True)
