@@ -59,6 +59,12 @@ def test_table_shows_floats_to_three_decimals_and_thousands() -> None:
     assert reader.tags.count("tr") == 3
 
 
+def test_columns_of_text_that_is_numbers_stand_to_the_right() -> None:
+    text = page.table(["n", "x"], [["a", "1.20 ± 0.10"], [7, "-"]], numbers=[1])
+    assert text.count('<th class="number">') == 1
+    assert text.count('<td class="number">') == 3
+
+
 def test_figures_are_the_same_every_time() -> None:
     def drawn() -> str:
         figure = Figure()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from matplotlib import rc_context
@@ -16,7 +16,9 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.2rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: left; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number { white-space: nowrap; }
+.wide { overflow-x: auto; }
 pre { background: #f6f6f6; padding: .8rem; white-space: pre-wrap; font-size: 13px; }
 svg { max-width: 100%; height: auto; }
 """
@@ -47,12 +49,21 @@ def code(text: str) -> str:
     return f"<pre>{html.escape(text)}</pre>"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table; floats to three decimals, numbers to the right."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-    lines = ("".join(_cell(value) for value in row) for row in rows)
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Container[int] = ()
+) -> str:
+    """A table; floats to three decimals, numbers to the right.
+
+    Parameters
+    ----------
+    numbers
+        The columns whose text is numbers too. A table wider than the page scrolls.
+    """
+    head = "".join(_tag("th", html.escape(name), i in numbers) for i, name in enumerate(header))
+    lines = ("".join(_cell(value, i in numbers) for i, value in enumerate(row)) for row in rows)
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+    return f'<div class="wide">{whole}</div>'
 
 
 def figure(drawing: Figure, caption: str) -> str:
@@ -65,9 +76,14 @@ def figure(drawing: Figure, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, is_number: bool) -> str:
     if isinstance(value, float):
-        return f'<td class="number">{value:.3f}</td>'
+        return _tag("td", f"{value:.3f}", True)
     if isinstance(value, int):
-        return f'<td class="number">{value:,}</td>'
-    return f"<td>{html.escape(str(value))}</td>"
+        return _tag("td", f"{value:,}", True)
+    return _tag("td", html.escape(str(value)), is_number)
+
+
+def _tag(name: str, content: str, is_number: bool) -> str:
+    kind = ' class="number"' if is_number else ""
+    return f"<{name}{kind}>{content}</{name}>"
