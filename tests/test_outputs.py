@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dnazen.errors import InputError, OutputError
-from dnazen.outputs import new_directory, new_file, refuse_existing
+from dnazen.outputs import growing_directory, new_directory, new_file, refuse_existing
 
 
 def names(folder: Path) -> set[str]:
@@ -167,3 +167,28 @@ def test_failures_of_other_files_are_not_taken_for_the_outputs(tmp_path, manager
     with pytest.raises(type(error)) as caught, manager(tmp_path / "out"):
         raise error
     assert caught.value is error
+
+
+def test_a_growing_directory_takes_its_own_and_one_run_at_a_time(tmp_path):
+    place = tmp_path / "a" / "run"
+    with growing_directory(place, "run.json", "dnazen x"):
+        (place / "run.json").touch()
+        with (
+            pytest.raises(OutputError, match="another run is at work here"),
+            growing_directory(place, "run.json", "dnazen x"),
+        ):
+            pass
+    with growing_directory(place, "run.json", "dnazen x"):
+        pass
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thing").touch()
+    for path, message in {
+        tmp_path / "other": "no run of 'dnazen x'",
+        place / "run.json": "is not a directory",
+        place / "run.json" / "below": "cannot be made",
+    }.items():
+        with (
+            pytest.raises(OutputError, match=message),
+            growing_directory(path, "run.json", "dnazen x"),
+        ):
+            pass

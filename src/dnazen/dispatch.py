@@ -1,30 +1,22 @@
-"""Cells of a benchmark, several at a time: each in a process of its own, here or on a Ray cluster.
-
-A process of its own has its own threads, GPU and peak memory, and its end is nobody else's. It is
-forked from a server that has imported what a cell needs, so it costs no start-up.
-"""
+"""Cells of a benchmark, several at a time: each in a process of its own, or on a Ray cluster."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import sys
-import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from multiprocessing.connection import wait
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from .cell import CELL_FILE, Cell, run_cell
 from .config import plain, read_json
 from .errors import OutputError
+from .processes import Job, in_a_line, run_jobs
 
 LOG_FILE = "log.txt"
 """What the process of a cell said, in the cell's directory."""
@@ -102,7 +94,7 @@ def run_here(cell: Cell) -> str | None:
     except Exception as error:
         log_of(cell).parent.mkdir(parents=True, exist_ok=True)
         log_of(cell).write_text(traceback.format_exc(), encoding="utf-8")
-        return _line(error)
+        return in_a_line(error)
     log_of(cell).unlink(missing_ok=True)
     return None
 
@@ -129,80 +121,12 @@ def _outcomes(
 
 
 def _apart(cells: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, str | None]]:
-    """Run cells in processes of their own; when this is left, those at work are ended."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dnazen.cell"])
-    threads = max(1, torch.get_num_threads() // jobs)
-    waiting = iter(cells)
-    slots = list(range(jobs))
-    running: dict[int, tuple[ForkServerProcess, Cell, int]] = {}
-    try:
-        while True:
-            while slots and (cell := next(waiting, None)) is not None:
-                slot = slots.pop(0)
-                process = context.Process(target=_work, args=(cell, threads, _gpu(cell, slot)))
-                process.start()
-                running[process.sentinel] = (process, cell, slot)
-            if not running:
-                return
-            for sentinel in wait(list(running)):
-                assert isinstance(sentinel, int)
-                process, cell, slot = running.pop(sentinel)
-                process.join()
-                slots.append(slot)
-                yield cell, _problem(cell, process.exitcode)
-    finally:
-        for process, _, _ in running.values():
-            process.kill()
-            process.join()
-
-
-def _work(cell: Cell, threads: int, gpu: str | None) -> None:
-    """What the process of a cell does: all it says goes to the cell's log."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    log = log_of(cell)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as handle:
-        os.dup2(handle.fileno(), 1)
-        os.dup2(handle.fileno(), 2)
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    torch.set_num_threads(threads)
-    try:
-        run_cell(cell)
-    except Exception as error:
-        traceback.print_exc()
-        print(_line(error), file=sys.stderr, flush=True)
-        sys.exit(1)
-    os.replace(log, cell.config.output / LOG_FILE)
-
-
-def _end_with_parent() -> None:
-    """Leave no process at work behind a run that was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
-
-
-def _problem(cell: Cell, status: int | None) -> str | None:
-    if status == 0:
-        return None
-    log = log_of(cell)
-    if status is not None and status < 0:
-        return f"killed by signal {-status}; out of memory? see {log}"
-    said = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
-    return next((line for line in reversed(said) if line.strip()), f"exit status {status}")
-
-
-def _gpu(cell: Cell, slot: int) -> str | None:
-    """The one GPU that a cell's process sees, of those that this one sees."""
-    gpus = torch.cuda.device_count() if cell.config.run.device == "auto" else 0
-    if not gpus:
-        return None
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names = seen.split(",") if seen else [str(number) for number in range(gpus)]
-    return names[slot % gpus]
+    """Run cells in processes of their own."""
+    work = [Job(run_cell, cell, log_of(cell), cell.config.run.device == "auto") for cell in cells]
+    for job, problem in run_jobs(work, jobs):
+        if problem is None:
+            os.replace(job.log, job.argument.config.output / LOG_FILE)
+        yield job.argument, problem
 
 
 def _from_anywhere(cell: Cell) -> Cell:
@@ -231,7 +155,3 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         inner = isinstance(value, dict)
         flat |= _flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
     return flat
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

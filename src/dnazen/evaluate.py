@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +16,7 @@ from .arms import Arm, model_sha256, parse_arms
 from .cell import CELL_FILE, Cell
 from .config import read_json, run_record, write_json
 from .dispatch import run_cells
-from .errors import ConfigError, DnazenError, InputError, OutputError
+from .errors import ConfigError, DnazenError, InputError
 from .exposure import densities, leakages
 from .finetune import FinetuneConfig
 from .genome import read_records
@@ -97,7 +94,7 @@ def run_grid(config: GridConfig, arms: Sequence[Arm], output: Path) -> list[Path
     dense = _dense_arm(config, arms)
     present, skipped = _present(config)
     record = run_record("gue run", config, arms=arms, skipped=skipped, torch=torch.__version__)
-    with _alone(output):
+    with growing_directory(output, RUN_FILE, "dnazen gue run"):
         _rewrite(output / RUN_FILE, record)
         for plan, found in present:
             said = prepare(
@@ -152,34 +149,6 @@ def _run_all(
         for (arm, plan), rate in chosen.items()
     ]
     return failed + run_cells(rest, jobs=config.jobs, ray=config.ray)
-
-
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """Make a run's directory, or enter it, and keep other runs out of it meanwhile.
-
-    Raises
-    ------
-    OutputError
-        If it holds something else, or another run is at work in it.
-    """
-    if output.is_dir() and any(output.iterdir()) and not (output / RUN_FILE).is_file():
-        raise OutputError(f"{output}: is no run of 'dnazen gue run'; name a new directory")
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output}: exists and is not a directory; name another output")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be made ({error.strerror})") from error
-    descriptor = os.open(output, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(f"{output}: another run is at work here; wait for its end") from None
-    else:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _present(config: GridConfig) -> tuple[list[tuple[Plan, TaskData]], dict[str, str]]:

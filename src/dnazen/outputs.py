@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -85,6 +86,41 @@ def new_directory(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def growing_directory(path: Path, record: str, command: str) -> Iterator[None]:
+    """Make a directory that runs add to, or enter it, and keep other runs out meanwhile.
+
+    Parameters
+    ----------
+    record
+        The file that tells such a directory; the run writes it.
+    command
+        What writes such directories, for the message.
+
+    Raises
+    ------
+    OutputError
+        If it holds something else, or another run is at work in it.
+    """
+    if path.is_dir() and any(path.iterdir()) and not (path / record).is_file():
+        raise OutputError(f"{path}: is no run of '{command}'; name a new directory")
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path}: exists and is not a directory; name another output")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be made ({error.strerror})") from error
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(f"{path}: another run is at work here; wait for its end") from None
+    else:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
