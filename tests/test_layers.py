@@ -16,9 +16,9 @@ ROOT = Path(dnazen.__file__).parent
 
 LAYERS = (
     {"errors"},
-    {"outputs", "config"},
+    {"outputs", "config", "journal"},
     {"sequence"},
-    {"genome", "indexed", "regions", "inputs"},
+    {"genome", "indexed", "regions", "inputs", "vcf"},
     {"tokenizer"},
     {"corpus", "encoding", "labelled", "motifs", "page", "shuffling", "tracks", "vectors"},
     {"splits", "metrics", "windows"},
