@@ -157,6 +157,8 @@ def _hugging_face(source: str, config: FinetuneConfig, splits: Splits) -> Learne
     except (OSError, ValueError, KeyError) as error:
         raise _not_opened(source, error) from None
 
+    limit = min(config.max_tokens, tokenizer.model_max_length)
+
     def fresh() -> PreTrainedModel:
         try:
             return AutoModelForSequenceClassification.from_pretrained(
@@ -170,16 +172,16 @@ def _hugging_face(source: str, config: FinetuneConfig, splits: Splits) -> Learne
         cleaned = [normalise(row.sequences[0]) for row in rows]
         texts = [clean.decode() for clean, _ in cleaned]
         ids = tokenizer(texts)["input_ids"]
-        long = [number for number, some in enumerate(ids) if len(some) > config.max_tokens]
+        long = [number for number, some in enumerate(ids) if len(some) > limit]
         if long and config.too_long == "refuse":
             raise InputError(
-                f"{len(ids[long[0]])} tokens",
+                f"{len(ids[long[0]])} tokens of {source}",
                 path=split.table.source.path,
                 line=rows[long[0]].line,
-                expected=f"at most {config.max_tokens}",
+                expected=f"at most {limit}",
             )
         if long:
-            ids = tokenizer(texts, truncation=True, max_length=config.max_tokens)["input_ids"]
+            ids = tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
         counts = functools.reduce(Counts.plus, (here for _, here in cleaned))
         return EncodedExamples([np.array(some) for some in ids], counts, cut=len(long))
 

@@ -345,7 +345,7 @@ def _write(path: Path, rows: Sequence[Row]) -> None:
 def _rows(path: Path) -> int:
     """Lines with anything in them, without the header."""
     with path.open("rb") as handle:
-        return sum(1 for line in handle if line.strip()) - 1
+        return max(0, sum(1 for line in handle if line.strip()) - 1)
 
 
 def _counts(rows: dict[str, int]) -> str:
