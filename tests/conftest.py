@@ -95,3 +95,11 @@ def released() -> Path:
     if not folder.is_dir():
         pytest.skip("the released_format_tiny fixture is not here")
     return folder
+
+
+@pytest.fixture
+def flex_goes_backward(monkeypatch):
+    """FlexAttention's reference implementation knows the way back on CPUs, but may not be asked."""
+    from torch.nn.attention import flex_attention
+
+    monkeypatch.setattr(flex_attention, "_validate_device", lambda *tensors: None)

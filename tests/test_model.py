@@ -271,6 +271,22 @@ def test_states_loss_and_gradients_are_those_of_the_definition(changes, implemen
         torch.testing.assert_close(found, grad, atol=1e-9, rtol=1e-9, msg=name)
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.usefixtures("flex_goes_backward")
+def test_packed_sequences_have_the_states_loss_and_gradients_of_boxes():
+    found = {}
+    batch, labels = batch_of(sequences(), width=17), labels_of(sequences(), width=17)
+    for implementation in ("sdpa", "flex_attention"):
+        model = random_model().double()
+        model.set_attn_implementation(implementation)
+        loss = model(**batch, labels=labels).loss
+        loss.backward()
+        found[implementation] = [loss, *(p.grad for p in model.parameters())]
+    for one, other in zip(*found.values(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-9)
+
+
 def test_slopes_that_are_no_powers_of_two_come_from_the_paper_too():
     for heads in (3, 6, 12, 20):
         model = DnazenModel(shape(hidden_size=heads, num_attention_heads=heads))

@@ -24,6 +24,8 @@ from dnazen.model.modeling import (
 from dnazen.model.released import config_from_released, config_to_released, is_released
 from dnazen.tokenizer import encode
 
+IMPLEMENTATIONS = ["sdpa", "eager", "flex_attention"]
+pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 CLOSE = {"atol": 1e-5, "rtol": 0.0}
 
 
@@ -70,7 +72,7 @@ def test_slots_and_cover_are_those_of_the_release(batch, expected):
     assert torch.equal(matrix, expected["position_matrix"])
 
 
-@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_masked_lm_computes_what_the_release_does(released, batch, expected, implementation):
     model = open_model(DnazenForMaskedLM, released / "checkpoint")
     model.set_attn_implementation(implementation)
@@ -85,7 +87,7 @@ def test_masked_lm_computes_what_the_release_does(released, batch, expected, imp
     torch.testing.assert_close(loss, expected["mlm_loss"][0], **CLOSE)
 
 
-@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_the_classifier_computes_what_the_release_does(released, batch, expected, implementation):
     model = open_model(DnazenForSequenceClassification, released / "classifier")
     model.set_attn_implementation(implementation)

@@ -15,6 +15,7 @@ from dnazen.training import (
     CHECKPOINTS,
     OptimizerConfig,
     RunConfig,
+    choose_attention,
     start_or_resume,
     tensorboard,
     training_arguments,
@@ -112,6 +113,15 @@ def test_precision_is_the_users_or_the_hardwares(monkeypatch):
 def test_settings_out_of_range_are_refused(kind, setting, message):
     with pytest.raises(ConfigError, match=message):
         kind(**setting)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_flex_attention_is_for_gpus():
+    model = DnazenForMaskedLM(DnazenConfig.of_size("tiny", vocab_size=16))
+    with pytest.raises(ConfigError, match="flex_attention trains on GPUs only, and none is used"):
+        choose_attention(model, RunConfig(attention="flex_attention"))
+    choose_attention(model, RunConfig())
+    assert model.config._attn_implementation == "sdpa"
 
 
 def test_a_fresh_start_needs_a_place_of_its_own(tmp_path):

@@ -42,6 +42,7 @@ from .training import (
     CHECKPOINTS,
     OptimizerConfig,
     RunConfig,
+    choose_attention,
     part_from_processes,
     rowwise_optimizer,
     start_or_resume,
@@ -341,6 +342,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         masking=config.masking,
         masking_matcher=None if hidden is None else Matcher(hidden),
     )
+    choose_attention(model, config.run)
     optimizer = rowwise_optimizer(model, config.optimizer, config.run)
     arguments = training_arguments(
         config.output,
@@ -392,7 +394,12 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         save_directory(config.output, trainer.accelerator.unwrap_model(model), *parts[1:])
         write_json(
             config.output / "metrics.json",
-            {**metrics, "train_seconds": result.metrics["train_runtime"], **tokens},
+            {
+                **metrics,
+                "train_seconds": result.metrics["train_runtime"],
+                "parameters": sum(p.numel() for p in model.parameters()),
+                **tokens,
+            },
         )
         write_json(config.output / "history.json", {"log": trainer.state.log_history})
         shutil.rmtree(config.output / CHECKPOINTS, ignore_errors=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
-from transformers import Trainer, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from .errors import ConfigError, OutputError
 from .model.directory import weights_being_written
-from .model.modeling import DnazenPreTrainedModel
 from .model.rows import RowEmbedding
 from .optimizer import RowwiseAdamW
 from .outputs import refuse_existing
@@ -80,6 +80,8 @@ class RunConfig:
     """Recompute activations in the backward pass: less memory, a third more time."""
     compile: bool = False
     """torch.compile the model."""
+    attention: Literal["sdpa", "flex_attention"] = "sdpa"
+    """Attention over padded boxes, or on a GPU over packed sequences."""
     logging_steps: int = 20
     """Optimizer steps between lines of the training log."""
     fsdp: str = ""
@@ -104,16 +106,32 @@ def use_bf16(run: RunConfig) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def choose_attention(model: PreTrainedModel, run: RunConfig) -> None:
+    """Set how a model to be trained attends.
+
+    Raises
+    ------
+    ConfigError
+        If FlexAttention is asked for without a GPU: it has no way back on CPUs.
+    """
+    if run.attention == "flex_attention" and (run.device == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError(
+            "run.attention flex_attention trains on GPUs only, and none is used here; "
+            "leave it at sdpa"
+        )
+    model.set_attn_implementation(run.attention)
+
+
 def rowwise_optimizer(
-    model: DnazenPreTrainedModel, settings: OptimizerConfig, run: RunConfig
+    model: nn.Module, settings: OptimizerConfig, run: RunConfig
 ) -> RowwiseAdamW | None:
     """The optimizer of a model with G-grams; it also clips the gradients.
 
-    ``None`` where the Trainer's AdamW is to be taken: for E4BU alone, and where FSDP or DeepSpeed
-    shard the weights, the table of G-gram embeddings with them.
+    ``None`` where the Trainer's AdamW is to be taken: for E4BU alone, where the table of G-gram
+    embeddings stands still, and where FSDP or DeepSpeed shard the weights, the table with them.
     """
     table = next((part for part in model.modules() if isinstance(part, RowEmbedding)), None)
-    if table is None or run.fsdp or run.deepspeed:
+    if table is None or not table.weight.requires_grad or run.fsdp or run.deepspeed:
         return None
     others = [p for p in model.parameters() if p.requires_grad and p is not table.weight]
     groups: list[dict[str, Any]] = [

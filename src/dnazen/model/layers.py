@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .attention import attend
+from .attention import Plan, attend
 from .configuration import DnazenConfig
 from .dropout import Dropout, GatedGelu
-from .layout import Layout
-
-
-class Context(NamedTuple):
-    """What the layers of one encoder share in one pass."""
-
-    layout: Layout
-    bias: Float[Tensor, "sequences|1 heads|1 width width"] | None
-    probabilities: bool
-    """Whether attention probabilities are wanted."""
 
 
 class Embeddings(nn.Module):
@@ -48,28 +36,17 @@ class SelfAttention(nn.Module):
     def __init__(self, config: DnazenConfig) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
-        self.config = config  # its attention implementation may be set after construction
-        self.dropout_p = config.attention_probs_dropout_prob
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = Dropout(config.hidden_dropout_prob)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(
-        self, states: Float[Tensor, "rows hidden"], context: Context
+        self, states: Float[Tensor, "rows hidden"], plan: Plan
     ) -> tuple[Float[Tensor, "rows hidden"], Tensor | None]:
-        """Mixed states and, if the context wants them, the probabilities."""
+        """Mixed states and, if the plan wants them, the probabilities."""
         query, key, value = self.qkv(states).unflatten(1, (3, self.heads, -1)).unbind(1)
-        attended = attend(
-            query,
-            key,
-            value,
-            context.layout,
-            context.bias,
-            dropout_p=self.dropout_p if self.training else 0.0,
-            implementation=self.config._attn_implementation or "sdpa",
-            probabilities=context.probabilities,
-        )
+        attended = attend(query, key, value, plan)
         mixed = self.dropout(self.output(attended.rows))
         return self.norm(states + mixed), attended.probabilities
 
@@ -115,10 +92,10 @@ class EncoderLayer(GradientCheckpointingLayer):
         self.feed_forward = GatedFeedForward(config) if gated else FeedForward(config)
 
     def forward(
-        self, states: Float[Tensor, "rows hidden"], context: Context
+        self, states: Float[Tensor, "rows hidden"], plan: Plan
     ) -> tuple[Float[Tensor, "rows hidden"], Tensor | None]:
-        """States after the layer and, if the context wants them, the probabilities."""
-        states, probabilities = self.attention(states, context)
+        """States after the layer and, if the plan wants them, the probabilities."""
+        states, probabilities = self.attention(states, plan)
         return self.feed_forward(states), probabilities
 
 

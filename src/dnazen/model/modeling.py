@@ -40,9 +40,9 @@ from transformers.modeling_outputs import (
     TokenClassifierOutput,
 )
 
-from .attention import alibi_slopes, attention_bias
+from .attention import alibi_slopes, plan_attention
 from .configuration import DnazenConfig
-from .layers import Context, Embeddings, EncoderLayer, Fusion
+from .layers import Embeddings, EncoderLayer, Fusion
 from .layout import Layout, layout_of_mask, layout_of_offsets
 from .rows import RowEmbedding
 from .weights import load_weights, read_config, read_weights
@@ -74,6 +74,7 @@ class DnazenPreTrainedModel(PreTrainedModel):
     base_model_prefix = "dnazen"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
+    _supports_flex_attn = True
     _no_split_modules = ("EncoderLayer",)
 
     @classmethod
@@ -180,8 +181,11 @@ class DnazenModel(DnazenPreTrainedModel):
         flat = layout.flat(given)
         looked_up = flat if inputs_embeds is not None else self.embeddings.word_embeddings(flat)
         states = self.embeddings(looked_up)
-        bias = attention_bias(layout, self.slopes, torch.float32, states.device)
-        context = Context(layout, _half_like(bias, states), attend)
+        how = {
+            "implementation": self.config._attn_implementation,
+            "dropout_p": self.config.attention_probs_dropout_prob if self.training else 0.0,
+        }
+        plan = plan_attention(layout, self.slopes, states, probabilities=attend, **how)
 
         ggrams: Tensor | None = None
         if self.config.ggram_vocab_size and cover_token is not None and len(cover_token):
@@ -193,9 +197,7 @@ class DnazenModel(DnazenPreTrainedModel):
                 if ggram_embeds is None
                 else ggram_embeds
             )
-            ggram_layout = layout_of_offsets(ggram_offsets)
-            ggram_bias = attention_bias(ggram_layout, None, torch.float32, states.device)
-            ggram_context = Context(ggram_layout, _half_like(ggram_bias, states), False)
+            ggram_plan = plan_attention(layout_of_offsets(ggram_offsets), None, ggrams, **how)
             cover_row = layout.rows_at(cover_token)
             if not self.config.num_hidden_ggram_layers:
                 states = self.fusions[0](states, ggrams, cover_row, cover_slot)
@@ -203,9 +205,9 @@ class DnazenModel(DnazenPreTrainedModel):
         token_trail, ggram_trail = [states], [] if ggrams is None else [ggrams]
         attentions: list[Tensor] = []
         for number, layer in enumerate(self.layers):
-            states, probabilities = layer(states, context)
+            states, probabilities = layer(states, plan)
             if ggrams is not None and number < self.config.num_hidden_ggram_layers:
-                ggrams, _ = self.ggram_layers[number](ggrams, ggram_context)
+                ggrams, _ = self.ggram_layers[number](ggrams, ggram_plan)
                 states = self.fusions[number](states, ggrams, cover_row, cover_slot)
                 ggram_trail.append(ggrams)
             if trail:
@@ -219,15 +221,6 @@ class DnazenModel(DnazenPreTrainedModel):
             ggram_hidden_states=tuple(ggram_trail) if trail and ggram_trail else None,
             attentions=tuple(attentions) if attend else None,
         )
-
-
-def _half_like(bias: Tensor | None, states: Tensor) -> Tensor | None:
-    """The bias in the dtype that attention will run in, converted once and not per layer."""
-    if bias is None:
-        return None
-    kind = states.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
-    return bias.to(dtype)
 
 
 class MaskedLMHead(nn.Module):
