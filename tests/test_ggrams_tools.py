@@ -125,6 +125,14 @@ def test_stats_are_those_worked_by_hand(files, capsys):
     assert "src=" not in report
 
 
+def test_stats_of_regions(files, capsys):
+    (files / "x.fa").write_text(">a\nacgtaa\n>b\nCC\n")
+    words = [files / "one.tsv", files / "x.fa", "--tokenizer", files / "tokenizer"]
+    found = json.loads(ran(capsys, "stats", *words, "--regions", "a:3-6", "b(-)"))
+    (numbers,) = found["sequences"].values()  # G T A A | G G
+    assert (numbers["sequences"], numbers["tokens"], numbers["ggrams_used"]) == (2, 6, 2)
+
+
 def test_stats_of_no_sequences_and_no_ggrams(files, capsys):
     vocabulary({}).save(files / "none.tsv")
     (files / "empty.fa").touch()

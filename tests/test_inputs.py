@@ -36,6 +36,7 @@ def test_records_of_files_are_contigs_of_their_own(genome, tmp_path):
     ]
     assert taken.padded == 0
     assert not taken.by_region
+    assert [len(list(part)) for part in Inputs([genome, reads, reads]).parts()] == [2, 2, 2]
 
 
 def test_a_twobit_gives_its_contigs_whole(tmp_path):

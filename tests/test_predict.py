@@ -17,6 +17,8 @@ from dnazen.encoding import Length, encode_examples
 from dnazen.errors import ConfigError
 from dnazen.model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
 from dnazen.predict import PredictConfig, open_classifier, predict
+from dnazen.sequence import reverse_complement
+from test_indexed import twobit
 
 SINGLE = "single_label_classification"
 MULTI = "multi_label_classification"
@@ -141,6 +143,43 @@ def test_through_the_command_line(model, fasta, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out == out.read_text()
 
 
+def test_regions_are_predicted_where_they_stand(model, sequences, tmp_path, capsys):
+    genome, bed, reads = tmp_path / "g.2bit", tmp_path / "x.bed", tmp_path / "s.fa"
+    letters = "".join(sequences)
+    twobit({"chr1": letters}, genome)
+    bed.write_text(f"chr1\t20\t90\tpeak\t0\t-\nchr1\t{len(letters) - 30}\t{len(letters) + 2}\n")
+    reverse = reverse_complement(letters[20:90].encode()).decode()
+    reads.write_text(f">a\n{letters[9:60]}\n>peak\n{reverse}\n>b\n{letters[-30:]}NN\n")
+    words = ["predict", str(model), str(genome), "--bed", str(bed), "--regions", "chr1:10-60"]
+    assert cli.main(words) == 0
+    out, err = capsys.readouterr()
+    assert "2 bp off the contigs read as N" in err
+    rows, plain = rows_of(out), run(model, reads, capsys=capsys)
+    end = len(letters)
+    assert [[row[key] for key in ("name", "chrom", "start", "end", "strand")] for row in rows] == [
+        ["chr1:10-60", "chr1", "9", "60", "+"],
+        ["peak", "chr1", "20", "90", "-"],
+        [f"chr1:{end - 29}-{end + 2}", "chr1", str(end - 30), str(end + 2), "+"],
+    ]
+    for row, same in zip(rows, plain, strict=True):
+        assert row.keys() - same.keys() == {"chrom", "start", "end", "strand"}
+        assert all(row[key] == same[key] for key in same if key != "name")
+    bed.write_text("chr2\t1\t4\n")
+    assert cli.main(words) == 2
+    assert f"{bed}:1: no contig 'chr2' in {genome}" in capsys.readouterr().err
+
+
+def test_pairs_do_not_reach_across_files(ground, tmp_path, capsys):
+    model = save_model(
+        tmp_path / "m", ground, ["0", "1"], problem_type=SINGLE, sequences_per_example=2
+    )
+    one, other = tmp_path / "one.fa", tmp_path / "other.fa"
+    one.write_text(">p\nACGTT\n")
+    other.write_text(">q\nGGATT\n")
+    assert cli.main(["predict", str(model), str(one), str(other)]) == 2
+    assert f"{one}: record p has no partner; expected pairs" in capsys.readouterr().err
+
+
 def test_several_labels(ground, tmp_path, fasta, capsys):
     model = save_model(tmp_path / "m", ground, ["x", "y"], problem_type=MULTI)
     rows = run(model, fasta, capsys=capsys)
@@ -197,6 +236,8 @@ def test_what_cannot_predict_is_refused(ground, model, fasta, tmp_path, capsys):
         f"{plain}: a model without a classifier; expected a fine-tuned model; fine-tune it with "
         "'dnazen finetune'\n"
     )
+    with pytest.raises(ConfigError, match="no sequences given"):
+        run(model)
     assert cli.main(["predict", str(tmp_path / "none"), str(fasta)]) == 2
     assert "no such model directory" in capsys.readouterr().err
     protein, out = tmp_path / "p.fa", tmp_path / "p.tsv"
@@ -208,7 +249,6 @@ def test_what_cannot_predict_is_refused(ground, model, fasta, tmp_path, capsys):
 
 def test_settings_out_of_range():
     for bad, message in (
-        ({"sequences": ()}, "no sequences given"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"max_tokens": 3}, "max_tokens must be at least 5, got 3"),
     ):

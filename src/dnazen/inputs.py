@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,11 @@ class InputConfig:
     reverse strand. SEQUENCES is then one genome: FASTA, plain or bgzip, or 2bit."""
     bed: Path | None = None
     """Only the regions of this BED file, likewise; strands are honoured; '-' for stdin."""
+
+    @property
+    def by_region(self) -> bool:
+        """Whether regions are asked for."""
+        return bool(self.regions) or self.bed is not None
 
 
 class InputRecord(NamedTuple):
@@ -59,23 +65,26 @@ class Inputs:
         self.paths = paths
         self.config = InputConfig() if config is None else config
         self.padded = 0
-        by_region = bool(self.config.regions) or self.config.bed is not None
+        self.by_region = self.config.by_region
+        """Whether records are regions."""
         if not paths:
             raise ConfigError("no sequences given; expected one or more sequence files")
-        if by_region and (len(paths) > 1 or str(paths[0]) == "-"):
+        if self.by_region and (len(paths) > 1 or str(paths[0]) == "-"):
             raise ConfigError(
                 f"regions of {' '.join(map(str, paths))}; expected one genome to take them from: "
                 "a file of FASTA, plain or bgzip, or 2bit"
             )
-        self.by_region = by_region
-        """Whether regions were asked for."""
 
     def __iter__(self) -> Iterator[InputRecord]:
+        return itertools.chain.from_iterable(self.parts())
+
+    def parts(self) -> Iterator[Iterator[InputRecord]]:
+        """The records of each file, or all the regions."""
         if self.by_region:
-            yield from self._regions(self.paths[0])
+            yield self._regions(self.paths[0])
             return
         for path in self.paths:
-            yield from _contigs(path) if is_twobit(path) else _records(path)
+            yield _contigs(path) if is_twobit(path) else _records(path)
 
     def _regions(self, path: Path) -> Iterator[InputRecord]:
         with IndexedGenome(path) as genome:

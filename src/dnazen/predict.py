@@ -23,12 +23,13 @@ from transformers import PreTrainedModel
 from .batches import Collator, Example
 from .encoding import EncodedExamples, Length, Tokens, TooLong, check_max_tokens, encode_examples
 from .errors import ConfigError, InputError
-from .genome import Record, read_records
+from .inputs import InputConfig, InputRecord, Inputs
 from .labelled import Label, Task, spelt
 from .metrics import probabilities
 from .model.directory import load_weights, open_directory, read_weights
 from .model.modeling import DnazenForSequenceClassification
 from .outputs import new_file
+from .regions import Region
 from .sequence import Counts
 
 MAX_TOKENS = 1024
@@ -39,11 +40,12 @@ MISSING = "NA"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig:
+class PredictConfig(InputConfig):
     """Predict labels with a fine-tuned model.
 
     Writes a table with a row per record in the order of the input: name, prediction, and a
-    column p_LABEL with the probability of each label (none in regression).
+    column p_LABEL with the probability of each label (none in regression). Where regions are asked
+    for, chrom, start, end (0-based, half-open) and strand stand before the prediction.
     """
 
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_DIR")]
@@ -52,8 +54,8 @@ class PredictConfig:
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SEQUENCES...")
     ]
     """FASTA, FASTQ, table with a column 'sequence', or a sequence a line; plain, gzip or bgzip;
-    '-' for stdin. A model of pairs takes columns sequence_1 and sequence_2, or two records after
-    each other."""
+    2bit; '-' for stdin. A model of pairs takes columns sequence_1 and sequence_2, or two records
+    after each other."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("-")
     """Table to write, tab-separated; '-' for stdout."""
     batch_size: int = 32
@@ -66,8 +68,6 @@ class PredictConfig:
     """auto: a GPU where there is one."""
 
     def __post_init__(self) -> None:
-        if not self.sequences:
-            raise ConfigError("no sequences given; expected one or more sequence files")
         if self.batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.max_tokens is not None:
@@ -97,6 +97,7 @@ def predict(config: PredictConfig) -> None:
     OutputError
         If the table cannot be written.
     """
+    inputs = Inputs(config.sequences, config)
     cuda = config.device == "auto" and torch.cuda.is_available()
     classifier = open_classifier(config.model, "cuda" if cuda else "cpu")
     limit = classifier.max_tokens if config.max_tokens is None else config.max_tokens
@@ -106,20 +107,23 @@ def predict(config: PredictConfig) -> None:
         _table(config.output) as handle,
         tqdm(desc="predicting", unit=" records", unit_scale=True, disable=None) as progress,
     ):
-        table = PredictionTable(handle, classifier.task, with_labels=False)
-        for path in config.sequences:
-            for names, encoded in _batches(path, classifier, length, config.batch_size):
-                found = predict_logits(classifier.model, classifier.collator, encoded.tokens)
-                for name, logits in zip(names, found, strict=True):
-                    table.write(name, logits)
-                    empty += logits is None
-                counts = counts.plus(encoded.counts)
-                rows += len(names)
-                cut += encoded.cut
-                progress.update(len(names))
+        table = PredictionTable(
+            handle, classifier.task, with_labels=False, with_places=inputs.by_region
+        )
+        for records, encoded in _batches(inputs, classifier, length, config.batch_size):
+            found = predict_logits(classifier.model, classifier.collator, encoded.tokens)
+            for record, logits in zip(records, found, strict=True):
+                place = record.region if inputs.by_region else None
+                table.write(record.name, logits, place=place)
+                empty += logits is None
+            counts = counts.plus(encoded.counts)
+            rows += len(records)
+            cut += encoded.cut
+            progress.update(len(records))
     print(
         f"{rows:,} predictions, {empty:,} of them {MISSING} (no A, C, G or T), {cut:,} from "
-        f"sequences cut to {limit} tokens ({counts.told()})",
+        f"sequences cut to {limit} tokens ({counts.told()}; {inputs.padded:,} bp off the contigs "
+        "read as N)",
         file=sys.stderr,
     )
 
@@ -177,22 +181,30 @@ def predict_logits(
 
 
 class PredictionTable:
-    """Writes predictions as they come: name, label where known, prediction, probabilities."""
+    """Writes predictions as they come: name, place and label where known, then the prediction."""
 
-    def __init__(self, handle: TextIO, task: Task, *, with_labels: bool) -> None:
+    def __init__(
+        self, handle: TextIO, task: Task, *, with_labels: bool, with_places: bool = False
+    ) -> None:
         self.task = task
-        self.with_labels = with_labels
         self._rows = csv.writer(handle, delimiter="\t", lineterminator="\n")
-        columns = ["name", *(["label"] if with_labels else []), "prediction"]
+        places = Region._fields if with_places else ()
+        columns = ["name", *places, *(["label"] if with_labels else []), "prediction"]
         if task.problem_type != "regression":
             columns += [f"p_{name}" for name in task.label_names]
         self._rows.writerow(columns)
 
     def write(
-        self, name: str, logits: Float[np.ndarray, "labels"] | None, label: Label | None = None
+        self,
+        name: str,
+        logits: Float[np.ndarray, "labels"] | None,
+        label: Label | None = None,
+        place: Region | None = None,
     ) -> None:
         """Write one row; ``MISSING`` in every column of a prediction that there is none of."""
-        cells = [name] if label is None else [name, spelt(self.task, label)]
+        cells = [name, *map(str, place or ())]
+        if label is not None:
+            cells.append(spelt(self.task, label))
         if logits is None:
             regression = self.task.problem_type == "regression"
             cells += [MISSING] * (1 if regression else 1 + len(self.task.label_names))
@@ -201,36 +213,42 @@ class PredictionTable:
         self._rows.writerow(cells)
 
 
-def _cells(task: Task, logits: Float[np.ndarray, "labels"]) -> list[str]:
-    """The prediction, spelt as labels are in the data, and the probabilities."""
+def predicted(task: Task, logits: Float[np.ndarray, "labels"]) -> str:
+    """The prediction, spelt as labels are in the data."""
     if task.problem_type == "regression":
-        return [spelt(task, logits.tolist())]
+        return spelt(task, logits.tolist())
     several = task.problem_type == "multi_label_classification"
-    predicted: Label = (logits > 0).astype(float).tolist() if several else int(logits.argmax())
+    label: Label = (logits > 0).astype(float).tolist() if several else int(logits.argmax())
+    return spelt(task, label)
+
+
+def _cells(task: Task, logits: Float[np.ndarray, "labels"]) -> list[str]:
+    """The prediction and the probabilities."""
+    if task.problem_type == "regression":
+        return [predicted(task, logits)]
     likely = probabilities(task.problem_type, logits[None])[0]
-    return [spelt(task, predicted), *(f"{probability:.7g}" for probability in likely)]
+    return [predicted(task, logits), *(f"{probability:.7g}" for probability in likely)]
 
 
 def _batches(
-    path: Path, classifier: Classifier, length: Length, size: int
-) -> Iterator[tuple[list[str], EncodedExamples]]:
-    """The records of a file, or its pairs, ``size`` at a time: their names and tokens."""
-    examples = _examples(path, classifier.sequences_per_example)
-    while some := list(itertools.islice(examples, size)):
-        names = [example[0].name for example in some]
-        letters = [tuple(record.sequence for record in example) for example in some]
-        places = [f"{path}: record {name}" for name in names]
-        yield names, encode_examples(classifier.tokenizer, letters, length, places)
+    inputs: Inputs, classifier: Classifier, length: Length, size: int
+) -> Iterator[tuple[list[InputRecord], EncodedExamples]]:
+    """The records, or the first ones of pairs, ``size`` at a time, and the tokens of them all."""
+    for part in inputs.parts():
+        examples = _examples(part, classifier.sequences_per_example)
+        while some := list(itertools.islice(examples, size)):
+            firsts = [example[0] for example in some]
+            letters = [tuple(record.sequence for record in example) for example in some]
+            places = [record.source for record in firsts]
+            yield firsts, encode_examples(classifier.tokenizer, letters, length, places)
 
 
-def _examples(path: Path, size: int) -> Iterator[tuple[Record, ...]]:
-    """The records of a file one by one, or two by two."""
-    records = read_records(path)
+def _examples(records: Iterator[InputRecord], size: int) -> Iterator[tuple[InputRecord, ...]]:
+    """Records one by one, or two by two."""
     while example := tuple(itertools.islice(records, size)):
         if len(example) < size:
             raise InputError(
-                f"record {example[0].name} has no partner",
-                path=path,
+                f"{example[0].source} has no partner",
                 expected="pairs: columns sequence_1 and sequence_2, or two records each",
             )
         yield example

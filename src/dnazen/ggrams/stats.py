@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from tokenizers import Tokenizer
 
 from ..errors import ConfigError
-from ..genome import read_records
+from ..inputs import InputConfig, InputRecord, Inputs
 from ..outputs import new_file
 from ..page import code, figure, heading, page
 from ..sequence import normalise, windows
@@ -28,13 +28,13 @@ _SEQUENCES_A_BATCH = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatsConfig:
+class StatsConfig(InputConfig):
     """Measure how the G-grams of a vocabulary cover sequences."""
 
     vocabulary: tyro.conf.Positional[Path]
     """G-gram vocabulary."""
     sequences: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Sequence files: FASTA, FASTQ, table or lines; plain, gzip or bgzip."""
+    """Sequence files: FASTA, FASTQ, table or lines; plain, gzip or bgzip; 2bit; '-' for stdin."""
     tokenizer: Path
     """Directory of the tokenizer, or its tokenizer.json."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
@@ -113,9 +113,11 @@ def stats_command(config: StatsConfig) -> None:
     vocabulary.require_tokenizer(tokenizer_sha256(tokenizer), config.vocabulary)
     matcher = Matcher(vocabulary)
     covered: dict[str, Coverage] = {}
-    for file in config.sequences:
+    asked = config.sequences or config.by_region
+    parts = Inputs(config.sequences, config).parts() if asked else ()
+    for file, records in zip(config.sequences, parts, strict=True):
         coverage = covered[str(file)] = Coverage(len(vocabulary))
-        texts = _texts(file, config.window_bp)
+        texts = _texts(records, config.window_bp)
         while batch := list(islice(texts, _SEQUENCES_A_BATCH)):
             coverage.add(matcher, tokenizer, batch)
     numbers = {
@@ -135,8 +137,8 @@ def stats_command(config: StatsConfig) -> None:
     print(json.dumps(numbers, indent=2))
 
 
-def _texts(file: Path, window_bp: int) -> Iterator[str]:
-    for record in read_records(file):
+def _texts(records: Iterator[InputRecord], window_bp: int) -> Iterator[str]:
+    for record in records:
         for _, bases in windows(normalise(record.sequence)[0], window_bp):
             yield bases.decode()
 
