@@ -158,7 +158,8 @@ def occlusion(subject: Subject, tokens: Tokens) -> Float64[np.ndarray, "tokens"]
         batch = subject.collator([Example(row) for row in hidden[some]])
         outputs.append(_output_of_batch(subject, batch))
     found = np.concatenate(outputs)
-    return found[-1] - found[:-1]
+    lost: Float64[np.ndarray, "tokens"] = found[-1] - found[:-1]
+    return lost
 
 
 def ggram_removal(subject: Subject, tokens: Tokens) -> Removal:
@@ -207,9 +208,8 @@ def on_tokens(
     slot = here.cover_slot.cpu().numpy()
     covered = np.bincount(slot, weights=widths[token], minlength=len(ggrams))
     shares = ggrams[slot] * widths[token] / covered[slot]
-    spread: Float64[np.ndarray, "tokens"] = np.bincount(
-        token, weights=shares, minlength=len(widths)
-    ).astype(np.float64)
+    spread = np.zeros(len(widths))
+    np.add.at(spread, token, shares)
     return spread
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,6 +21,21 @@ class Span(NamedTuple):
     label: str
 
 
+class Stretch(Protocol):
+    """What lies on a sequence from one base to another."""
+
+    @property
+    def start(self) -> int:
+        """First base."""
+
+    @property
+    def end(self) -> int:
+        """Base behind the last."""
+
+
+SomeStretch = TypeVar("SomeStretch", bound=Stretch)
+
+
 class Track(NamedTuple):
     """Spans of one kind, drawn in one colour under one name."""
 
@@ -29,7 +44,7 @@ class Track(NamedTuple):
     spans: Sequence[Span]
 
 
-def stacked(spans: Sequence[Span]) -> list[list[Span]]:
+def stacked(spans: Sequence[SomeStretch]) -> list[list[SomeStretch]]:
     """Spread spans over as few rows as keep them from overlapping, left to right.
 
     Examples
@@ -37,8 +52,8 @@ def stacked(spans: Sequence[Span]) -> list[list[Span]]:
     >>> [len(row) for row in stacked([Span(0, 4, "a"), Span(2, 6, "b"), Span(4, 8, "c")])]
     [2, 1]
     """
-    rows: list[list[Span]] = []
-    for span in sorted(spans):
+    rows: list[list[SomeStretch]] = []
+    for span in sorted(spans, key=lambda span: (span.start, span.end)):
         free = next((row for row in rows if row[-1].end <= span.start), None)
         if free is None:
             rows.append([span])

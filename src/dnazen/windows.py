@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -80,7 +81,8 @@ def token_starts(
     Parameters
     ----------
     tokens
-        Of one sequence, as ``encoding.encode_examples`` makes them: [UNK] is a stretch of N.
+        Of one sequence, as ``encoding.encode_examples`` makes them: [UNK] is a stretch of N. Or
+        the first of them, where it was cut.
     clean
         That sequence, as ``sequence.normalise`` makes it.
     lengths
@@ -96,5 +98,6 @@ def token_starts(
     widths = lengths[tokens]
     unknown = tokens == UNK
     if unknown.any():
-        widths[unknown] = [m.end() - m.start() for m in _AMBIGUOUS_RUN.finditer(clean)]
+        runs = (m.end() - m.start() for m in _AMBIGUOUS_RUN.finditer(clean))
+        widths[unknown] = list(islice(runs, int(unknown.sum())))
     return np.concatenate(([0], np.cumsum(widths)))
