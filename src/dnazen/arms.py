@@ -111,7 +111,7 @@ def model_sha256(arm: Arm) -> str | None:
         files = [
             file
             for file in sorted(directory.iterdir())
-            if file.suffix in _MODEL_SUFFIXES and file.name not in _RECORDS
+            if file.is_file() and file.suffix in _MODEL_SUFFIXES and file.name not in _RECORDS
         ]
         if any(file.suffix in _WEIGHTS_SUFFIXES for file in files):
             told = "".join(f"{file.name} {hash_file(file).sha256}\n" for file in files)
