@@ -23,7 +23,7 @@ from .genome import read_records
 from .grid import GridConfig, Plan, plan_tasks, rates_of
 from .gue import TASKS, TaskData, check, prepare
 from .model.directory import open_directory
-from .outputs import new_file
+from .outputs import growing_directory, new_file
 from .training import OptimizerConfig, RunConfig
 
 RUN_FILE = "run.json"
