@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 
-import pysam
+import pysam.bcftools
 import pytest
 
 from dnazen.errors import InputError
@@ -22,7 +22,7 @@ HEADER = [
     "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tNA1\tNA2",
 ]
 ROWS = [
-    "chr1\t10\trs1;rs2\tA\tG,T\t29.5\tPASS\tAF=0.5,0.1;DB\tGT\t0|1\t1/2",
+    "chr1\t10\trs1;rs2\tA\tG,T\t29.5\tPASS\tAF=0.5,0.1;K=v\tGT\t0|1\t1/2",
     "chr1\t10\t.\tac\tA\t.\tq10;s50\t.\tGT\t./.\t0/0",
     "chr1\t12\t.\tG\t<DEL>,*\t3e1\t.\tEND=20\tGT\t0\t1",
     "chr1\t5\t.\tT\t.\t.\t.\t.\tGT\t0\t1",
@@ -67,7 +67,7 @@ def test_nothing_of_a_file_is_lost_or_changed(tmp_path, packing, end):
 def test_fields_are_added_behind_those_that_are_there(tmp_path):
     rows = list(read_vcf(write(tmp_path / "in.vcf")).rows)
     ours = [("D_LLR", "-1.5,."), ("D_X", "2")]
-    assert annotated(rows[0], ours).decode() == ROWS[0].replace(";DB", ";DB;D_LLR=-1.5,.;D_X=2")
+    assert annotated(rows[0], ours).decode() == ROWS[0].replace(";K=v", ";K=v;D_LLR=-1.5,.;D_X=2")
     assert annotated(rows[1], ours).decode().split("\t")[7] == "D_LLR=-1.5,.;D_X=2"
     assert annotated(rows[1], []).decode() == ROWS[1]
 
@@ -91,19 +91,17 @@ def test_header_lines_of_ours_are_read_by_pysam(tmp_path):
 
 
 def test_bcf_stands_for_the_vcf_it_was_made_of(tmp_path):
-    plain = write(tmp_path / "in.vcf", [*HEADER[:3], *HEADER[4:7], HEADER[8]], ROWS[:1])
+    key = '##INFO=<ID=K,Number=1,Type=String,Description="k">'
+    header = [*HEADER[:3], *HEADER[4:7], key, HEADER[8]]
+    plain = write(tmp_path / "in.vcf", header, ROWS[:1])
     bcf = tmp_path / "in.bcf"
-    with pysam.VariantFile(str(plain)) as source:
-        source.header.info.add("DB", 0, "Flag", "known")
-        with pysam.VariantFile(str(bcf), "wb", header=source.header) as out:
-            for record in source:
-                out.write(record)
+    pysam.bcftools.view("-Ob", "-o", str(bcf), str(plain), catch_stdout=False)
     [row] = read_vcf(bcf).rows
     assert annotated(row, []).decode() == ROWS[0]
     assert set(read_vcf(plain).header) <= set(read_vcf(bcf).header)
     for size in (bcf.stat().st_size - 28, 60):
         (tmp_path / "cut.bcf").write_bytes(bcf.read_bytes()[:size])
-        with pytest.raises(InputError, match=r"cut\.bcf:\d+: BCF data end early"):
+        with pytest.raises(InputError, match=r"cut\.bcf:\d+: .* ends? early"):
             list(read_vcf(tmp_path / "cut.bcf").rows)
 
 
