@@ -248,12 +248,17 @@ def command_of(recipe: Path) -> str:
     return name
 
 
-def required(settings: type) -> list[str]:
-    """Words for every setting without a default."""
+def required(settings: type, recipe: dict, prefix: str = "") -> list[str]:
+    """Words for every setting that has no default and does not stand in the recipe."""
+    hints = get_type_hints(settings)
     words = []
     for setting, positional in fields_of(settings):
-        if setting.default is setting.default_factory is dataclasses.MISSING:
-            words += ["x"] if positional else [f"--{setting.name.replace('_', '-')}", "x"]
+        flag = f"--{prefix}{setting.name.replace('_', '-')}"
+        told = recipe.get(setting.name)
+        if isinstance(told, dict):
+            words += required(hints[setting.name], told, f"{flag[2:]}.")
+        elif told is None and setting.default is setting.default_factory is dataclasses.MISSING:
+            words += ["x"] if positional else [flag, "x"]
     return words
 
 
@@ -271,6 +276,6 @@ def test_there_are_recipes():
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_parses_into_the_settings_it_states(recipe):
     settings_class = settings_of(command_of(recipe))
-    flags = recipe_flags(recipe, settings_class)
-    settings = tyro.cli(settings_class, args=[*flags, *required(settings_class)])
-    assert includes(plain(settings), tomllib.loads(recipe.read_text()))
+    stated = tomllib.loads(recipe.read_text())
+    words = recipe_flags(recipe, settings_class) + required(settings_class, stated)
+    assert includes(plain(tyro.cli(settings_class, args=words)), stated)

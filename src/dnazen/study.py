@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import tyro
 
 from .arms import Arm, parse_arms
-from .config import plain, read_json, run_record, write_json
-from .corpus import Corpus
+from .config import hash_file, plain, read_json, run_record, write_json
+from .corpus import RECORD_FILE, Corpus
 from .errors import ConfigError, DnazenError, OutputError
 from .evaluate import run_grid
 from .ggrams.mining import Method, MineConfig, MiningConfig, mine_command
@@ -157,7 +157,8 @@ def study(config: StudyConfig) -> None:
     arms = parse_study_arms(config.arms)
     corpus = Corpus.open(config.corpus)
     with growing_directory(config.output, STUDY_FILE, "dnazen study"):
-        write_json(config.output / STUDY_FILE, run_record("study", config, corpus.inputs))
+        inputs = [hash_file(corpus.directory / RECORD_FILE)]
+        write_json(config.output / STUDY_FILE, run_record("study", config, inputs))
         runs = {
             name: pretrain_config(config, name, arm, _vocabulary(config, arm))
             for name, arm in arms.items()
