@@ -16,15 +16,25 @@ ROOT = Path(dnazen.__file__).parent
 
 LAYERS = (
     {"errors"},
-    {"outputs", "config", "journal"},
+    {"outputs", "config", "cluster", "journal"},
     {"sequence"},
     {"genome", "indexed", "regions", "inputs", "vcf"},
     {"tokenizer"},
-    {"corpus", "encoding", "labelled", "motifs", "page", "shuffling", "tracks", "vectors"},
+    {
+        "corpus",
+        "document",
+        "encoding",
+        "labelled",
+        "motifs",
+        "page",
+        "shuffling",
+        "tracks",
+        "vectors",
+    },
     {"splits", "metrics", "windows"},
     {"ggrams"},
     {"model"},
-    {"batches", "optimizer", "reading"},
+    {"adapters", "batches", "optimizer", "reading"},
     {"training"},
 )
 """From the ground up; a folder is one layer, and what is not named here is a job, at the top."""

@@ -28,6 +28,7 @@ from transformers import (
     set_seed,
 )
 
+from .adapters import LoraSettings, add_adapter, require_peft, save_adapter
 from .batches import Collator, Example
 from .config import read_json, run_record, write_json
 from .encoding import EncodedExamples, Length, TooLong, check_max_tokens, encode_examples
@@ -51,6 +52,7 @@ from .training import (
     CHECKPOINTS,
     OptimizerConfig,
     RunConfig,
+    choose_attention,
     part_from_processes,
     rowwise_optimizer,
     start_or_resume,
@@ -66,8 +68,9 @@ class FinetuneConfig:
     """Fine-tune a model on labelled sequences and score it on the test split.
 
     Writes OUTPUT/: the model of the best epoch with its tokenizer, G-grams and label names (all
-    that 'dnazen predict' needs), test_metrics.json, test_predictions.tsv, run.json (settings and
-    inputs), history.json and logs/ (curves, for TensorBoard).
+    that 'dnazen predict' needs; with --lora.rank an adapter, which names its base),
+    test_metrics.json, test_predictions.tsv, run.json (settings and inputs), history.json and logs/
+    (curves, for TensorBoard).
     """
 
     data: Path
@@ -100,6 +103,8 @@ class FinetuneConfig:
     """What the labels are."""
     splits: SplitConfig = field(default_factory=SplitConfig)
     """What is train, dev and test."""
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    """Train an adapter instead of the whole model."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """AdamW and its schedule."""
     run: RunConfig = field(default_factory=RunConfig)
@@ -112,6 +117,8 @@ class FinetuneConfig:
         if self.patience is not None and self.patience < 1:
             raise ConfigError(f"patience must be at least 1, got {self.patience}")
         check_max_tokens(self.max_tokens)
+        if self.lora.rank and self.from_random_weights:
+            raise ConfigError("an adapter needs a trained model; leave from_random_weights out")
         known = METRICS[self.labels.problem_type]
         if self.best_metric is not None and self.best_metric not in known:
             raise ConfigError(
@@ -216,12 +223,21 @@ def dnazen_learner(config: FinetuneConfig, splits: Splits) -> Learner:
     if config.without_ggrams:
         parts.config.ggram_vocab_size = 0
         parts = parts._replace(vocabulary=None)
+    if config.lora.rank:
+        require_peft()
     length = Length(config.max_tokens, config.too_long)
+
+    def save(model: PreTrainedModel) -> None:
+        if config.lora.rank:
+            save_adapter(config.output, model, config.model, parts.tokenizer)
+        else:
+            save_directory(config.output, model, parts.tokenizer, parts.vocabulary)
+
     return Learner(
         Encoded(*(_encode(parts, split, length) for split in splits.parts.values())),
         Collator.of(parts),
         lambda: fresh_classifier(config, parts, splits),
-        lambda model: save_directory(config.output, model, parts.tokenizer, parts.vocabulary),
+        save,
     )
 
 
@@ -314,8 +330,10 @@ def fit(
 
 def fresh_classifier(
     config: FinetuneConfig, parts: ModelDirectory, splits: Splits
-) -> DnazenForSequenceClassification:
+) -> PreTrainedModel:
     """The model to train: the encoder as given, or random; the head always random.
+
+    With ``lora``, an adapter on it.
 
     The configuration gets what prediction must know: label names, problem type, ``max_tokens``
     and ``sequences_per_example``.
@@ -338,7 +356,8 @@ def fresh_classifier(
         left_out = (*HEADS, *GGRAM_PARTS) if config.without_ggrams else HEADS
         encoder = {name: w for name, w in weights.items() if not name.startswith(left_out)}
         load_weights(model, encoder, config.model)
-    return model
+    choose_attention(model, config.run)
+    return add_adapter(model, config.lora) if config.lora.rank else model
 
 
 def _encode(parts: ModelDirectory, split: Split, length: Length) -> EncodedExamples:

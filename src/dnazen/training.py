@@ -16,8 +16,8 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from .errors import ConfigError, OutputError
-from .model.directory import weights_being_written
 from .model.rows import RowEmbedding
+from .model.weights import WEIGHTS_FILES, weights_being_written
 from .optimizer import RowwiseAdamW
 from .outputs import refuse_existing
 
@@ -212,7 +212,7 @@ def start_or_resume(directory: Path, *, resume: bool) -> str | None:
         refuse_existing(directory)
         directory.mkdir(parents=True, exist_ok=True)
         return None
-    if (directory / "model.safetensors").exists():
+    if any((directory / name).exists() for name in WEIGHTS_FILES):
         raise OutputError(f"{directory}: this run is complete; name another output")
     # The Trainer writes its own state last: a checkpoint without it was cut short.
     whole = [path.parent for path in (directory / CHECKPOINTS).glob("*/trainer_state.json")]

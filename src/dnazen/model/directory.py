@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +26,7 @@ from .weights import (
     HEADS,
     PICKLED_WEIGHTS_FILE,
     WEIGHTS_FILE,
+    WEIGHTS_FILES,
     adapter_base,
     load_weights,
     read_config,
@@ -39,6 +42,7 @@ __all__ = [
     "RELEASED_GGRAMS_FILE",
     "WEIGHTS_FILE",
     "ModelDirectory",
+    "files_for",
     "load_weights",
     "open_directory",
     "open_model",
@@ -120,15 +124,29 @@ def save_directory(
     OutputError
         If the weights cannot be written.
     """
-    hf_logging.disable_progress_bar()  # for one file
-    partial = directory / ".model.partial"
-    try:
-        with weights_being_written(directory):
-            model.save_pretrained(partial)
+    with files_for(directory) as partial:
+        model.save_pretrained(partial)
         save_tokenizer(tokenizer, partial)
         if vocabulary is not None:
             vocabulary.save(partial / GGRAMS_FILE)
-        for file in sorted(partial.iterdir(), key=lambda file: file.name == WEIGHTS_FILE):
+
+
+@contextmanager
+def files_for(directory: Path) -> Iterator[Path]:
+    """A folder whose files move into an existing directory in the end, the weights last.
+
+    Raises
+    ------
+    OutputError
+        If the weights cannot be written.
+    """
+    hf_logging.disable_progress_bar()  # for one file
+    partial = directory / ".model.partial"
+    try:
+        partial.mkdir(exist_ok=True)
+        with weights_being_written(directory):
+            yield partial
+        for file in sorted(partial.iterdir(), key=lambda file: file.name in WEIGHTS_FILES):
             os.replace(file, directory / file.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

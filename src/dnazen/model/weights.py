@@ -22,6 +22,7 @@ WEIGHTS_FILE = "model.safetensors"
 PICKLED_WEIGHTS_FILE = "pytorch_model.bin"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
 ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
+WEIGHTS_FILES = (WEIGHTS_FILE, PICKLED_WEIGHTS_FILE, ADAPTER_WEIGHTS_FILE)
 ADAPTER_BASE_FILE = "base.json"
 """Size and hash of the weights that an adapter was trained on."""
 HEADS = ("head.", "pooler.", "classifier.")
@@ -85,7 +86,7 @@ def weights_file(directory: Path) -> Path:
     InputError
         If there is none.
     """
-    for name in (WEIGHTS_FILE, PICKLED_WEIGHTS_FILE, ADAPTER_WEIGHTS_FILE):
+    for name in WEIGHTS_FILES:
         if (directory / name).exists():
             return directory / name
     raise InputError(
