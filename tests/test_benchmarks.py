@@ -6,8 +6,12 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from directories import random_directory
+from dnazen.embedding import embed
+from dnazen.pooling import open_embedder
 from test_model import batch_of, labels_of, random_model, sequences
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -45,3 +49,15 @@ def test_the_naive_arm_has_our_states_loss_and_gradients():
     for name, parameter in ours.named_parameters():
         if gradients[name].grad is not None:
             torch.testing.assert_close(parameter.grad, gradients[name].grad, msg=name)
+
+
+def test_the_naive_arm_embeds_like_ours(ground, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    genomics = benchmark("genomics")
+    random_directory(ground, tmp_path / "m")
+    embedder = open_embedder(tmp_path / "m", "cpu")
+    sequences = genomics.gue_sequences(genomics.BenchmarkConfig(sequences=15))
+    assert sorted(map(len, sequences)) == sorted([70, 101, 300, 400, 500] * 3)
+    with torch.no_grad():
+        theirs = genomics.naive_embed(embedder, sequences)
+    np.testing.assert_allclose(embed(embedder, sequences), theirs, rtol=0, atol=1e-5)
