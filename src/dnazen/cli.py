@@ -100,6 +100,12 @@ COMMANDS: dict[str, Command] = {
         "explain_command",
         "attributions of a fine-tuned model's output: bases, tokens, G-grams",
     ),
+    "explain": Command(
+        "explaining",
+        "ExplainConfig",
+        "explain_command",
+        "attributions of a fine-tuned model's output: bases, tokens, G-grams",
+    ),
     "gue check": Command(
         "gue", "GueCheckConfig", "check_command", "what a data directory holds of GUE's 28 tasks"
     ),

@@ -206,7 +206,10 @@ def scan(sequences: Sequence[str], motifs: Sequence[Motif], max_p: float = 1e-4)
     longest = max(len(motif.matrix) for motif in motifs)
     one_hot = _one_hot(joined + "N" * longest).astype(np.int8)[None]
     weights = {str(number): motif.matrix.T for number, motif in enumerate(motifs)}
-    (table,) = _memelite().fimo(weights, one_hot, dim=1, threshold=max_p)
+    tables = _memelite().fimo(weights, one_hot, dim=1, threshold=max_p)
+    if not tables:  # no hit at all
+        return []
+    (table,) = tables
     hits = []
     for motif, start, end, strand, p_value in zip(
         table["motif_idx"],
