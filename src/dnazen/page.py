@@ -19,6 +19,7 @@ th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: left;
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 td.number { white-space: nowrap; }
 .wide { overflow-x: auto; }
+.wide td:not(.number) { min-width: 7rem; }
 pre { background: #f6f6f6; padding: .8rem; white-space: pre-wrap; font-size: 13px; }
 svg { max-width: 100%; height: auto; }
 """

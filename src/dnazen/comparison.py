@@ -1,0 +1,252 @@
+"""Scores of a run's arms with their intervals, and each arm against a reference arm."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+from tqdm import tqdm
+
+from .exposure import STRATA
+from .results import Finished, Run, TaskResults, common_seeds
+from .statistics import (
+    DRAWS,
+    LEVEL,
+    Draws,
+    Estimate,
+    Scores,
+    TaskTest,
+    benjamini_hochberg,
+    effect_size,
+    estimate,
+    holm,
+    mean_estimate,
+    resampled_scores,
+    scores_of,
+    signed_rank,
+)
+
+TIE = 0.0005
+"""Differences nearer to 0 are ties: they round to 0.0 where scores are told times 100."""
+
+MIN_ROWS = 30
+"""A stratum of fewer test rows has no score. Decided here."""
+
+
+class ArmScore(NamedTuple):
+    """An arm on a task."""
+
+    estimate: Estimate
+    each: Scores
+    """The score of each seed."""
+    collapsed: Bool[np.ndarray, "seeds"]
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation over seeds; NaN of one."""
+        return float(self.each.std(ddof=1)) if len(self.each) > 1 else math.nan
+
+    @property
+    def mean_without_collapsed(self) -> float:
+        """The mean of the seeds that did not collapse; NaN where all did."""
+        left = self.each[~self.collapsed]
+        return float(left.mean()) if len(left) else math.nan
+
+
+class Difference(NamedTuple):
+    """An arm minus the reference on a task, over the seeds that both have."""
+
+    estimate: Estimate
+    effect_size: float
+    """Cohen's d_z over seeds."""
+    seeds: tuple[int, ...]
+    holm: float = math.nan
+    """p-value, corrected for the tasks of the comparison."""
+    false_discovery: float = math.nan
+    """The same after Benjamini and Hochberg."""
+
+
+class Stratum(NamedTuple):
+    """The test rows of a task with a like G-gram density."""
+
+    rows: int
+    scores: dict[str, Estimate]
+    differences: dict[str, Estimate]
+    """Each other arm minus the reference."""
+
+
+class Comparison(NamedTuple):
+    """An arm minus the reference, over tasks."""
+
+    tasks: int
+    mean: Estimate
+    wins: int
+    ties: int
+    losses: int
+    sure_wins: int
+    """Wins with a p-value below 0.05 after Holm."""
+    sure_losses: int
+    test: TaskTest
+
+
+class Analysis(NamedTuple):
+    """All that is computed from a run."""
+
+    reference: str
+    arms: list[str]
+    """Those with a finished cell."""
+    scores: dict[str, dict[str, ArmScore]]
+    """By task and arm."""
+    differences: dict[str, dict[str, Difference]]
+    """By arm and task."""
+    strata: dict[str, dict[str, Stratum]]
+    """By task and stratum."""
+
+    @property
+    def shared_tasks(self) -> list[str]:
+        """The tasks on which every arm has a finished cell: means over them can be compared."""
+        return [task for task, found in self.scores.items() if len(found) == len(self.arms)]
+
+    def mean(self, arm: str, tasks: Sequence[str]) -> Estimate:
+        """The mean score of an arm over tasks, each counting the same."""
+        return mean_estimate([self.scores[task][arm].estimate for task in tasks])
+
+
+def analyse(run: Run, reference: str, *, draws: int = DRAWS) -> Analysis:
+    """Score every arm on every task, and compare every other arm with the reference.
+
+    Parameters
+    ----------
+    reference
+        An arm with a finished cell.
+    draws
+        Bootstrap resamples of the test rows.
+    """
+    scores: dict[str, dict[str, ArmScore]] = {}
+    differences: dict[str, dict[str, Difference]] = {}
+    strata: dict[str, dict[str, Stratum]] = {}
+    names = list(run.tasks)
+    for name in tqdm(names, desc="resampling", unit="task", disable=None, file=sys.stderr):
+        results = run.tasks[name]
+        everywhere = np.ones(len(results.labels), dtype=np.bool_)
+        found = _resampled(results, everywhere, draws)
+        scores[name] = {
+            arm: ArmScore(estimate(*found[arm]), found[arm].scores, finished.collapsed)
+            for arm, finished in results.arms.items()
+        }
+        for arm, (seeds, each, drawn) in _against(results.arms, found, reference):
+            difference = Difference(estimate(each, drawn), effect_size(each), seeds)
+            differences.setdefault(arm, {})[name] = difference
+        strata[name] = dict(_strata(results, reference, draws))
+    arms = [arm for arm in run.arms if any(arm in some for some in scores.values())]
+    corrected = {arm: _corrected(differences[arm]) for arm in arms if arm in differences}
+    return Analysis(reference, arms, scores, corrected, strata)
+
+
+def compare(differences: Iterable[Difference]) -> Comparison:
+    """Sum up the differences of tasks, one or more."""
+    some = list(differences)
+    values = [difference.estimate.value for difference in some]
+    sure = [d.estimate.value for d in some if d.holm < LEVEL]
+    return Comparison(
+        tasks=len(some),
+        mean=mean_estimate([difference.estimate for difference in some]),
+        wins=sum(value >= TIE for value in values),
+        ties=sum(abs(value) < TIE for value in values),
+        losses=sum(value <= -TIE for value in values),
+        sure_wins=sum(value > 0 for value in sure),
+        sure_losses=sum(value < 0 for value in sure),
+        test=signed_rank(values),
+    )
+
+
+def pooled(
+    strata: Mapping[str, Mapping[str, Stratum]], stratum: str, arm: str, *, difference: bool
+) -> tuple[Estimate, int, int] | None:
+    """The score of an arm in a stratum, or its difference: mean over tasks, weighted by rows.
+
+    Confusion counts of several tasks are not thrown together, for their base rates differ.
+
+    Returns
+    -------
+    The estimate, and the number of its tasks and test rows; ``None`` where no task has it.
+    """
+    parts, rows = [], []
+    for some in strata.values():
+        here = some.get(stratum)
+        found = None if here is None else (here.differences if difference else here.scores).get(arm)
+        if here is not None and found is not None:
+            parts.append(found)
+            rows.append(here.rows)
+    return (mean_estimate(parts, rows), len(parts), sum(rows)) if parts else None
+
+
+class _Resampled(NamedTuple):
+    scores: Scores
+    draws: Draws
+
+
+def _resampled(
+    results: TaskResults, rows: Bool[np.ndarray, "rows"], draws: int
+) -> dict[str, _Resampled]:
+    """Scores of each arm's seeds on some of the rows, as they are and resampled."""
+    labels, classes, metric = results.labels[rows], len(results.label_names), results.task.metric
+    some = {arm: finished.predictions[:, rows] for arm, finished in results.arms.items()}
+    drawn = resampled_scores(labels, some, classes, metric, draws=draws)
+    return {
+        arm: _Resampled(scores_of(labels, predictions, classes, metric), drawn[arm])
+        for arm, predictions in some.items()
+    }
+
+
+def _against(
+    arms: Mapping[str, Finished], found: Mapping[str, _Resampled], reference: str
+) -> Iterable[tuple[str, tuple[tuple[int, ...], Scores, Draws]]]:
+    """Each other arm minus the reference: the common seeds, their scores and their draws."""
+    if reference not in arms:
+        return
+    for arm, finished in arms.items():
+        seeds = common_seeds(finished, arms[reference])
+        if arm == reference or not seeds:
+            continue
+        ours = [finished.seeds.index(seed) for seed in seeds]
+        theirs = [arms[reference].seeds.index(seed) for seed in seeds]
+        scores = found[arm].scores[ours] - found[reference].scores[theirs]
+        draws = found[arm].draws[:, ours] - found[reference].draws[:, theirs]
+        yield arm, (seeds, scores, draws)
+
+
+def _strata(results: TaskResults, reference: str, draws: int) -> Iterable[tuple[str, Stratum]]:
+    """The strata with enough rows, of more than one class."""
+    if results.strata is None:
+        return
+    for number, name in enumerate(STRATA):
+        rows = results.strata == number
+        if rows.sum() < MIN_ROWS or len(np.unique(results.labels[rows])) < 2:
+            continue
+        found = _resampled(results, rows, draws)
+        yield (
+            name,
+            Stratum(
+                int(rows.sum()),
+                {arm: estimate(*some) for arm, some in found.items()},
+                {
+                    arm: estimate(each, drawn)
+                    for arm, (_, each, drawn) in _against(results.arms, found, reference)
+                },
+            ),
+        )
+
+
+def _corrected(differences: dict[str, Difference]) -> dict[str, Difference]:
+    """The same with p-values corrected for the number of tasks."""
+    p_values = [difference.estimate.p_value for difference in differences.values()]
+    corrections = zip(holm(p_values), benjamini_hochberg(p_values), strict=True)
+    return {
+        task: difference._replace(holm=strict, false_discovery=mild)
+        for (task, difference), (strict, mild) in zip(differences.items(), corrections, strict=True)
+    }
