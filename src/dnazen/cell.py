@@ -69,6 +69,8 @@ class Outcome(NamedTuple):
 
     test: Scores
     dev: Scores
+    epochs: float
+    """Passes over train that were made."""
     best_epoch: float | None
     parameters: int
     flops_per_sequence: float
@@ -94,7 +96,7 @@ def run_cell(cell: Cell) -> None:
         outcome = work(cell.arm, config, splits)
         seconds = time.perf_counter() - began
         rows = {name: len(part.labels) for name, part in splits.parts.items()}
-        steps = 0 if cell.arm.kind == "kmer" else config.epochs * rows["train"]
+        read = outcome.epochs * rows["train"]
         cuda = torch.cuda.is_available() and config.run.device == "auto"
         record = run_record(
             "gue run",
@@ -119,7 +121,7 @@ def run_cell(cell: Cell) -> None:
                 "parameters": outcome.parameters,
                 "flops_per_sequence": outcome.flops_per_sequence,
                 # The usual estimate: backward costs twice the forward pass.
-                "training_flops": 3 * steps * outcome.flops_per_sequence,
+                "training_flops": 3 * read * outcome.flops_per_sequence,
                 "threads": torch.get_num_threads(),
                 "device": torch.cuda.get_device_name() if cuda else platform.processor() or "CPU",
                 "bf16": use_bf16(config.run),
@@ -139,12 +141,14 @@ def _fine_tuned(arm: Arm, config: FinetuneConfig, splits: Splits) -> Outcome:
     fitted = fit(config, splits, learner, resumable=False)
     assert fitted is not None  # one process
     report = read_json(config.output / "test_metrics.json", "scores")
+    log = read_json(config.output / "history.json", "a training log")["log"]
     for name in ("test_metrics.json", "run.json"):  # the cell's own record holds all of it
         (config.output / name).unlink()
     shutil.rmtree(config.output / "logs")
     return Outcome(
         fitted.scores,
         {k.removeprefix("dev_"): v for k, v in report.items() if k.startswith("dev_")},
+        log[-1]["epoch"],
         report["best_epoch"],
         sum(p.numel() for p in fitted.model.parameters()),
         flops_per_sequence(fitted.model, learner),
@@ -162,6 +166,7 @@ def _kmers(_: Arm, config: FinetuneConfig, splits: Splits) -> Outcome:
     return Outcome(
         score(kind, np.array(splits.test.labels), fitted.test),
         score(kind, np.array(splits.dev.labels), fitted.dev),
+        0,
         None,
         fitted.parameters,
         2.0 * fitted.parameters,

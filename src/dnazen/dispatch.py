@@ -61,6 +61,8 @@ def run_cells(cells: Sequence[Cell], *, jobs: int, ray: str | None = None) -> li
 def is_done(cell: Cell) -> bool:
     """Whether a cell is finished.
 
+    A setting that is newer than the cell is not compared: the cell had its default.
+
     Raises
     ------
     OutputError
@@ -71,8 +73,8 @@ def is_done(cell: Cell) -> bool:
         return False
     before = _flat(read_json(path, "a cell")["settings"])
     now = _flat(plain(cell.identity))
-    for key in {**now, **before}:
-        was, will = before.get(key), now.get(key)
+    for key, was in before.items():
+        will = now.get(key)
         if was != will:
             raise OutputError(
                 f"{path}: was run with another {key} ({was}, now {will}); name another output, or "

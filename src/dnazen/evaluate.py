@@ -157,10 +157,12 @@ def _present(config: GridConfig) -> tuple[list[tuple[Plan, TaskData]], dict[str,
     skipped: dict[str, str] = {}
     for plan in plan_tasks(config):
         found = check(config.data, plan.task)
-        if found.state == "absent" or (found.state == "no train" and not config.train_from_dev):
-            fix = "" if found.state == "absent" else " (set train_from_dev to train on part of dev)"
-            skipped[plan.task.name] = found.state
-            print(f"SKIPPED: {plan.task.name}: {found.state}{fix}", file=sys.stderr)
+        untrained = "train" not in found.rows and not config.train_from_dev
+        if found.state == "absent" or untrained:
+            why = "absent" if found.state == "absent" else "no train"
+            fix = " (set train_from_dev to train on part of dev)" if why == "no train" else ""
+            skipped[plan.task.name] = why
+            print(f"SKIPPED: {plan.task.name}: {why}{fix}", file=sys.stderr)
         else:
             present.append((plan, found))
     if not present:
