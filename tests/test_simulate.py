@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from dnazen import cli, simulate
 from dnazen.errors import ConfigError
+from dnazen.motifs import read_motifs
 from dnazen.simulate import SimulateConfig, ceiling_mcc, draw_background, place, substitute
 
 PAIR = str.maketrans("ACGT", "TGCA")
@@ -91,6 +92,16 @@ def test_another_size_of_one_part_leaves_the_others(made, tmp_path):
     simulate.simulate(SimulateConfig(output=tmp_path / "b", **sizes))
     for name in ("dev.csv", "test.csv", "motifs.tsv"):
         assert (tmp_path / "b" / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_the_motifs_as_probabilities(made):
+    conservation = SimulateConfig(output=made).conservation
+    for motif, (name, consensus) in zip(
+        read_motifs(made / "motifs.meme"), motifs(made).items(), strict=True
+    ):
+        assert (motif.name, motif.consensus) == (name, consensus)
+        assert motif.matrix.max(axis=1) == pytest.approx(conservation, abs=1e-5)
+        assert motif.matrix.min(axis=1) == pytest.approx((1 - conservation) / 3, abs=1e-5)
 
 
 def test_every_planted_motif_stands_where_the_beds_say(made):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from .explanation import Explanation
 from .explanation_files import Effects
 from .motifs import Hit, Motif
 from .page import heading, page, paragraph, table
+from .predict import MISSING
 from .tracks import stacked
 
 LINE_BP = 100
@@ -80,7 +82,15 @@ def explanation_page(
             ),
             table(
                 ["G-gram", "target", "sequences", "mean removal", "SD", "sum"],
-                [[e.bases, e.target, e.sequences, e.mean, e.sd, e.removal] for e in effects[:_TOP]],
+                [
+                    [
+                        *(e.bases, e.target, e.sequences, e.mean),
+                        MISSING if math.isnan(e.sd) else e.sd,
+                        e.removal,
+                    ]
+                    for e in effects[:_TOP]
+                ],
+                numbers=range(2, 6),
             ),
         ]
     parts += [
@@ -101,7 +111,7 @@ def _sequence_parts(drawn: Drawn, motifs: Sequence[Motif]) -> Iterator[str]:
     e = drawn.explanation
     found = e.attribution
     yield f"<h3>{html.escape(e.record.name)}</h3>"
-    chance = "" if e.probability != e.probability else f", probability {e.probability:.3f}"
+    chance = "" if math.isnan(e.probability) else f", probability {e.probability:.3f}"
     yield paragraph(
         f"Predicted {e.prediction or 'no label'}; explained: {e.target}{chance}. Output "
         f"{found.output:.3f}, at the baseline {found.baseline:.3f}; tokens add "

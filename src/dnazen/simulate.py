@@ -59,8 +59,8 @@ class SimulateConfig:
     """Write a synthetic genome and a labelled task with planted motifs."""
 
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """New directory for genome.fa, genome.bed, train.csv, dev.csv, test.csv, task.bed, motifs.tsv
-    and dnazen.json."""
+    """New directory for genome.fa, genome.bed, train.csv, dev.csv, test.csv, task.bed, motifs.tsv,
+    motifs.meme and dnazen.json."""
 
     seed: int = 0
     """The same seed and settings give the same files, byte for byte."""
@@ -308,6 +308,7 @@ def simulate(config: SimulateConfig) -> None:
     truth = draw_truth(streams[0], config)
     with new_directory(config.output) as directory:
         _write_motifs(directory / "motifs.tsv", truth, config)
+        _write_meme(directory / "motifs.meme", truth, config)
         _write_genome(directory, streams[1], truth, config)
         features = []
         for split, rng in zip(("train", "dev", "test"), streams[2:], strict=True):
@@ -424,3 +425,16 @@ def _write_motifs(path: Path, truth: Truth, config: SimulateConfig) -> None:
         table.write("motif\tconsensus\tconservation\n")
         for number, consensus in enumerate(truth.motifs, 1):
             table.write(f"M{number}\t{_text(consensus)}\t{config.conservation}\n")
+
+
+def _write_meme(path: Path, truth: Truth, config: SimulateConfig) -> None:
+    """The same motifs as probabilities of A, C, G, T, for tools that scan and compare."""
+    others = (1 - config.conservation) / 3
+    with open(path, "w", encoding="ascii", newline="\n") as meme:
+        meme.write("MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n")
+        for number, consensus in enumerate(truth.motifs, 1):
+            meme.write(f"\nMOTIF M{number}\n")
+            meme.write(f"letter-probability matrix: alength= 4 w= {len(consensus)}\n")
+            for code in consensus.tolist():
+                row = (config.conservation if base == code else others for base in range(4))
+                meme.write(" ".join(f"{p:.6f}" for p in row) + "\n")
