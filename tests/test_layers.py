@@ -24,6 +24,7 @@ LAYERS = (
         "corpus",
         "document",
         "encoding",
+        "heatmap",
         "labelled",
         "motifs",
         "page",

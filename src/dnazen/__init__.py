@@ -28,6 +28,7 @@ _HOME = {
     "open_classifier": "predict",
     "open_embedder": "pooling",
     "open_scorer": "effects",
+    "score_mutations": "mutagenesis",
     "score_variants": "alleles",
 }
 

@@ -107,6 +107,11 @@ class Scorer:
             *([LOST, GAINED] if self.collator.matcher is not None else []),
         )
 
+    @property
+    def targets(self) -> int:
+        """How many of ``columns``, the first ones, are what the model says: ratio or outputs."""
+        return len(_targets(self.model)) or 1
+
     def score(self, changes: Sequence[Change]) -> Float[np.ndarray, "changes columns"]:
         """The scores of changes, one column each of ``columns``; 0 where nothing is changed.
 
