@@ -507,6 +507,26 @@ def test_the_losses_of_sequence_classification_are_the_textbooks(problem, num_la
     assert parts == pytest.approx(output.loss.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("layers", [0, 2, 3])
+def test_states_that_are_not_wanted_are_spared_and_change_nothing(layers):
+    model = random_model(DnazenModel, num_hidden_ggram_layers=layers).double()
+    batch = batch_of(sequences(), width=15)
+    cells = torch.tensor([0, 3, 8, 17, 45])
+    rows = []
+    watch = model.layers[-1].feed_forward.register_forward_hook(
+        lambda _, inputs, __: rows.append(len(inputs[0]))
+    )
+    everything = model(**batch).last_hidden_state.flatten(0, 1)
+    some = model(**batch, wanted=cells)
+    torch.testing.assert_close(some.last_hidden_state, everything[cells])
+    full = int(batch["attention_mask"].sum())
+    assert rows == [full, full if layers == 3 else 5]  # fused after the last layer, all are needed
+    watched = model(**batch, wanted=cells, output_hidden_states=True)
+    torch.testing.assert_close(watched.last_hidden_state, everything[cells])
+    torch.testing.assert_close(watched.hidden_states[-1].flatten(0, 1), everything)
+    watch.remove()
+
+
 def test_the_classifier_reads_cls_through_the_pooler():
     model = random_model(DnazenForSequenceClassification, num_labels=3)
     batch = batch_of(sequences())

@@ -42,13 +42,17 @@ class SelfAttention(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(
-        self, states: Float[Tensor, "rows hidden"], plan: Plan
-    ) -> tuple[Float[Tensor, "rows hidden"], Tensor | None]:
-        """Mixed states and, if the plan wants them, the probabilities."""
+        self,
+        states: Float[Tensor, "rows hidden"],
+        plan: Plan,
+        wanted: Int[Tensor, "wanted"] | None = None,
+    ) -> tuple[Float[Tensor, "rows|wanted hidden"], Tensor | None]:
+        """Mixed states, of the ``wanted`` rows alone if given, and probabilities if planned."""
         query, key, value = self.qkv(states).unflatten(1, (3, self.heads, -1)).unbind(1)
-        attended = attend(query, key, value, plan)
-        mixed = self.dropout(self.output(attended.rows))
-        return self.norm(states + mixed), attended.probabilities
+        mixed, probabilities = attend(query, key, value, plan)
+        if wanted is not None:
+            mixed, states = mixed.index_select(0, wanted), states.index_select(0, wanted)
+        return self.norm(states + self.dropout(self.output(mixed))), probabilities
 
 
 class GatedFeedForward(nn.Module):
@@ -92,10 +96,13 @@ class EncoderLayer(GradientCheckpointingLayer):
         self.feed_forward = GatedFeedForward(config) if gated else FeedForward(config)
 
     def forward(
-        self, states: Float[Tensor, "rows hidden"], plan: Plan
-    ) -> tuple[Float[Tensor, "rows hidden"], Tensor | None]:
-        """States after the layer and, if the plan wants them, the probabilities."""
-        states, probabilities = self.attention(states, plan)
+        self,
+        states: Float[Tensor, "rows hidden"],
+        plan: Plan,
+        wanted: Int[Tensor, "wanted"] | None = None,
+    ) -> tuple[Float[Tensor, "rows|wanted hidden"], Tensor | None]:
+        """States after the layer, of the ``wanted`` rows alone if given, and probabilities."""
+        states, probabilities = self.attention(states, plan, wanted)
         return self.feed_forward(states), probabilities
 
 

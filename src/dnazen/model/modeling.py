@@ -161,9 +161,18 @@ class DnazenModel(DnazenPreTrainedModel):
         ggram_embeds: Float[Tensor, "slots hidden"] | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
+        wanted: Int[Tensor, "wanted"] | None = None,
         **kwargs: Any,
     ) -> DnazenModelOutput:
-        """States of all tokens and G-grams; inputs as the module's table says."""
+        """States of all tokens and G-grams; inputs as the module's table says.
+
+        Parameters
+        ----------
+        wanted
+            Occupied cells of (batch, width), row-major, whose last states alone are asked for:
+            ``last_hidden_state`` is then (wanted, hidden), and most of the last layer is spared
+            for all others.
+        """
         trail = (
             self.config.output_hidden_states
             if output_hidden_states is None
@@ -204,8 +213,13 @@ class DnazenModel(DnazenPreTrainedModel):
 
         token_trail, ggram_trail = [states], [] if ggrams is None else [ggrams]
         attentions: list[Tensor] = []
+        # All states are asked for, or fused, after the last layer: it cannot be spared any.
+        rows = None if wanted is None else layout.rows_at(wanted)
+        fuses_last = self.config.num_hidden_ggram_layers == len(self.layers)
+        spared = rows is not None and not (trail or attend or fuses_last)
         for number, layer in enumerate(self.layers):
-            states, probabilities = layer(states, plan)
+            last = spared and number == len(self.layers) - 1
+            states, probabilities = layer(states, plan, rows if last else None)
             if ggrams is not None and number < self.config.num_hidden_ggram_layers:
                 ggrams, _ = self.ggram_layers[number](ggrams, ggram_plan)
                 states = self.fusions[number](states, ggrams, cover_row, cover_slot)
@@ -214,8 +228,12 @@ class DnazenModel(DnazenPreTrainedModel):
                 token_trail.append(states)
             if attend:
                 attentions.append(probabilities)
+        if rows is None:
+            final = layout.box(states)
+        else:
+            final = states if spared else states.index_select(0, rows)
         return DnazenModelOutput(
-            last_hidden_state=layout.box(states),
+            last_hidden_state=final,
             ggram_hidden_state=ggrams,
             hidden_states=tuple(layout.box(x) for x in token_trail) if trail else None,
             ggram_hidden_states=tuple(ggram_trail) if trail and ggram_trail else None,
@@ -276,20 +294,15 @@ class DnazenForMaskedLM(DnazenPreTrainedModel):
             What the summed loss is divided by: the predicted tokens of the whole optimizer step.
             By default those of this batch. A batch without any has loss 0.
         """
-        output = self.dnazen(input_ids, **inputs)
-        states = output.last_hidden_state
-        if labels is None:
-            loss, logits = None, self.head(states)
-        else:
-            predicted = labels.flatten() != IGNORED
-            logits = self.head(states.flatten(0, 1)[predicted])
-            summed = cross_entropy(
-                _at_least_float32(logits), labels.flatten()[predicted], reduction="sum"
+        cells = None if labels is None else (labels.flatten() != IGNORED).nonzero().squeeze(1)
+        output = self.dnazen(input_ids, wanted=cells, **inputs)
+        logits, loss = self.head(output.last_hidden_state), None
+        if labels is not None:
+            truth = labels.flatten()[cells]
+            summed = cross_entropy(_at_least_float32(logits), truth, reduction="sum")
+            loss = summed / (
+                max(len(truth), 1) if num_items_in_batch is None else num_items_in_batch
             )
-            total = (
-                predicted.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
-            )
-            loss = summed / total
         return MaskedLMOutput(
             loss=loss,
             logits=logits,
@@ -323,8 +336,10 @@ class DnazenForSequenceClassification(DnazenPreTrainedModel):
         **inputs: Any,
     ) -> SequenceClassifierOutput:
         """Logits (batch, labels), and the mean loss when ``labels`` are given."""
-        output = self.dnazen(input_ids, **inputs)
-        pooled = torch.tanh(self.pooler(output.last_hidden_state[:, 0]))
+        given = inputs["inputs_embeds"] if input_ids is None else input_ids
+        first = torch.arange(given.shape[0], device=given.device) * given.shape[1]  # each [CLS]
+        output = self.dnazen(input_ids, wanted=first, **inputs)
+        pooled = torch.tanh(self.pooler(output.last_hidden_state))
         logits = self.classifier(self.dropout(pooled))
         loss = None
         if labels is not None:
