@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test check format lint types benchmark clean
+.PHONY: setup demo test test-lowest check format lint types benchmark clean
 
 setup: $(READY)
 
@@ -17,6 +17,20 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# The model's and the jobs' tests on the oldest versions that are supported.
+LOWEST := .venv-lowest/bin
+LOWEST_TESTS := attention model released directory convert adapters training pretrain finetune predict
+
+test-lowest: .venv-lowest/.ready
+	$(LOWEST)/python -m pytest -W "ignore:mtime may not be reliable" \
+	    $(LOWEST_TESTS:%=tests/test_%.py)
+
+.venv-lowest/.ready: pyproject.toml constraints.txt constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(LOWEST)/python -m pip install --quiet --requirement constraints-lowest.txt
+	touch $@
 
 check: $(READY) format lint types test
 
@@ -33,4 +47,4 @@ benchmark: $(READY)
 	$(BIN)/python benchmarks/ggrams.py
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-lowest demo

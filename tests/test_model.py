@@ -643,7 +643,9 @@ def test_base_has_the_parameters_of_the_release():
     """285 million with its 162,708 G-grams."""
     with torch.device("meta"):
         model = DnazenForMaskedLM(DnazenConfig.of_size("base", ggram_vocab_size=162_709))
-    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(285, abs=0.5)
+    named = dict(model.named_parameters())
+    named.pop("head.decoder.weight", None)  # tied, which transformers 5.0 leaves out on "meta"
+    assert sum(p.numel() for p in named.values()) / 1e6 == pytest.approx(285, abs=0.5)
 
 
 def test_sizes_are_those_of_the_released_table():

@@ -355,7 +355,8 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         save_strategy="steps",
         save_steps=config.save_steps,
         save_total_limit=2,
-        per_device_train_batch_size=1,  # unused: the plan makes the batches
+        per_device_train_batch_size=1,  # unused: the plan makes the batches, as many for each
+        accelerator_config={"even_batches": False},
     )
     trainer = PretrainTrainer(
         model=model,
