@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from itertools import pairwise
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen.errors import ConfigError
-from dnazen.ggrams import candidates, pairs
+from dnazen.ggrams import candidates, mining, pairs
 from dnazen.ggrams.mining import GGrams, MiningConfig, mine
 
 FIRST = 5  # the first token id that is no special token
@@ -107,6 +109,46 @@ def test_mining_is_the_method_word_for_word(sequences, config, vocab_size, threa
     strong = strong_by_hand(sequences, config)
     weakest = [min(strong[p] for p in pairwise(g)) for g, _ in listed(found)]
     np.testing.assert_allclose(found.pmi, np.log2(weakest), atol=5.1e-5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(sequences, configs, st.sampled_from([10, 300]), st.integers(1, 3))
+def test_the_tightest_memory_gives_the_same(sequences, config, vocab_size, threads):
+    """Tables of one row and of one piece, and occurrences counted a G-gram at a time."""
+    with tightest():
+        found = mine(*ragged(sequences), vocab_size, config, threads=threads)
+    assert listed(found) == mined_by_hand(sequences, config)
+
+
+@contextmanager
+def tightest():
+    with (
+        mock.patch.object(pairs, "PAIR_CELLS", 1),
+        mock.patch.object(candidates, "TABLE_SLOTS", 1),
+        mock.patch.object(candidates, "TRIE_TOKENS", 1),
+        mock.patch.object(mining, "_TOKENS_AT_A_TIME", 1),
+    ):
+        yield
+
+
+@pytest.mark.parametrize("method", ["pmi", "frequency"])
+def test_pieces_of_one_pair_are_parted_by_their_hash(method):
+    """One pair begins them all, so there is no first token nor pair to part them by."""
+    rng = np.random.default_rng(1)
+    sequences = [[5, 6, *rng.integers(5, 9, 4).tolist()] for _ in range(800)]
+    config = MiningConfig(min_pmi=-9, min_count=2, max_len=6, method=method)
+    plain = mine(*ragged(sequences), 300, config)
+    with mock.patch.object(candidates, "TABLE_SLOTS", 256):
+        parted = mine(*ragged(sequences), 300, config, threads=2)
+    assert len(plain.counts) > 200
+    for a, b in zip(plain, parted, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_head_of_the_vocabulary_is_that_of_the_whole(markov):
+    whole = listed(mine(*markov, 60, MiningConfig()))
+    for size in (1, 7, 100, len(whole), len(whole) + 1):
+        assert listed(mine(*markov, 60, MiningConfig(max_size=size))) == whole[:size]
 
 
 @settings(max_examples=100, deadline=None)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, TextIO
 
@@ -22,6 +22,7 @@ from jaxtyping import Int8, Int32, Int64, Integer, UInt16
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from .cluster import Workers
 from .config import read_json, run_record, write_json
 from .errors import ConfigError, InputError
 from .genome import Genomes
@@ -70,6 +71,10 @@ class CorpusConfig:
 
     window_bp: int = 1000
     """Runs of ACGT are tokenised in windows of this length, each a sequence of its own."""
+
+    ray: str | None = None
+    """Tokenise on a Ray cluster: its address HOST:PORT, or 'local'. Files are read and written
+    here. The result does not depend on it."""
 
     def __post_init__(self) -> None:
         if not self.genomes:
@@ -236,7 +241,8 @@ class Corpus:
 def build(config: CorpusConfig, tokenizer: Tokenizer, directory: Path) -> dict[str, Any]:
     """Write the corpus of ``config.genomes`` into an existing directory and return its record.
 
-    Memory is one record of a genome and one chunk of ``CHUNK_BP``, whatever the input's size.
+    Memory is one record of a genome and the chunks of ``CHUNK_BP`` at work, whatever the input's
+    size.
 
     Raises
     ------
@@ -253,18 +259,19 @@ def build(config: CorpusConfig, tokenizer: Tokenizer, directory: Path) -> dict[s
         table = stack.enter_context(open(directory / "records.tsv", "w", encoding="utf-8"))
         table.write("name\tfile\tlength_bp\n")
         progress = stack.enter_context(
-            tqdm(desc="tokenising", unit="bp", unit_scale=True, disable=None)
+            tqdm(desc="tokenising", unit="token", unit_scale=True, disable=None)
         )
         files["offsets"].append(np.zeros(1, dtype=np.int64))
         stream = _windows(genomes, config.window_bp, table)
-        for batch in grouped(stream, lambda window: len(window.bases), CHUNK_BP):
-            block = tokenise_windows(tokenizer, batch, strands=config.strands)
+        batches = grouped(stream, lambda window: len(window.bases), CHUNK_BP)
+        tokenise = partial(tokenise_windows, tokenizer, strands=config.strands)
+        for block in Workers(ray=config.ray).map(tokenise, batches):
             files["offsets"].append(block.offsets[1:] + totals["tokens"])
             for name in ("tokens", "record", "start", "strand"):
                 files[name].append(getattr(block, name))
             totals["sequences"] += len(block.record)
             totals["tokens"] += len(block.tokens)
-            progress.update(sum(len(window.bases) for window in batch))
+            progress.update(len(block.tokens))
     save_tokenizer(tokenizer, directory / "tokenizer")
     bases = genomes.counts.bases - genomes.counts.ambiguous
     if config.strands == "both":

@@ -125,7 +125,7 @@ def _occurrences(
     start = np.empty(tokens.shape[0] // 2 + 64, dtype=np.int64)
     ggram_id = np.empty(start.shape[0], dtype=np.int64)
     bounds = np.zeros(offsets.shape[0], dtype=np.int64)
-    firsts = np.empty(longest(offsets[:-1], offsets[1:]) + 1, dtype=np.int64)
+    firsts = np.empty(longest(offsets) + 1, dtype=np.int64)
     found = 0
     for sequence in range(offsets.shape[0] - 1):
         end = offsets[sequence + 1]

@@ -13,16 +13,21 @@ import numpy as np
 import tyro
 from jaxtyping import Bool, Float64, Int, Int64
 
+from ..cluster import Workers, connected
 from ..config import plain
 from ..corpus import Corpus
 from ..errors import ConfigError
 from ..tokenizer import token_strings
-from .candidates import MOST_SIGHTINGS, GramTokens, bounds, candidates, count_occurrences
+from .candidates import GramTokens, bounds, candidates, count_occurrences
 from .leakage import SHORTEST_OVERLAP_BP, sharing_sequences
-from .pairs import Spans, StrongPairs, strong_pairs
+from .pairs import StrongPairs, strong_pairs
+from .sightings import MOST_SIGHTINGS
+from .spans import Spans
 from .vocabulary import MAX_LENGTH, SPECIAL, GGramVocabulary, order_of_ids, padded, spell
 
 Method = Literal["pmi", "frequency", "random", "shuffled"]
+
+_TOKENS_AT_A_TIME = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +82,9 @@ class MineConfig(MiningConfig):
     """Shortest shared stretch that counts, in bases (Decided here)."""
     threads: int | None = None
     """Threads; None takes one a core. The result does not depend on it."""
+    ray: str | None = None
+    """Mine on a Ray cluster: its address HOST:PORT, or 'local'. Its machines must see the corpus
+    under the same path. The result does not depend on it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,10 +116,11 @@ def mine(
     *,
     keep: Bool[np.ndarray, "sequences"] | None = None,
     threads: int = 1,
+    ray: str | None = None,
 ) -> GGrams:
     """Mine the G-grams of a corpus (method.md section 3), or a control of the same form.
 
-    Exact, and the same for any number of threads. Time O(tokens).
+    Exact, and the same for any number of threads and on any cluster. Time O(tokens).
 
     Parameters
     ----------
@@ -120,17 +129,24 @@ def mine(
         as tokens and stand in no G-gram.
     keep
         Which sequences to mine; None mines all.
+    ray
+        Address of the Ray cluster that does it, or ``local``; None: threads of this process.
     """
-    offsets = np.ascontiguousarray(offsets, dtype=np.int64)
-    chosen = slice(None) if keep is None else keep
-    spans = Spans(tokens, offsets[:-1][chosen], offsets[1:][chosen])
+    if keep is None:
+        keep = np.ones(len(offsets) - 1, dtype=np.bool_)
+    spans = Spans(tokens, offsets.astype(np.int64, copy=False), keep)
+    with connected(ray):
+        return _mined(spans, vocab_size, config, Workers(threads, ray))
+
+
+def _mined(spans: Spans, vocab_size: int, config: MiningConfig, workers: Workers) -> GGrams:
     if config.method == "frequency":
-        pairs = strong_pairs(spans, vocab_size, threads, min_pair_count=config.min_count)
+        pairs = strong_pairs(spans, vocab_size, workers, min_pair_count=config.min_count)
     else:
         pairs = strong_pairs(
             spans,
             vocab_size,
-            threads,
+            workers,
             min_pmi=config.min_pmi,
             min_pair_count=config.min_pair_count,
             min_token_count=config.min_token_count,
@@ -139,20 +155,20 @@ def mine(
         spans,
         pairs,
         vocab_size,
-        threads,
+        workers,
         max_len=config.max_len,
         min_count=config.min_count,
         every=config.method == "frequency",
     )
-    grams, counts = _ordered(spans, grams, config.max_size, threads)
+    grams, counts = _ordered(spans, grams, config.max_size, workers)
     if config.method == "pmi":
         return GGrams(*grams, counts, _weakest_pmi(grams, pairs, vocab_size))
     if config.method == "random":
         drawn = _drawn(spans, np.diff(grams.offsets), config.seed)
-        grams, counts = _ordered(spans, drawn, config.max_size, threads)
+        grams, counts = _ordered(spans, drawn, config.max_size, workers)
     elif config.method == "shuffled":
         shuffled = _shuffled(grams, config.seed)
-        grams, counts = _ordered(spans, shuffled, config.max_size, threads)
+        grams, counts = _ordered(spans, shuffled, config.max_size, workers)
     return GGrams(*grams, counts, np.full(len(counts), np.nan))
 
 
@@ -170,7 +186,13 @@ def mine_command(config: MineConfig) -> None:
     excluded |= {"sequences": len(left_out), "tokens": int(left_out.sum())}
     print(f"mining {len(corpus.tokens) - excluded['tokens']:,} tokens", file=sys.stderr)
     found = mine(
-        corpus.tokens, corpus.offsets, corpus.vocab_size, config, keep=keep, threads=threads
+        corpus.tokens,
+        corpus.offsets,
+        corpus.vocab_size,
+        config,
+        keep=keep,
+        threads=threads,
+        ray=config.ray,
     )
     GGramVocabulary(
         tokens=found.tokens.astype(np.uint16),
@@ -192,13 +214,13 @@ def mine_command(config: MineConfig) -> None:
 
 
 def _provenance(corpus: Corpus, config: MineConfig, excluded: dict[str, Any]) -> dict[str, Any]:
-    """What the vocabulary was made from; nothing in it depends on the machine or the threads."""
+    """What the vocabulary was made from; nothing in it depends on who did the work."""
     settings = {f.name: getattr(config, f.name) for f in fields(MiningConfig)}
     source = {
         "path": config.corpus,
         "sequences": len(corpus),
         "tokens": len(corpus.tokens),
-        "settings": corpus.settings,
+        "settings": {key: value for key, value in corpus.settings.items() if key != "ray"},
         "inputs": corpus.inputs,
     }
     record = {
@@ -211,10 +233,13 @@ def _provenance(corpus: Corpus, config: MineConfig, excluded: dict[str, Any]) ->
 
 
 def _ordered(
-    spans: Spans, grams: GramTokens, max_size: int | None, threads: int
+    spans: Spans, grams: GramTokens, max_size: int | None, workers: Workers
 ) -> tuple[GramTokens, Int64[np.ndarray, "ggrams"]]:
     """The most frequent G-grams: by count descending, length ascending, tokens ascending."""
-    counts = count_occurrences(spans, grams, threads)
+    counts = count_occurrences(spans, grams, workers)
+    if max_size is not None and max_size < len(counts):
+        least = np.partition(counts, -max_size)[-max_size]
+        grams, counts = grams.where(counts >= least), counts[counts >= least]
     lengths, rows = np.diff(grams.offsets), padded(*grams)
     order = order_of_ids(rows, lengths, counts)[:max_size]
     lengths, rows = lengths[order], rows[order]
@@ -225,9 +250,14 @@ def _ordered(
 def _weakest_pmi(
     grams: GramTokens, pairs: StrongPairs, vocab_size: int
 ) -> Float64[np.ndarray, "ggrams"]:
+    groups = grams.groups(_TOKENS_AT_A_TIME)
+    return np.concatenate([np.zeros(0), *(_weakest(group, pairs, vocab_size) for group in groups)])
+
+
+def _weakest(
+    grams: GramTokens, pairs: StrongPairs, vocab_size: int
+) -> Float64[np.ndarray, "ggrams"]:
     tokens, offsets = grams
-    if len(offsets) == 1:
-        return np.zeros(0)
     keys = tokens[:-1].astype(np.int64) * vocab_size + tokens[1:]
     # The pair that straddles two G-grams is no pair of either.
     keys = np.delete(keys, offsets[1:-1] - 1)
@@ -242,15 +272,16 @@ def _drawn(spans: Spans, lengths: Int64[np.ndarray, "ggrams"], seed: int) -> Gra
     Fewer where the corpus does not offer as many (after a number of fruitless draws).
     """
     rng = np.random.default_rng(seed)
-    before = np.concatenate([[0], np.cumsum(spans.end - spans.begin)])
+    before, begin = bounds(spans.lengths), spans.offsets[:-1][spans.keep]
+    end = begin + spans.lengths
     drawn: list[Int64[np.ndarray, "some length"]] = []
     for length, wanted in zip(*np.unique(lengths, return_counts=True), strict=True):
         rows = np.zeros((0, length), dtype=np.int64)
         for _ in range(64):
             place = rng.integers(0, before[-1], 2 * wanted)
             sequence = np.searchsorted(before, place, side="right") - 1
-            start = spans.begin[sequence] + place - before[sequence]
-            start = start[start + length <= spans.end[sequence]]
+            start = begin[sequence] + place - before[sequence]
+            start = start[start + length <= end[sequence]]
             fresh = spans.tokens[start[:, None] + np.arange(length)].astype(np.int64)
             rows = np.concatenate([rows, fresh[(fresh >= SPECIAL).all(axis=1)]])
             _, first = np.unique(rows, axis=0, return_index=True)

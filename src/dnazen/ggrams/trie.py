@@ -68,11 +68,11 @@ def possible_starts(
 
 
 @njit(cache=True, nogil=True)
-def longest(begin: Int64[np.ndarray, "sequences"], end: Int64[np.ndarray, "sequences"]) -> int:
+def longest(offsets: Int64[np.ndarray, "sequences+1"]) -> int:
     """Tokens of the longest sequence."""
     most = 0
-    for sequence in range(begin.shape[0]):
-        most = max(most, end[sequence] - begin[sequence])
+    for sequence in range(offsets.shape[0] - 1):
+        most = max(most, offsets[sequence + 1] - offsets[sequence])
     return most
 
 
