@@ -100,23 +100,17 @@ COMMANDS: dict[str, Command] = {
         "explain_command",
         "attributions of a fine-tuned model's output: bases, tokens, G-grams",
     ),
-    "explain": Command(
-        "explaining",
-        "ExplainConfig",
-        "explain_command",
-        "attributions of a fine-tuned model's output: bases, tokens, G-grams",
-    ),
     "gue check": Command(
         "gue", "GueCheckConfig", "check_command", "what a data directory holds of GUE's 28 tasks"
     ),
     "gue run": Command(
         "evaluate", "GueRunConfig", "gue_run", "models x tasks x seeds of GUE, each cell kept"
     ),
-    "study": Command(
-        "study", "StudyConfig", "study", "pre-train arms alike, compare them on GUE, and report"
-    ),
     "gue report": Command(
         "report", "ReportConfig", "report_command", "what a run has found: HTML, Markdown and CSV"
+    ),
+    "study": Command(
+        "study", "StudyConfig", "study", "pre-train arms alike, compare them on GUE, and report"
     ),
     "demo": Command("demo", "DemoConfig", "demo", "every step on synthetic data, with a report"),
 }
