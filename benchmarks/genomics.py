@@ -2,9 +2,11 @@
 
     python benchmarks/genomics.py -o genomics.json
 
-``embed-speed``   ``dnazen.embed`` on sequences as long as GUE's, beside a naive arm: batches of 8
-                  in the order of the input, float32, padded to 512 positions, dense boxes
-``embed-memory``  peak memory of ``dnazen embed`` on few and on many tiny records, and a long one
+``embed-speed``      ``dnazen.embed`` on sequences as long as GUE's, beside a naive arm: batches of
+                     8 in the order of the input, float32, padded to 512 positions, dense boxes
+``embed-memory``     peak memory of ``dnazen embed`` on few and on many tiny records, and a long one
+``variants-speed``   ``dnazen variants`` on SNVs and indels, in windows of two lengths
+``variants-memory``  peak memory of ``dnazen variants`` on few and on many SNVs
 
 By default all is made up: a simulated genome, its tokens and G-grams, random weights. Every run is
 a process of its own, so peak memory is its own; arms take turns, and the best of them counts.
@@ -25,7 +27,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import torch
@@ -35,6 +37,7 @@ from dnazen.batches import Collator, Example
 from dnazen.cli import main
 from dnazen.embedding import EmbeddingConfig, embed
 from dnazen.encoding import Length, encode_examples
+from dnazen.genome import read_records
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.model.configuration import DnazenConfig, Size
 from dnazen.model.directory import save_directory
@@ -47,6 +50,8 @@ from naive import WIDTH, NaiveForMaskedLM, naive_batch
 GUE_BP = {"EMP": 500, "prom_300": 300, "splice": 400, "tf and mouse": 101, "prom_core": 70}
 """Lengths of GUE sequences, task group by task group."""
 
+Measure = Literal["embed-speed", "embed-memory", "variants-speed", "variants-memory"]
+
 ARMS = ("naive", "float32", "bf16")
 
 
@@ -54,7 +59,7 @@ ARMS = ("naive", "float32", "bf16")
 class BenchmarkConfig:
     """Measure the commands on genomics files."""
 
-    measures: tuple[Literal["embed-speed", "embed-memory"], ...] = ("embed-speed", "embed-memory")
+    measures: tuple[Measure, ...] = get_args(Measure)
     """What to measure."""
     size: Size = "base"
     """Shape of the model whose speed is measured."""
@@ -67,7 +72,11 @@ class BenchmarkConfig:
     turns: int = 2
     """Times that each arm of embed-speed takes its turn."""
     records: tuple[int, ...] = (1_000, 1_000_000)
-    """Tiny records, 8 to 39 bp each, of the runs of embed-memory."""
+    """Tiny records, 8 to 39 bp each, of the runs of embed-memory, and SNVs of variants-memory."""
+    variants: int = 200
+    """Variants of each run of variants-speed; one in five an insertion, one in five a deletion."""
+    variant_windows: tuple[int, ...] = (128, 512)
+    """Window lengths of variants-speed, in bases."""
     long_bp: int = 50_000_000
     """Bases of the one long record."""
     threads: int = 2
@@ -211,18 +220,77 @@ def embed_memory(config: BenchmarkConfig, folder: Path) -> Results:
 def peak(config: BenchmarkConfig, folder: Path, suffix: str) -> dict[str, float]:
     """Seconds and peak memory of one run of ``dnazen embed``."""
     output = folder / f"vectors{suffix}"
-    words = ["embed", folder / "smallest", folder / "records.fa", "-o", output, "--device", "cpu"]
+    return timed(config, "embed", folder / "smallest", folder / "records.fa", "-o", output)
+
+
+def timed(config: BenchmarkConfig, *words: object) -> dict[str, float]:
+    """Seconds by the clock and of processor time, and peak memory of a command's own process."""
     start = time.perf_counter()
     run = subprocess.Popen(
-        [sys.executable, "-m", "dnazen.cli", *map(str, words)],
+        [sys.executable, "-m", "dnazen.cli", *map(str, words), "--device", "cpu"],
         env=limited(config),
         stderr=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(run.pid, 0)
     if status:
-        sys.exit(f"dnazen embed failed on {suffix}")
+        sys.exit(f"dnazen {' '.join(map(str, words))} failed")
     unit = 1e9 if sys.platform == "darwin" else 1e6
-    return {"seconds": time.perf_counter() - start, "peak_gb": usage.ru_maxrss / unit}
+    return {
+        "seconds": time.perf_counter() - start,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "peak_gb": usage.ru_maxrss / unit,
+    }
+
+
+def variants_speed(config: BenchmarkConfig, folder: Path) -> Results:
+    """Variants a second of the command, start-up left out, in windows of each length."""
+    genome = folder / "simulated/genome.fa"
+    write_vcf(folder / "one.vcf", genome, 1, indels=0)
+    write_vcf(folder / "some.vcf", genome, config.variants, indels=0.4)
+    found = {}
+    for window_bp in config.variant_windows:
+        best: dict[str, dict[str, float]] = {}
+        for name in ("one", "some"):
+            words = ["variants", folder / "model", genome, folder / f"{name}.vcf"]
+            words += ["--window-bp", window_bp, "-o", folder / f"{name}.out.vcf.gz"]
+            runs = [timed(config, *words) for _ in range(config.turns)]
+            best[name] = {key: min(run[key] for run in runs) for key in runs[0]}
+        found[f"variants, {config.size}, windows of {window_bp} bp"] = {
+            rate: (config.variants - 1) / (best["some"][key] - best["one"][key])
+            for rate, key in (("variants_per_s", "seconds"), ("variants_per_cpu_s", "cpu_s"))
+        }
+    return found
+
+
+def variants_memory(config: BenchmarkConfig, folder: Path) -> Results:
+    """Peak memory of the command on few and on many SNVs, in short windows."""
+    genome = folder / "simulated/genome.fa"
+    found = {}
+    for rows in config.records:
+        write_vcf(folder / "snvs.vcf", genome, rows, indels=0)
+        words = ["variants", folder / "smallest", genome, folder / "snvs.vcf", "--window-bp", 16]
+        found[f"variants, {rows:,} SNVs"] = timed(config, *words, "-o", folder / "out.vcf.gz")
+    return found
+
+
+def write_vcf(path: Path, genome: Path, rows: int, *, indels: float) -> None:
+    """Sorted SNVs at random places, the given fraction insertions and deletions of 1 to 8 bases."""
+    rng = np.random.default_rng(0)
+    name, letters = next(iter(read_records(genome)))
+    text = letters.decode().upper()
+    with path.open("w") as handle:
+        print("##fileformat=VCFv4.3", file=handle)
+        print("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", sep="\t", file=handle)
+        for start in np.sort(rng.integers(0, len(text) - 9, rows)).tolist():
+            ref = alt = text[start]
+            more, kind = int(rng.integers(1, 9)), rng.random()
+            if kind < indels / 2:
+                alt += random_bases(rng, more)
+            elif kind < indels:
+                ref = text[start : start + 1 + more]
+            else:
+                alt = "ACGT"[("ACGT".index(ref) + int(rng.integers(1, 4))) % 4]
+            print(name, start + 1, ".", ref, alt, ".", ".", ".", sep="\t", file=handle)
 
 
 def tiny_records(count: int) -> Iterator[str]:
@@ -259,6 +327,8 @@ def limited(config: BenchmarkConfig) -> dict[str, str]:
 MEASURES: dict[str, Callable[[BenchmarkConfig, Path], Results]] = {
     "embed-speed": embed_speed,
     "embed-memory": embed_memory,
+    "variants-speed": variants_speed,
+    "variants-memory": variants_memory,
 }
 
 
