@@ -20,8 +20,8 @@ from .windows import Window, token_windows
 POOL_BATCHES = 8
 """Batches' worth of windows that are sorted by length together."""
 
-_RECORD_COST_BP = 64
-"""An empty record takes memory too."""
+_RECORD_COST_BP = 1000
+"""A record takes memory beside its letters, in the like of so many of them."""
 
 
 class Readable(Protocol):

@@ -23,7 +23,10 @@ from .errors import ConfigError, InputError
 from .outputs import new_file
 
 BLOCK_BYTES = 8 << 20
-"""Vectors that are collected before they are written."""
+"""What is collected before it is written."""
+
+_LABEL_BYTES = 1000
+"""About what the labels of a row take, and those of a block."""
 
 Columns = Mapping[str, type[str] | type[int]]
 """Labels of each row by name, and their kind."""
@@ -85,7 +88,7 @@ def vector_file(
         def append(block: Block) -> None:
             nonlocal size
             waiting.append(block)
-            size += block.vectors.nbytes
+            size += block.vectors.nbytes + (1 + len(block.vectors)) * _LABEL_BYTES
             if size >= BLOCK_BYTES:
                 flush()
 
