@@ -18,20 +18,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 import tyro
+from numba import njit
 
 from dnazen.batches import Collator, Example
+from dnazen.cluster import Workers
 from dnazen.corpus import Corpus
 from dnazen.ggrams.candidates import candidates, count_occurrences
 from dnazen.ggrams.masking import MaskingConfig, sequence_keys
 from dnazen.ggrams.matching import Matcher
-from dnazen.ggrams.mining import MiningConfig, mine
-from dnazen.ggrams.pairs import Spans, strong_pairs
+from dnazen.ggrams.mining import GGrams, MiningConfig, mine
+from dnazen.ggrams.pairs import strong_pairs
+from dnazen.ggrams.spans import Spans
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.outputs import new_file
 
@@ -49,8 +53,9 @@ class BenchmarkConfig:
     """Corpus directory; None makes up one of 4 million tokens."""
     min_pmi: tuple[float, ...] = (1.0, 2.0, 5.0)
     """Thresholds to mine at, in bits."""
-    copies: tuple[int, ...] = (1,)
-    """Sizes to mine at: the corpus that many times, each copy mutated anew."""
+    sizes: tuple[int, ...] = ()
+    """Sizes to mine at, in million tokens: the head of the corpus, or the corpus over and over,
+    each copy mutated anew. None given: the corpus as it is."""
     mutated: float = 0.1
     """Fraction of the tokens that a copy draws anew from the corpus."""
     threads: int = 2
@@ -109,8 +114,15 @@ def _anonymous_mb() -> float | None:
     return None
 
 
-def row(name: str, items: int, cost: Cost, threads: int = 1) -> dict[str, Any]:
-    """One line of the table; rates in millions of items a second."""
+def row(
+    name: str, items: int, cost: Cost, threads: int = 1, bytes_each: int | None = None
+) -> dict[str, Any]:
+    """One line of the table; rates in millions of items a second.
+
+    ``bytes_each`` is what must be read of an item at the least: with it, the row says what part of
+    the memory's bandwidth the work came to.
+    """
+    share = None if bytes_each is None else items * bytes_each / cost.wall_s / memory().read_bytes_s
     return {
         "name": name,
         "items": items,
@@ -119,6 +131,7 @@ def row(name: str, items: int, cost: Cost, threads: int = 1) -> dict[str, Any]:
         "million_per_s": round(items / cost.wall_s / 1e6, 2),
         "million_per_s_by_cpu": round(items * threads / max(cost.cpu_s, 1e-9) / 1e6, 2),
         "peak_mb": cost.anonymous_mb,
+        "of_bandwidth": share,
     }
 
 
@@ -126,28 +139,45 @@ def mining_rows(
     tokens: np.ndarray, offsets: np.ndarray, vocab_size: int, min_pmi: float, threads: int
 ) -> Iterator[dict[str, Any]]:
     """Mining as a whole, then its passes one by one."""
-    config = MiningConfig(min_pmi=min_pmi)
+    config, workers = MiningConfig(min_pmi=min_pmi), Workers(threads)
     size = f"{len(tokens) / 1e6:.0f}M tokens, {min_pmi} bits"
-    _, cost = measured(lambda: mine(tokens, offsets, vocab_size, config, threads=threads))
-    yield row(f"mine, {size}", len(tokens), cost, threads)
-    spans = Spans(tokens, offsets[:-1], offsets[1:])
+    found, cost = measured(lambda: mine(tokens, offsets, vocab_size, config, threads=threads))
+    yield row(f"mine, {size}", len(tokens), cost, threads, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary = vocabulary_of(found, vocab_size)
+        _, cost = measured(lambda: vocabulary.save(Path(folder) / "ggrams.tsv"))
+    yield row("  write them", len(vocabulary), cost)
+    del found, vocabulary
+    spans = Spans(tokens, offsets, np.ones(len(offsets) - 1, dtype=np.bool_))
     pairs, cost = measured(
         lambda: strong_pairs(
             spans,
             vocab_size,
-            threads,
+            workers,
             min_pmi=min_pmi,
             min_pair_count=config.min_pair_count,
             min_token_count=config.min_token_count,
         )
     )
-    yield row(f"  pairs: {len(pairs.keys):,} strong", len(tokens), cost, threads)
+    yield row(f"  pairs: {len(pairs.keys):,} strong", len(tokens), cost, threads, 2)
     grams, cost = measured(
-        lambda: candidates(spans, pairs, vocab_size, threads, max_len=5, min_count=5, every=False)
+        lambda: candidates(spans, pairs, vocab_size, workers, max_len=5, min_count=5, every=False)
     )
-    yield row(f"  sightings: {len(grams.offsets) - 1:,} G-grams", len(tokens), cost, threads)
-    _, cost = measured(lambda: count_occurrences(spans, grams, threads))
-    yield row("  occurrences", len(tokens), cost, threads)
+    yield row(f"  sightings: {len(grams.offsets) - 1:,} G-grams", len(tokens), cost, threads, 2)
+    _, cost = measured(lambda: count_occurrences(spans, grams, workers))
+    yield row("  occurrences", len(tokens), cost, threads, 2)
+
+
+def vocabulary_of(found: GGrams, vocab_size: int) -> GGramVocabulary:
+    """What was mined as a vocabulary of no tokenizer."""
+    return GGramVocabulary(
+        tokens=found.tokens.astype(np.uint16),
+        offsets=found.offsets,
+        counts=found.counts,
+        pmi=found.pmi.astype(np.float32),
+        vocab_size=vocab_size,
+        tokenizer_sha256="",
+    )
 
 
 def matching_rows(
@@ -197,10 +227,11 @@ def made_up(tokens: int = 4_000_000, vocab_size: int = 4096) -> tuple[np.ndarray
     return flat, np.append(np.arange(0, tokens, 200), tokens).astype(np.int64)
 
 
-def grown(
-    tokens: np.ndarray, offsets: np.ndarray, copies: int, mutated: float, folder: Path
+def of_size(
+    tokens: np.ndarray, offsets: np.ndarray, size: int, mutated: float, folder: Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The corpus several times over in a mapped file, each copy after the first mutated anew."""
+    """About ``size`` tokens in a mapped file: the corpus over and over, later copies mutated."""
+    copies = -(-size // len(tokens))
     rng = np.random.default_rng(copies)
     path = folder / "tokens.bin"
     with open(path, "wb") as handle:
@@ -211,21 +242,38 @@ def grown(
                 block[changed] = block[rng.integers(0, len(block), len(changed))]
                 handle.write(block.data)
     shifts = np.arange(copies)[:, None] * len(tokens)
-    return (
-        np.memmap(path, dtype=tokens.dtype, mode="r"),
-        np.append((offsets[:-1] + shifts).reshape(-1), copies * len(tokens)),
+    offsets = np.append((offsets[:-1] + shifts).reshape(-1), copies * len(tokens))
+    offsets = offsets[: int(np.searchsorted(offsets, size)) + 1]
+    return np.memmap(path, dtype=tokens.dtype, mode="r", shape=(int(offsets[-1]),)), offsets
+
+
+class Memory(NamedTuple):
+    """What one core's memory can do, at best of five."""
+
+    read_bytes_s: float
+    """Reading 256 MiB from one end to the other."""
+    updates_s: float
+    """Increments of one byte at random places of 8 MiB, about the size of a sketch."""
+
+
+@cache
+def memory() -> Memory:
+    """Measure the memory once."""
+    block, places = (
+        np.ones(1 << 25, np.int64),
+        np.random.default_rng(0).integers(0, 1 << 23, 1 << 22),
     )
+    small = np.zeros(1 << 23, np.uint8)
+    _increment(small, places[:1])
+    reading = min(measured(block.sum)[1].wall_s for _ in range(5))
+    updating = min(measured(lambda: _increment(small, places))[1].wall_s for _ in range(5))
+    return Memory(block.nbytes / reading, len(places) / updating)
 
 
-def bandwidth_gb_per_s() -> float:
-    """How fast one core reads memory: the best of five sums over 256 MiB."""
-    block = np.ones(1 << 25, dtype=np.int64)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        block.sum()
-        times.append(time.perf_counter() - start)
-    return block.nbytes / min(times) / 1e9
+@njit
+def _increment(table: np.ndarray, places: np.ndarray) -> None:
+    for place in places:
+        table[place] += 1
 
 
 def benchmark(config: BenchmarkConfig) -> None:
@@ -244,31 +292,25 @@ def benchmark(config: BenchmarkConfig) -> None:
                 print(
                     f"{each['name']:<46}{each['wall_s']:>9.3f} s {each['million_per_s']:>8.1f} M/s"
                     f" {each['million_per_s_by_cpu']:>8.1f} M/s by CPU"
-                    f" {each['peak_mb'] or 0:>8.0f} MB",
+                    f" {each['peak_mb'] or 0:>8.0f} MB"
+                    + (f" {each['of_bandwidth']:>7.1%}" if each["of_bandwidth"] else ""),
                     flush=True,
                 )
 
     few = min(len(offsets) - 1, 1000)
     small = np.array(tokens[: offsets[few]]), offsets[: few + 1]
     keep(mining_rows(*small, vocab_size, 1.0, config.threads), show=False)
-    for copies in config.copies:
+    for size in config.sizes or (None,):
         with tempfile.TemporaryDirectory() as folder:
             large = tokens, offsets
-            if copies > 1:
-                large = grown(tokens, offsets, copies, config.mutated, Path(folder))
+            if size is not None:
+                large = of_size(tokens, offsets, size * 10**6, config.mutated, Path(folder))
             for min_pmi in config.min_pmi:
                 keep(mining_rows(*large, vocab_size, min_pmi, config.threads))
 
     settings = MiningConfig(min_pmi=0.8, max_size=RELEASED_SIZE)
     found = mine(tokens, offsets, vocab_size, settings, threads=config.threads)
-    vocabulary = GGramVocabulary(
-        tokens=found.tokens.astype(np.uint16),
-        offsets=found.offsets,
-        counts=found.counts,
-        pmi=found.pmi.astype(np.float32),
-        vocab_size=vocab_size,
-        tokenizer_sha256="",
-    )
+    vocabulary = vocabulary_of(found, vocab_size)
     few = min(len(offsets) - 1, 20_000)
     some = np.array(tokens[: offsets[few]])
     keep(matching_rows(vocabulary, some, offsets[: few + 1], config.threads))
@@ -278,7 +320,7 @@ def benchmark(config: BenchmarkConfig) -> None:
             "platform": platform.platform(),
             "versions": {name: version(name) for name in ("dnazen", "numpy", "numba", "torch")},
             "threads": config.threads,
-            "bandwidth_gb_per_s": round(bandwidth_gb_per_s(), 2),
+            "memory": memory()._asdict(),
             "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             "rows": rows,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,6 +29,8 @@ MAX_LENGTH = 16
 """The longest G-gram that the engine takes, in tokens."""
 UNKNOWN_COUNT = -1
 
+_ROWS_AT_A_TIME = 1 << 16
+_DIGITS = tuple(map(str, range(MAX_VOCAB_SIZE)))
 _COLUMNS = "id\tcount\tpmi\ttokens\tbases"
 _ROW = (
     r"[1-9]\d{0,9}\t(?:\.|\d{1,18})\t(?:\.|-?\d{1,6}(?:\.\d{1,9})?)\t\d{1,5}(?: \d{1,5}){1,15}"
@@ -123,17 +125,19 @@ class GGramVocabulary:
             "provenance": plain(self.provenance),
         }
         commented = "".join(f"# {line}\n" for line in json.dumps(header, indent=1).split("\n"))
-        words = list(map(str, self.tokens.tolist()))
-        bounds = self.offsets.tolist()
-        spans = [" ".join(words[a:b]) for a, b in itertools.pairwise(bounds)]
-        counts = ["." if c < 0 else str(c) for c in self.counts.tolist()]
-        pmi = ["." if p != p else f"{p:.4f}" for p in self.pmi.tolist()]
-        bases = self.bases or ["."] * len(self)
         with new_file(path) as temporary, open(temporary, "w", encoding="ascii") as handle:
             handle.write(f"{commented}{_COLUMNS}\n")
-            ids = map(str, range(1, len(self) + 1))
-            for row in zip(ids, counts, pmi, spans, bases, strict=True):
-                handle.write("\t".join(row) + "\n")
+            for first in range(0, len(self), _ROWS_AT_A_TIME):
+                handle.writelines(self._rows(first, min(first + _ROWS_AT_A_TIME, len(self))))
+
+    def _rows(self, first: int, end: int) -> Iterator[str]:
+        """Lines of the table for some G-grams, by place (id - 1)."""
+        spans = _spelt(self.tokens, self.offsets[first : end + 1], _DIGITS, " ")
+        counts = ("." if c < 0 else str(c) for c in self.counts[first:end].tolist())
+        pmi = ("." if p != p else f"{p:.4f}" for p in self.pmi[first:end].tolist())
+        bases = self.bases[first:end] or ("." for _ in range(first, end))
+        for row in zip(range(first + 1, end + 1), counts, pmi, spans, bases, strict=True):
+            yield "\t".join(map(str, row)) + "\n"
 
     @classmethod
     def load(cls, path: Path) -> GGramVocabulary:
@@ -252,9 +256,21 @@ def spell(
     tokens: Int[np.ndarray, "total"], offsets: Int[np.ndarray, "ggrams+1"], strings: Sequence[str]
 ) -> tuple[str, ...]:
     """The bases of each G-gram, ``strings`` being the tokens' bases by id."""
-    words = [strings[t] for t in tokens.tolist()]
-    bounds = offsets.tolist()
-    return tuple("".join(words[a:b]) for a, b in itertools.pairwise(bounds))
+    blocks = range(0, len(offsets) - 1, _ROWS_AT_A_TIME)
+    bounds = (offsets[first : first + _ROWS_AT_A_TIME + 1] for first in blocks)
+    return tuple(itertools.chain.from_iterable(_spelt(tokens, b, strings, "") for b in bounds))
+
+
+def _spelt(
+    tokens: Int[np.ndarray, "total"],
+    bounds: Int[np.ndarray, "some+1"],
+    strings: Sequence[str],
+    between: str,
+) -> Iterator[str]:
+    """The strings of the tokens of some G-grams, put together with ``between`` between them."""
+    words = [strings[t] for t in tokens[bounds[0] : bounds[-1]].tolist()]
+    for a, b in itertools.pairwise((bounds - bounds[0]).tolist()):
+        yield between.join(words[a:b])
 
 
 def padded(
