@@ -184,7 +184,10 @@ def test_what_was_run_is_told(report):
     assert 'task_settings = ["EMP: epochs=2"]' in markdown
     for word in ("2.13.0", "a made-up processor", "bf16", "Linux-made-up"):
         assert word in markdown
-    assert "45 of 45 cells are finished, 0 failed, 1 of the finished ones collapsed" in markdown
+    assert (
+        "45 of 45 cells are finished, 0 failed or at work, 1 of the finished ones collapsed"
+        in markdown
+    )
 
 
 def test_every_cell_is_in_the_table(made, report):
@@ -274,9 +277,9 @@ def test_one_common_seed_is_warned_of(tmp_path):
     failed.write_text("out of memory")
     write_report(tmp_path / "run", tmp_path / "report", draws=100)
     markdown = (tmp_path / "report/report.md").read_text(encoding="utf-8")
-    assert "6 of 20 cells are finished, 1 failed" in markdown
+    assert "6 of 20 cells are finished, 1 failed or at work" in markdown
     assert "Still missing: a 6, b 8." in markdown
-    assert "Failed, with a log beside the cell: b on mouse/0, seed 0." in markdown
+    assert "Failed or at work, with a log beside the cell: b on mouse/0, seed 0." in markdown
     assert "an interval tells of the test rows alone" in markdown
     found = tables_of(markdown)
     assert "(1)" in found["Scores by task"][0][2][4]

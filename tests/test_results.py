@@ -77,13 +77,13 @@ def test_cells_of_other_learning_rates_do_not_count(made):
     assert Run(made.path).tasks["EMP/H3"].arms["ours"].seeds == (0, 1, 10)
 
 
-def test_what_is_missing_is_told_apart_from_what_failed(made):
+def test_what_is_to_come_is_told_apart_from_what_was_begun(made):
     folder = made.path / "cells/twin/mouse/2/lr-5e-05"
     folder.mkdir(parents=True)
     (folder / "seed-1.failed.log").write_text("killed")
     run = Run(made.path)
     assert run.expected == 12
-    assert [(c.arm, c.task, c.seed, c.failed) for c in run.missing] == [
+    assert [(c.arm, c.task, c.seed, c.begun) for c in run.missing] == [
         ("ours", "mouse/2", 1, False),
         ("ours", "mouse/2", 10, False),
         ("twin", "mouse/2", 0, False),

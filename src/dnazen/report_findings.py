@@ -29,7 +29,7 @@ from .wording import (
 def summary(run: Run, analysis: Analysis, arm: str | None) -> Section:
     """What was run, what the main comparison says, and what is missing."""
     done = run.expected - len(run.missing)
-    failed = sum(cell.failed for cell in run.missing)
+    begun = sum(cell.begun for cell in run.missing)
     collapsed = sum(
         int(s.collapsed.sum()) for some in analysis.scores.values() for s in some.values()
     )
@@ -37,7 +37,7 @@ def summary(run: Run, analysis: Analysis, arm: str | None) -> Section:
         Text(
             f"{counted(len(analysis.arms), 'model')} on {counted(len(analysis.scores), 'task')} of "
             f"GUE, seeds {listed(run.settings['seeds'])}: {done:,} of {run.expected:,} cells are "
-            f"finished, {failed:,} failed, {collapsed:,} of the finished ones collapsed. "
+            f"finished, {begun:,} failed or at work, {collapsed:,} of the finished ones collapsed. "
             "Scores are MCC × 100, for covid macro F1 × 100, as in published tables; test was "
             "scored once, at the epoch and the learning rate that dev chose."
         )
@@ -85,11 +85,11 @@ def _missing(run: Run) -> Iterator[Block]:
         f"Still missing: {told}. What follows is of the finished cells; two arms are compared on "
         "the seeds that both have."
     )
-    failed = [cell for cell in run.missing if cell.failed]
-    if failed:
-        told = listed(f"{cell.arm} on {cell.task}, seed {cell.seed}" for cell in failed[:10])
-        more = f", and {len(failed) - 10:,} more" if len(failed) > 10 else ""
-        yield Text(f"Failed, with a log beside the cell: {told}{more}.")
+    begun = [cell for cell in run.missing if cell.begun]
+    if begun:
+        told = listed(f"{cell.arm} on {cell.task}, seed {cell.seed}" for cell in begun[:10])
+        more = f", and {len(begun) - 10:,} more" if len(begun) > 10 else ""
+        yield Text(f"Failed or at work, with a log beside the cell: {told}{more}.")
 
 
 def means(run: Run, analysis: Analysis) -> Section:

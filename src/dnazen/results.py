@@ -80,8 +80,8 @@ class Missing(NamedTuple):
     arm: str
     task: str
     seed: int
-    failed: bool
-    """Whether it was tried and left a log; if not, it is still to come."""
+    begun: bool
+    """Whether there is a log: it failed, or is at work; if not, it is still to come."""
 
 
 class Run:
@@ -135,8 +135,8 @@ class Run:
                 for seed in self.settings["seeds"]:
                     if done is None or seed not in done.seeds:
                         folder = self.path / "cells" / arm / task
-                        failed = any(folder.glob(f"*/seed-{seed}.failed.log"))
-                        cells.append(Missing(arm, task, seed, failed))
+                        begun = any(folder.glob(f"*/seed-{seed}.failed.log"))
+                        cells.append(Missing(arm, task, seed, begun))
         return cells
 
     @property
