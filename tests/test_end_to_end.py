@@ -95,3 +95,45 @@ def test_python_of_the_model_page_runs(quick_start: Path, monkeypatch: pytest.Mo
         exec(compile(block, "docs", "exec"), names)
     states, batch = names["states"], names["batch"]
     assert states.shape[:2] == batch["input_ids"].shape  # type: ignore[attr-defined, index]
+
+
+@pytest.mark.slow
+def test_python_of_the_explain_page_runs(
+    quick_start: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(quick_start)
+    (block,) = blocks("docs/explain.md", "python")
+    names: dict[str, object] = {}
+    exec(compile(block, "docs", "exec"), names)
+    found = names["found"]
+    assert len(capsys.readouterr().out.splitlines()) == len(found.ggrams)  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_the_variants_page_does_what_it_says(
+    quick_start: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(quick_start)
+    page = (ROOT / "docs/variants.md").read_text(encoding="utf-8")
+    Path("in.vcf").write_text(blocks("docs/variants.md", "vcf")[0], encoding="utf-8")
+    assert main(["variants", "pretrained", "sim/genome.fa", "in.vcf", "-o", "out.vcf"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] in page
+    for line in "".join(blocks("docs/variants.md", "sh")).splitlines():
+        assert main(shlex.split(line)[1:]) == 0, line
+    assert Path("out.vcf.gz.tbi").exists()
+    assert Path("mutated/llr.png").exists()
+    for block in blocks("docs/variants.md", "python"):
+        exec(compile(block, "docs", "exec"), {})
+    assert "chr1 1000 T A " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_python_of_the_embedding_page_runs(
+    quick_start: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(quick_start)
+    names: dict[str, object] = {}
+    for block in blocks("docs/embedding.md", "python"):
+        exec(compile(block, "docs", "exec"), names)
+    assert names["vectors"].shape[0] == 3  # type: ignore[attr-defined]
+    assert "".join(token for _, _, token, _ in names["tokens"]) == "ACGTACGTTAGGC"  # type: ignore[attr-defined]
