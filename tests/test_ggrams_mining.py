@@ -244,6 +244,14 @@ def test_repeats_are_cut_from_the_left_and_the_rest_is_kept():
     assert listed(found) == [((5, 5), 11), ((5, 5, 5, 5, 5), 8)]
 
 
+def test_counts_go_far_beyond_a_byte():
+    many = [5] * 100_002  # cut into pieces of five, and one of two
+    config = MiningConfig(min_pmi=-1, min_count=2)
+    found = mine(*ragged([many, many[:70_002]]), 10, config)
+    assert listed(found) == [((5, 5), 100_001 + 70_001), ((5,) * 5, 99_998 + 69_998)]
+    assert found.pmi.tolist() == [0, 0]
+
+
 @pytest.mark.parametrize("sequences", [[], [[]], [[7]], [[], [7], []]])
 def test_nothing_to_mine_is_an_empty_result(sequences):
     for method in ("pmi", "frequency", "random", "shuffled"):
