@@ -162,7 +162,7 @@ def _npz(path: Path, width: int, columns: Columns, about: str) -> Iterator[Appen
     """Members grow as files of their own and are packed, not compressed, at the end."""
     with (
         new_file(path) as temporary,
-        tempfile.TemporaryDirectory(dir=temporary.parent) as name,
+        tempfile.TemporaryDirectory(".partial", f".{path.name}.", temporary.parent) as name,
         ExitStack() as stack,
     ):
         folder = Path(name)
