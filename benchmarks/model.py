@@ -9,9 +9,14 @@ Arms of training, on sequences of 128 tokens with 25 G-grams each:
 ``e4bu``    this package without G-grams
 ``dnazen``  this package
 
-and of inference, embedding sequences of mixed length: ``naive`` and ``dnazen``. Every arm is a
-process of its own, so peak memory is its own; arms take turns, and the best of their turns counts.
-The matrix rate is measured in the same run and says how far an arm is from its floor.
+``bert+``   BertForMaskedLM with half as much again in the feed-forward: the weights of E4BU's GEGLU
+
+and of inference, embedding sequences of mixed length: ``naive`` and ``dnazen``; with ``--gue`` and
+``--tokenizer`` the sequences are GUE's own.
+
+Every arm is a process of its own, so peak memory is its own; arms take turns, and the best of their
+turns counts. Beside the clock stand processor seconds, which other work on the machine disturbs
+less. The matrix rate is measured in the same run and says how far an arm is from its floor.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,8 +42,10 @@ from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM
 
 from dnazen import DnazenConfig, DnazenForMaskedLM, DnazenModel
+from dnazen.config import plain
 from dnazen.model.configuration import Size
 from dnazen.outputs import new_file
+from dnazen.tokenizer import encode, load_tokenizer
 from dnazen.training import OptimizerConfig, RunConfig, rowwise_optimizer, use_bf16
 from naive import WIDTH, NaiveForMaskedLM, NaiveModel, naive_batch
 
@@ -57,22 +64,26 @@ class BenchmarkConfig:
     batch: int = 8
     """Sequences of 128 tokens per training step."""
     steps: int = 3
-    """Training steps a turn, after two that do not count."""
+    """Training steps a turn, after one that does not count."""
     turns: int = 2
     """Times that each arm takes its turn."""
     ggrams: int = 25
     """Matched G-grams a sequence."""
     threads: int = 2
     """Threads of every arm."""
+    gue: Path | None = None
+    """GUE directory (TASK/.../test.csv); by default lengths are made up to be like its."""
+    tokenizer: Path | None = None
+    """Tokenizer directory for ``gue``."""
     arm: str | None = None
     """Measure one arm in this process and print JSON (what the command runs for each arm)."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """JSON file to write."""
 
 
-TRAINING = ("naive", "bert", "e4bu", "dnazen")
+TRAINING = ("naive", "bert", "bert+", "e4bu", "dnazen")
 INFERENCE = ("naive-embed", "dnazen-embed-float32", "dnazen-embed")
-FLOPS_PER_WEIGHT = {"training": 6, "inference": 2}  # a multiply and an add; forward, or thrice that
+FLOPS_PER_WEIGHT = 6  # in training: a multiply and an add, forward and twice backward
 
 
 def shape(config: BenchmarkConfig, *, ggrams: bool) -> DnazenConfig:
@@ -106,16 +117,25 @@ def made_up(lengths: list[int], ggrams: int, *, labels: bool, seed: int = 0) -> 
     return {name: torch.from_numpy(values) for name, values in batch.items()}
 
 
-def best_time(call: Callable[[], object], times: int, warm_up: int = 2) -> float:
-    """Seconds of the fastest of ``times`` calls."""
+class Time(NamedTuple):
+    """The fastest of some calls."""
+
+    seconds: float
+    cpu_seconds: float
+    """Of all threads together."""
+
+
+def best_time(call: Callable[[], object], times: int, warm_up: int = 1) -> Time:
+    """Time ``call``; clock and processor time each of the fastest of ``times``."""
     for _ in range(warm_up):
         call()
-    elapsed = []
+    elapsed, busy = [], []
     for _ in range(times):
-        start = time.perf_counter()
+        start, busy_before = time.perf_counter(), time.process_time()
         call()
         elapsed.append(time.perf_counter() - start)
-    return min(elapsed)
+        busy.append(time.process_time() - busy_before)
+    return Time(min(elapsed), min(busy))
 
 
 def matrix_rate(dtype: torch.dtype, config: BenchmarkConfig) -> float:
@@ -124,7 +144,7 @@ def matrix_rate(dtype: torch.dtype, config: BenchmarkConfig) -> float:
     x = torch.randn(128 * config.batch, wide.hidden_size).to(dtype)
     w = torch.randn(2 * wide.intermediate_size, wide.hidden_size).to(dtype)
     product = 2 * x.shape[0] * w.numel()
-    return product / best_time(lambda: torch.nn.functional.linear(x, w), 10)
+    return product / best_time(lambda: torch.nn.functional.linear(x, w), 10).seconds
 
 
 def half() -> torch.autocast:
@@ -144,7 +164,7 @@ def training_arm(config: BenchmarkConfig, arm: str) -> dict[str, float]:
         dense = naive_batch(batch)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
         loss = lambda: model(dense)  # noqa: E731
-    elif arm == "bert":
+    elif arm.startswith("bert"):
         wide = shape(config, ggrams=False)
         model = BertForMaskedLM(
             BertConfig(
@@ -152,15 +172,15 @@ def training_arm(config: BenchmarkConfig, arm: str) -> dict[str, float]:
                 hidden_size=wide.hidden_size,
                 num_hidden_layers=wide.num_hidden_layers,
                 num_attention_heads=wide.num_attention_heads,
-                intermediate_size=wide.intermediate_size,
+                intermediate_size=wide.intermediate_size * (3 if arm == "bert+" else 2) // 2,
             )
         ).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-        plain = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
+        tokens = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
 
         def loss() -> Tensor:
             with half():
-                return model(**plain).loss
+                return model(**tokens).loss
     else:
         model = DnazenForMaskedLM(shape(config, ggrams=arm == "dnazen")).train()
         settings = OptimizerConfig(max_grad_norm=0.0)
@@ -177,15 +197,28 @@ def training_arm(config: BenchmarkConfig, arm: str) -> dict[str, float]:
         optimizer.step()
         optimizer.zero_grad()
 
-    seconds = best_time(step, config.steps)
-    return {"seconds": seconds, "weights": float(sum(p.numel() for p in model.parameters()))}
+    taken = best_time(step, config.steps)._asdict()
+    return {**taken, "weights": float(sum(p.numel() for p in model.parameters()))}
+
+
+def mixed_lengths(config: BenchmarkConfig, count: int = 32) -> list[int]:
+    """Tokens of sequences drawn from all test files of GUE alike, or made up to be like those."""
+    rng = np.random.default_rng(1)
+    if config.gue is None or config.tokenizer is None:
+        means = rng.choice(list(GUE_TOKENS.values()), count)
+        return [int(n) for n in np.clip(rng.normal(means, 0.08 * means), 8, WIDTH - 2)]
+    files = sorted(config.gue.rglob("test.csv"))
+    chosen = []
+    for path in rng.choice(np.array(files), count):
+        rows = path.read_text().splitlines()[1:]
+        chosen.append(rows[rng.integers(len(rows))].split(",")[0])
+    _, offsets = encode(load_tokenizer(config.tokenizer), chosen)
+    return [int(n) + 2 for n in np.diff(offsets)]
 
 
 def inference_arm(config: BenchmarkConfig, arm: str) -> dict[str, float]:
     """Seconds to embed sequences as long as those of GUE, by the mean over their tokens."""
-    rng = np.random.default_rng(1)
-    means = rng.choice(list(GUE_TOKENS.values()), 64)
-    lengths = [int(n) for n in np.clip(rng.normal(means, 0.08 * means), 8, WIDTH - 2)]
+    lengths = mixed_lengths(config)
     torch.manual_seed(0)
     wide = shape(config, ggrams=True)
     if arm == "naive-embed":
@@ -215,8 +248,8 @@ def inference_arm(config: BenchmarkConfig, arm: str) -> dict[str, float]:
 
     arithmetic = half() if arm == "dnazen-embed" else torch.autocast("cpu", enabled=False)
     with torch.no_grad(), arithmetic:
-        seconds = best_time(embed, config.steps, warm_up=1)
-    return {"seconds": seconds, "sequences": len(lengths), "tokens": float(sum(lengths))}
+        taken = best_time(embed, config.steps)._asdict()
+    return {**taken, "sequences": len(lengths), "tokens": float(sum(lengths))}
 
 
 def measured(config: BenchmarkConfig, arm: str) -> dict[str, float]:
@@ -233,7 +266,7 @@ def in_own_process(config: BenchmarkConfig, arm: str) -> dict[str, float]:
     flags = [
         f"--{field.name}={getattr(config, field.name)}"
         for field in dataclasses.fields(config)
-        if field.name not in ("arm", "output", "turns")
+        if field.name not in ("arm", "output", "turns") and getattr(config, field.name) is not None
     ]
     done = subprocess.run(
         [sys.executable, __file__, f"--arm={arm}", *flags],
@@ -254,6 +287,7 @@ def arithmetic(config: BenchmarkConfig) -> dict[str, float]:
         "e4bu": wide.num_hidden_layers * hidden * (4 * hidden + 3 * inner),
         "ggram_encoder": wide.num_hidden_ggram_layers * hidden * (4 * hidden + 2 * inner),
         "bert": wide.num_hidden_layers * hidden * (4 * hidden + 2 * inner),
+        "spared": hidden * (hidden + 3 * inner),
         "head": head,
     }
 
@@ -263,15 +297,41 @@ def floor_seconds(config: BenchmarkConfig, arm: str, rates: dict[str, float]) ->
     parts = arithmetic(config)
     tokens = 128 * config.batch
     slots = config.ggrams * config.batch
+    # In the last layer, all but the queries, keys and values is of predicted positions alone.
+    ours = tokens * (parts["e4bu"] - (1 - MASKED) * parts["spared"] + MASKED * parts["head"])
     work = {
         "naive": config.batch * WIDTH * (parts["e4bu"] + parts["head"])
         + slots * parts["ggram_encoder"],
         "bert": tokens * (parts["bert"] + parts["head"]),
-        "e4bu": tokens * (parts["e4bu"] + MASKED * parts["head"]),
-        "dnazen": tokens * (parts["e4bu"] + MASKED * parts["head"])
-        + slots * parts["ggram_encoder"],
+        "bert+": tokens * (parts["e4bu"] + parts["head"]),
+        "e4bu": ours,
+        "dnazen": ours + slots * parts["ggram_encoder"],
     }[arm]
-    return 6 * work / rates["float32" if arm == "naive" else "bf16"]
+    return FLOPS_PER_WEIGHT * work / rates["float32" if arm == "naive" else "bf16"]
+
+
+MEMORY = ("training memory, dnazen / naive", "G-grams' part of memory beyond the table")
+
+
+def memory_ratios(config: BenchmarkConfig, best: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Peak memory beside the naive arm's, and what the G-grams add to E4BU's."""
+    table_gb = (RELEASED_GGRAMS + 1) * shape(config, ggrams=True).hidden_size * 4 / 1e9
+    peak = {arm: result["peak_gb"] for arm, result in best.items()}
+    beyond = peak["dnazen"] - table_gb - peak["e4bu"]
+    return {MEMORY[0]: peak["dnazen"] / peak["naive"], MEMORY[1]: beyond / peak["e4bu"]}
+
+
+def time_ratios(taken: dict[str, float]) -> dict[str, float]:
+    """How arms compare in one kind of seconds."""
+    return {
+        "training, naive / dnazen": taken["naive"] / taken["dnazen"],
+        "training, bert / dnazen": taken["bert"] / taken["dnazen"],
+        "training, bert+ / dnazen": taken["bert+"] / taken["dnazen"],
+        "G-grams' part of a step, dnazen / e4bu - 1": taken["dnazen"] / taken["e4bu"] - 1,
+        "embedding, naive / dnazen in float32": taken["naive-embed"]
+        / taken["dnazen-embed-float32"],
+        "embedding, naive / dnazen": taken["naive-embed"] / taken["dnazen-embed"],
+    }
 
 
 def benchmark(config: BenchmarkConfig) -> None:
@@ -286,40 +346,39 @@ def benchmark(config: BenchmarkConfig) -> None:
         for arm in (*TRAINING, *INFERENCE):
             print(f"turn {number + 1} of {config.turns}: {arm}", file=sys.stderr)
             turns.setdefault(arm, []).append(in_own_process(config, arm))
+    counted = ("seconds", "cpu_seconds", "peak_gb")
     best = {
-        arm: {**some[0], **{key: min(t[key] for t in some) for key in ("seconds", "peak_gb")}}
+        arm: {**some[0], **{key: min(turn[key] for turn in some) for key in counted}}
         for arm, some in turns.items()
     }
-    table_gb = (RELEASED_GGRAMS + 1) * shape(config, ggrams=True).hidden_size * 4 / 1e9
-    seconds = {arm: result["seconds"] for arm, result in best.items()}
     ratios = {
-        "training, naive / dnazen": seconds["naive"] / seconds["dnazen"],
-        "training, bert / dnazen": seconds["bert"] / seconds["dnazen"],
-        "G-grams' part of a step, dnazen / e4bu - 1": seconds["dnazen"] / seconds["e4bu"] - 1,
-        "G-grams' part of memory beyond the table": (
-            best["dnazen"]["peak_gb"] - table_gb - best["e4bu"]["peak_gb"]
-        )
-        / best["e4bu"]["peak_gb"],
-        "training memory, dnazen / naive": best["dnazen"]["peak_gb"] / best["naive"]["peak_gb"],
-        "embedding, naive / dnazen in float32": seconds["naive-embed"]
-        / seconds["dnazen-embed-float32"],
-        "embedding, naive / dnazen": seconds["naive-embed"] / seconds["dnazen-embed"],
+        **memory_ratios(config, best),
+        "by the clock": time_ratios({arm: result["seconds"] for arm, result in best.items()}),
+        "in processor time": time_ratios(
+            {arm: result["cpu_seconds"] for arm, result in best.items()}
+        ),
     }
     print(
         f"matrix rate: float32 {rates['float32'] / 1e9:.0f}, bf16 {rates['bf16'] / 1e9:.0f} GFLOP/s"
     )
-    print(f"{'arm':<22}{'seconds':>9}{'floor':>9}{'peak GB':>9}")
+    print(f"{'arm':<22}{'seconds':>9}{'floor':>9}{'CPU s':>9}{'peak GB':>9}")
     floors = {arm: floor_seconds(config, arm, rates) for arm in TRAINING}
     for arm, result in best.items():
         floor = f"{floors[arm]:.2f}" if arm in floors else ""
-        print(f"{arm:<22}{result['seconds']:>9.2f}{floor:>9}{result['peak_gb']:>9.2f}")
-    for name, value in ratios.items():
-        print(f"{value:>8.2f}  {name}")
+        print(
+            f"{arm:<22}{result['seconds']:>9.2f}{floor:>9}{result['cpu_seconds']:>9.2f}"
+            f"{result['peak_gb']:>9.2f}"
+        )
+    print(f"{'clock':>8}{'CPU':>8}")
+    for name, value in ratios["by the clock"].items():
+        print(f"{value:>8.2f}{ratios['in processor time'][name]:>8.2f}  {name}")
+    for name in MEMORY:
+        print(f"{ratios[name]:>8.2f}{'':>8}  {name}")
     if config.output is not None:
         record = {
             "machine": {"processor": platform.processor() or platform.machine()},
             "versions": {name: version(name) for name in ("dnazen", "torch", "transformers")},
-            "settings": dataclasses.asdict(dataclasses.replace(config, output=None)),
+            "settings": plain(dataclasses.replace(config, output=None)),
             "flop_per_s": rates,
             "weights_per_token": arithmetic(config),
             "floor_seconds": floors,

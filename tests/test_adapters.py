@@ -93,7 +93,7 @@ def test_every_matrix_product_of_both_encoders_is_adapted_and_no_table(base):
     products = {
         name for name, part in model.dnazen.named_modules() if isinstance(part, torch.nn.Linear)
     }
-    adapted = add_adapter(model, LoraSettings(rank=2))
+    adapted = add_adapter(model, LoraSettings(rank=2), base)
     found = {
         name.split(".lora_A.")[0].removeprefix("base_model.model.dnazen.")
         for name, _ in adapted.named_parameters()

@@ -16,7 +16,13 @@ from dnazen import cli
 from dnazen.encoding import Length, encode_examples
 from dnazen.errors import ConfigError
 from dnazen.model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
-from dnazen.predict import PredictConfig, open_classifier, predict
+from dnazen.predict import (
+    PredictConfig,
+    open_classifier,
+    predict,
+    predict_by_length,
+    predict_logits,
+)
 from dnazen.sequence import reverse_complement
 from test_indexed import twobit
 
@@ -87,6 +93,28 @@ def test_the_numbers_do_not_depend_on_the_batch(model, fasta, capsys, batch_size
         assert row.keys() == same.keys() == {"name", "prediction", "p_a", "p_b", "p_c"}
         for name in ("p_a", "p_b", "p_c"):
             assert float(row[name]) == pytest.approx(float(same[name]), abs=1e-5)
+
+
+def test_batches_are_of_like_length(model, sequences):
+    classifier = open_classifier(model, "cpu")
+    letters = [(s.encode(),) for s in [*sequences, "NN"]]
+    length = Length(300, "refuse")
+    tokens = encode_examples(classifier.tokenizer, letters, length, ["here"] * 24).tokens
+    widths = []
+
+    def spy(examples):
+        batch = classifier.collator(examples)
+        widths.append(batch["attention_mask"].sum(1).tolist())
+        return batch
+
+    found = predict_by_length(classifier.model, spy, tokens, 5)
+    assert [n for some in widths for n in some] == sorted(
+        (len(t) + 2 for t in tokens if len(t)), reverse=True
+    )
+    assert found[-1] is None
+    for logits, some in zip(found[:-1], tokens, strict=False):
+        (alone,) = predict_logits(classifier.model, classifier.collator, [some])
+        np.testing.assert_allclose(logits, alone, atol=1e-5)
 
 
 def test_every_format_gives_the_same_numbers(model, fasta, sequences, tmp_path, capsys):

@@ -56,14 +56,18 @@ def require_peft() -> None:
         ) from None
 
 
-def add_adapter(model: DnazenForSequenceClassification, settings: LoraSettings) -> PreTrainedModel:
+def add_adapter(
+    model: DnazenForSequenceClassification, settings: LoraSettings, base: Path
+) -> PreTrainedModel:
     """A classifier of which only the adapter and the heads are trained.
 
-    The change starts at zero. It is ``peft``'s model, which passes all else on to ``model``.
+    ``base`` is where its weights came from. The change starts at zero. It is ``peft``'s model,
+    which passes all else on to ``model``.
     """
     require_peft()
     from peft import LoraConfig, get_peft_model
 
+    model.name_or_path = str(base.resolve())  # what peft stores as the base
     adapter = LoraConfig(
         r=settings.rank,
         lora_alpha=2 * settings.rank if settings.alpha is None else settings.alpha,
@@ -86,7 +90,6 @@ def save_adapter(directory: Path, model: PreTrainedModel, base: Path, tokenizer:
         If the weights cannot be written.
     """
     with files_for(directory) as partial:
-        model.peft_config["default"].base_model_name_or_path = str(base.resolve())
         model.save_pretrained(partial, save_embedding_layers=False)
         (partial / "README.md").unlink(missing_ok=True)
         model.config.architectures = [DnazenForSequenceClassification.__name__]

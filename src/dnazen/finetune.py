@@ -46,13 +46,14 @@ from .model.directory import (
 )
 from .model.modeling import DnazenForSequenceClassification
 from .outputs import new_file
-from .predict import MAX_TOKENS, PredictionTable, predict_logits
+from .predict import MAX_TOKENS, PredictionTable, predict_by_length
 from .splits import Split, SplitConfig, Splits, load_splits
 from .training import (
     CHECKPOINTS,
     OptimizerConfig,
     RunConfig,
     choose_attention,
+    compile_layers,
     part_from_processes,
     rowwise_optimizer,
     start_or_resume,
@@ -302,7 +303,10 @@ def fit(
         optimizers=(optimizer, None),
         data_collator=learner.collator,
         train_dataset=_examples(encoded.train, splits.train, scale),
-        eval_dataset=_examples(encoded.dev, splits.dev, scale),
+        # Like lengths together; scores do not depend on the order.
+        eval_dataset=sorted(
+            _examples(encoded.dev, splits.dev, scale), key=lambda example: len(example.tokens)
+        ),
         compute_metrics=dev_scores,
         callbacks=[
             *([tensorboard(config.output)] if leads else []),
@@ -357,7 +361,9 @@ def fresh_classifier(
         encoder = {name: w for name, w in weights.items() if not name.startswith(left_out)}
         load_weights(model, encoder, config.model)
     choose_attention(model, config.run)
-    return add_adapter(model, config.lora) if config.lora.rank else model
+    adapted = add_adapter(model, config.lora, config.model) if config.lora.rank else model
+    compile_layers(adapted, config.run)
+    return adapted
 
 
 def _encode(parts: ModelDirectory, split: Split, length: Length) -> EncodedExamples:
@@ -375,7 +381,7 @@ def _examples(encoded: EncodedExamples, split: Split, scale: Scale | None) -> li
 def _predict_test(
     config: FinetuneConfig, model: PreTrainedModel, learner: Learner, splits: Splits
 ) -> Float[np.ndarray, "examples labels"]:
-    """Write the predictions on test as they come, and return the logits."""
+    """Write the predictions on test, and return the logits."""
     rows, labels = splits.test.table.rows, splits.test.labels
     every: list[Float[np.ndarray, "labels"]] = []
     with (
@@ -383,12 +389,12 @@ def _predict_test(
         path.open("w", encoding="utf-8", newline="") as handle,
     ):
         table = PredictionTable(handle, splits.task, with_labels=True)
-        for start in range(0, len(rows), config.batch_size):
-            some = learner.encoded.test.tokens[start : start + config.batch_size]
-            for number, logits in enumerate(predict_logits(model, learner.collator, some), start):
-                assert logits is not None  # every labelled sequence has a base
-                table.write(rows[number].name, logits, labels[number])
-                every.append(logits)
+        tokens = learner.encoded.test.tokens
+        found = predict_by_length(model, learner.collator, tokens, config.batch_size)
+        for row, label, logits in zip(rows, labels, found, strict=True):
+            assert logits is not None  # every labelled sequence has a base
+            table.write(row.name, logits, label)
+            every.append(logits)
     return np.array(every)
 
 

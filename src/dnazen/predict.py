@@ -35,6 +35,9 @@ from .sequence import Counts
 MAX_TOKENS = 1024
 """The longest example by default: about 5 kb. Attention takes memory with the square of it."""
 
+POOL = 16
+"""Batches' worth of records that are read together, so that like lengths share a batch."""
+
 MISSING = "NA"
 """Stands for the prediction of a record without a base."""
 
@@ -110,8 +113,10 @@ def predict(config: PredictConfig) -> None:
         table = PredictionTable(
             handle, classifier.task, with_labels=False, with_places=inputs.by_region
         )
-        for records, encoded in _batches(inputs, classifier, length, config.batch_size):
-            found = predict_logits(classifier.model, classifier.collator, encoded.tokens)
+        for records, encoded in _pools(inputs, classifier, length, POOL * config.batch_size):
+            found = predict_by_length(
+                classifier.model, classifier.collator, encoded.tokens, config.batch_size
+            )
             for record, logits in zip(records, found, strict=True):
                 place = record.region if inputs.by_region else None
                 table.write(record.name, logits, place=place)
@@ -180,6 +185,23 @@ def predict_logits(
     return found
 
 
+def predict_by_length(
+    model: PreTrainedModel,
+    collator: Callable[[Sequence[Example]], dict[str, Tensor]],
+    tokens: Sequence[Tokens],
+    batch_size: int,
+) -> list[Float[np.ndarray, "labels"] | None]:
+    """``predict_logits`` of any number of examples, in batches of like length; order is kept."""
+    order = np.argsort([-len(some) for some in tokens], kind="stable")
+    found: list[Float[np.ndarray, "labels"] | None] = [None] * len(tokens)
+    for start in range(0, len(order), batch_size):
+        numbers = order[start : start + batch_size]
+        logits = predict_logits(model, collator, [tokens[number] for number in numbers])
+        for number, some in zip(numbers, logits, strict=True):
+            found[number] = some
+    return found
+
+
 class PredictionTable:
     """Writes predictions as they come: name, place and label where known, then the prediction."""
 
@@ -230,7 +252,7 @@ def _cells(task: Task, logits: Float[np.ndarray, "labels"]) -> list[str]:
     return [predicted(task, logits), *(f"{probability:.7g}" for probability in likely)]
 
 
-def _batches(
+def _pools(
     inputs: Inputs, classifier: Classifier, length: Length, size: int
 ) -> Iterator[tuple[list[InputRecord], EncodedExamples]]:
     """The records, or the first ones of pairs, ``size`` at a time, and the tokens of them all."""

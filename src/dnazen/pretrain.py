@@ -43,6 +43,7 @@ from .training import (
     OptimizerConfig,
     RunConfig,
     choose_attention,
+    compile_layers,
     part_from_processes,
     rowwise_optimizer,
     start_or_resume,
@@ -343,6 +344,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         masking_matcher=None if hidden is None else Matcher(hidden),
     )
     choose_attention(model, config.run)
+    compile_layers(model, config.run)
     optimizer = rowwise_optimizer(model, config.optimizer, config.run)
     arguments = training_arguments(
         config.output,

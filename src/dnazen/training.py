@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from .errors import ConfigError, OutputError
+from .model.layers import EncoderLayer
 from .model.rows import RowEmbedding
 from .model.weights import WEIGHTS_FILES, weights_being_written
 from .optimizer import RowwiseAdamW
@@ -79,7 +80,7 @@ class RunConfig:
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
     compile: bool = False
-    """torch.compile the model."""
+    """torch.compile the layers, once for all shapes of batches."""
     attention: Literal["sdpa", "flex_attention"] = "sdpa"
     """Attention over padded boxes, or on a GPU over packed sequences."""
     logging_steps: int = 20
@@ -120,6 +121,18 @@ def choose_attention(model: PreTrainedModel, run: RunConfig) -> None:
             "leave it at sdpa"
         )
     model.set_attn_implementation(run.attention)
+
+
+def compile_layers(model: nn.Module, run: RunConfig, backend: str = "inductor") -> None:
+    """Compile the layers of both encoders if the run asks for it.
+
+    Layer by layer, not the model as one: what depends on the lengths of a batch stays outside, so
+    the layers are compiled a few times at the start of a run and then never again.
+    """
+    if run.compile:
+        for part in model.modules():
+            if isinstance(part, EncoderLayer):
+                part.compile(backend=backend, dynamic=True)
 
 
 def rowwise_optimizer(
@@ -184,7 +197,6 @@ def training_arguments(
         dataloader_num_workers=run.workers,
         dataloader_pin_memory=torch.cuda.is_available() and run.device != "cpu",
         gradient_accumulation_steps=run.gradient_accumulation,
-        torch_compile=run.compile,
         logging_steps=run.logging_steps,
         deepspeed=run.deepspeed,
         report_to="none",  # our own callback names the folder

@@ -27,7 +27,7 @@ class Dropout(nn.Dropout):
         """Drop elements, or give the input back outside training."""
         if not self.training or not self.p:
             return input
-        if input.device.type != "cpu":
+        if input.device.type != "cpu" or torch.compiler.is_compiling():
             return functional.dropout(input, self.p)
         kept: Tensor = _Dropped.apply(input, self.p)  # type: ignore[no-untyped-call]
         return kept
