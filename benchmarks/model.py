@@ -61,6 +61,8 @@ class BenchmarkConfig:
 
     size: Size = "base"
     """Shape of E4BU and G-gram encoder."""
+    layers: int | None = None
+    """E4BU layers for a quick look, with half as many G-gram layers; by default the size's."""
     batch: int = 8
     """Sequences of 128 tokens per training step."""
     steps: int = 3
@@ -89,7 +91,10 @@ FLOPS_PER_WEIGHT = 6  # in training: a multiply and an add, forward and twice ba
 def shape(config: BenchmarkConfig, *, ggrams: bool) -> DnazenConfig:
     """The configuration, with the released number of G-grams or none."""
     rows = RELEASED_GGRAMS + 1 if ggrams else 0
-    return DnazenConfig.of_size(config.size, ggram_vocab_size=rows)
+    wide = DnazenConfig.of_size(config.size, ggram_vocab_size=rows)
+    if config.layers is not None:
+        wide.num_hidden_layers, wide.num_hidden_ggram_layers = config.layers, config.layers // 2
+    return wide
 
 
 def made_up(lengths: list[int], ggrams: int, *, labels: bool, seed: int = 0) -> dict[str, Tensor]:
