@@ -11,12 +11,15 @@ import numpy as np
 import pysam
 import pytest
 from memelite.io import write_meme
+from sklearn.metrics import roc_auc_score
 
 import dnazen
 from dnazen import cli
+from dnazen.attribution import on_bases
 from dnazen.errors import ConfigError
 from dnazen.explaining import ExplainConfig
 from dnazen.sequence import reverse_complement
+from test_benchmarks import benchmark
 from test_motifs import sharp
 from test_page import read
 from test_predict import SINGLE, save_model
@@ -223,6 +226,27 @@ def test_what_is_refused_leaves_nothing(model, bases, tmp_path, capsys):
     assert "target maybe is no label of the model" in capsys.readouterr().err
     assert cli.main([*words, "--motifs", str(fasta)]) == 2
     assert "does not begin with 'MEME version'" in capsys.readouterr().err
+
+
+def test_the_benchmark_scores_planted_bases(out, expected, tmp_path):
+    planted = tmp_path / "task.bed"
+    lines = ("test/two 40 52", "test/two 100 112", "test/one 3 9", "dev/one 8 9", "dev/one 1 2")
+    planted.write_text("".join("\t".join(line.split()) + "\tM\t1000\t+\n" for line in lines))
+    module = benchmark("attribution")
+    (some,) = module.sequences(module.AttributionConfig(explained=out, planted=planted))
+    truth = np.isin(np.arange(184), [*range(40, 52), *range(100, 112)])
+    np.testing.assert_array_equal(some.planted, truth)
+    two = expected[2]
+    for method, values in (
+        ("integrated gradients", two.by_base),
+        ("integrated gradients, tokens only", on_bases(two.attribution.tokens, two.starts)),
+        ("occlusion", on_bases(two.occlusion, two.starts)),
+    ):
+        np.testing.assert_allclose(some.values[method], values, atol=1e-5)
+    assert sum(some.values["removal of G-grams"]) == pytest.approx(sum(two.removal.each), abs=1e-4)
+    (area,) = module.scores_of(roc_auc_score, [some], "occlusion")
+    higher = some.values["occlusion"][truth][:, None] - some.values["occlusion"][~truth]
+    assert area == pytest.approx((np.sign(higher) / 2 + 0.5).mean())
 
 
 def test_settings_out_of_range(tmp_path):

@@ -99,7 +99,8 @@ def explanation_page(
             "Bars: integrated gradients of each base, those of the G-grams over it included; red "
             "raises the output, blue lowers it. Black line: occlusion, the output less that with "
             "the token hidden, on the same scale. Tokens are coloured by their attribution, "
-            "G-grams by what their removal takes away; point at a box for its numbers."
+            "G-grams by what their removal takes away, on one scale a sequence; point at a box "
+            "for its numbers."
         ),
     ]
     for some in drawn:
@@ -125,7 +126,7 @@ def _sequence_parts(drawn: Drawn, motifs: Sequence[Motif]) -> Iterator[str]:
 
 
 def _token_boxes(e: Explanation) -> list[_Box]:
-    most = float(abs(e.by_token).max()) or 1.0
+    most = _most(e)
     boxes = []
     for i, ((start, end), text) in enumerate(zip(e.spans, e.texts, strict=True)):
         hover = (
@@ -139,7 +140,7 @@ def _token_boxes(e: Explanation) -> list[_Box]:
 
 
 def _ggram_boxes(e: Explanation) -> list[_Box]:
-    most = max((abs(g.removal) for g in e.ggrams), default=0.0) or 1.0
+    most = _most(e)
     return [
         _Box(
             start,
@@ -152,6 +153,12 @@ def _ggram_boxes(e: Explanation) -> list[_Box]:
         for g in e.ggrams
         for start, end in g.places
     ]
+
+
+def _most(e: Explanation) -> float:
+    """What the colours of tokens and G-grams are measured by, so that both can be compared."""
+    values = [*e.by_token.tolist(), *(g.removal for g in e.ggrams)]
+    return max(map(abs, values)) or 1.0
 
 
 def _motif_boxes(hits: Sequence[Hit], motifs: Sequence[Motif]) -> list[_Box]:
