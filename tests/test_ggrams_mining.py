@@ -120,6 +120,15 @@ def test_the_tightest_memory_gives_the_same(sequences, config, vocab_size, threa
     assert listed(found) == mined_by_hand(sequences, config)
 
 
+@pytest.mark.parametrize("memory_gb", [1e-9, 1e-6, 3])
+def test_the_memory_allowed_changes_nothing(markov, memory_gb):
+    plain = mine(*markov, 60, MiningConfig(min_pmi=0.5))
+    for a, b in zip(
+        plain, mine(*markov, 60, MiningConfig(min_pmi=0.5), memory_gb=memory_gb), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
 @contextmanager
 def tightest():
     with (

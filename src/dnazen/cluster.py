@@ -42,6 +42,12 @@ class Workers:
     """Threads of this process, where there is no cluster."""
     ray: str | None = None
     """Address of a Ray cluster, or ``local``; None: threads."""
+    memory_gb: float = 1.0
+    """What the parts at work on one machine may use, for those that can do with less."""
+
+    def share(self, a_gigabyte: int) -> int:
+        """What one part may use of something that there is so much of in a gigabyte."""
+        return int(a_gigabyte * self.memory_gb) // self.beside
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yield ``function(item)`` for each item, in their order."""

@@ -27,10 +27,10 @@ from .spans import Shard, Spans, Spilled
 from .trie import PAYLOAD, Trie, build, longest, possible_starts, slot_of
 
 SKETCH_CELLS = 1 << 28
-"""Counters of the sketches at work at the same time on one machine, one byte each, at most."""
+"""Counters of the sketches at work on one machine, for each gigabyte it may use; a byte each."""
 TABLE_SLOTS = 1 << 24
-"""Slots of the candidate tables at work at the same time on one machine, 16 bytes each, at most;
-a part with more is halved."""
+"""Slots of the candidate tables at work on one machine, for each gigabyte it may use; 16 bytes
+each. A part with more is halved."""
 TRIE_TOKENS = 1 << 23
 """Tokens of the candidates whose occurrences are counted in one reading: 256 MiB at most."""
 
@@ -81,12 +81,12 @@ def candidates(
     """
     strong, weights = _strong_bits(pairs.keys, pairs.counts, vocab_size)
     pieces = int(weights[-1]) * (max_len - 1 if every else 1)  # or fewer
-    most_cells = max(1 << 16, SKETCH_CELLS // workers.beside)
+    most_cells = min(max(1 << 16, workers.share(SKETCH_CELLS)), 1 << 32)
     # A sketch says little once it holds far more pieces than it has counters.
     parts = max(workers.together, -(-pieces // (2 * most_cells)))
     cells = 1 << (min(max(1 << 16, pieces // parts), most_cells).bit_length() - 1)
     cut = Cut(vocab_size, strong, 0, 0, max_len, every)
-    slots = 1 << (max(LEAST_SLOTS, TABLE_SLOTS // workers.beside).bit_length() - 1)
+    slots = 1 << (max(LEAST_SLOTS, workers.share(TABLE_SLOTS)).bit_length() - 1)
     limits = Limits(min_count, cells, slots)
     part = partial(_part, spans, cut, weights, limits)
     with Spilled(np.uint16) as tokens, Spilled(np.uint8) as lengths:

@@ -85,11 +85,16 @@ class MineConfig(MiningConfig):
     ray: str | None = None
     """Mine on a Ray cluster: its address HOST:PORT, or 'local'. Its machines must see the corpus
     under the same path. The result does not depend on it."""
+    memory_gb: float = 1.0
+    """What the working tables may take on one machine; the corpus is read more often where they
+    must be small. The result does not depend on it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be at least 1, got {self.threads}")
+        if not 0 < self.memory_gb < np.inf:
+            raise ConfigError(f"memory_gb must be more than 0, got {self.memory_gb}")
         if self.exclude_overlap_bp < SHORTEST_OVERLAP_BP:
             raise ConfigError(
                 f"exclude_overlap_bp must be at least {SHORTEST_OVERLAP_BP}, "
@@ -117,6 +122,7 @@ def mine(
     keep: Bool[np.ndarray, "sequences"] | None = None,
     threads: int = 1,
     ray: str | None = None,
+    memory_gb: float = 1.0,
 ) -> GGrams:
     """Mine the G-grams of a corpus (method.md section 3), or a control of the same form.
 
@@ -131,12 +137,14 @@ def mine(
         Which sequences to mine; None mines all.
     ray
         Address of the Ray cluster that does it, or ``local``; None: threads of this process.
+    memory_gb
+        What the working tables may take on one machine.
     """
     if keep is None:
         keep = np.ones(len(offsets) - 1, dtype=np.bool_)
     spans = Spans(tokens, offsets.astype(np.int64, copy=False), keep)
     with connected(ray):
-        return _mined(spans, vocab_size, config, Workers(threads, ray))
+        return _mined(spans, vocab_size, config, Workers(threads, ray, memory_gb))
 
 
 def _mined(spans: Spans, vocab_size: int, config: MiningConfig, workers: Workers) -> GGrams:
@@ -193,6 +201,7 @@ def mine_command(config: MineConfig) -> None:
         keep=keep,
         threads=threads,
         ray=config.ray,
+        memory_gb=config.memory_gb,
     )
     GGramVocabulary(
         tokens=found.tokens.astype(np.uint16),

@@ -19,7 +19,7 @@ from .spans import Shard, Spans, Spilled
 from .vocabulary import SPECIAL
 
 PAIR_CELLS = 1 << 26
-"""Cells of the pair tables at work at the same time on one machine, at most: 64 MiB, and up to
+"""Cells of the pair tables at work on one machine for each gigabyte it may use: 64 MiB, and up to
 512 MiB as counts pass 255."""
 
 
@@ -65,7 +65,7 @@ def strong_pairs(
     frequency = token_counts / max(int(token_counts.sum()), 1)
     rule = Rule(float(np.exp2(min_pmi)), min_pair_count, eligible, frequency, pairs_total)
 
-    most = PAIR_CELLS // workers.beside // vocab_size
+    most = workers.share(PAIR_CELLS) // vocab_size
     rows = max(1, min(-(-vocab_size // workers.together), most))
     part = partial(_strong_of_rows, spans, vocab_size, rows, rule)
     with Spilled(np.int64) as keys, Spilled(np.int64) as counted, Spilled(np.float64) as ratios:
