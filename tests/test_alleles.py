@@ -189,5 +189,5 @@ def test_the_library_takes_variants_as_tuples_and_as_a_file(directory, contigs, 
     lines = ["##fileformat=VCFv4.3", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
     lines += [f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t." for chrom, pos, ref, alt in asked]
     path.write_text("\n".join(lines) + "\n")
-    scorer = dnazen.open_scorer(directory)
+    scorer = dnazen.open_scorer(str(directory))
     assert list(dnazen.score_variants(scorer, genome, path, window_bp=W)) == found

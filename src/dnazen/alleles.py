@@ -90,7 +90,7 @@ def score_variants(
     InputError
         If the model, the genome or the file cannot be read.
     """
-    scorer = model if isinstance(model, Scorer) else open_scorer(Path(model))
+    scorer = model if isinstance(model, Scorer) else open_scorer(model)
     rows = read_vcf(variants).rows if isinstance(variants, str | Path) else _as_rows(variants)
     with nullcontext(genome) if isinstance(genome, IndexedGenome) else IndexedGenome(genome) as at:
         while chunk := list(itertools.islice(rows, CHUNK_ROWS)):

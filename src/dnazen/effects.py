@@ -224,7 +224,7 @@ class Scorer:
 
 
 def open_scorer(
-    directory: Path,
+    directory: str | Path,
     *,
     device: str = "cpu",
     strands: Strands = "forward",
@@ -238,6 +238,7 @@ def open_scorer(
         If a part of it is missing or damaged, it has neither a masked-LM head nor a classifier,
         or it reads pairs of sequences.
     """
+    directory = Path(directory)
     parts = open_directory(directory)
     weights = read_weights(directory, parts.config)
     if any(name.startswith("classifier.") for name in weights):

@@ -109,7 +109,7 @@ def score_mutations(
     InputError
         If the model cannot be read, or a letter is no nucleotide.
     """
-    scorer = model if isinstance(model, Scorer) else open_scorer(Path(model))
+    scorer = model if isinstance(model, Scorer) else open_scorer(model)
     letters = sequence.encode() if isinstance(sequence, str) else sequence
     if bad := foreign(letters):
         raise InputError(f"character {bad!r} is no nucleotide", expected="A C G T")
