@@ -45,6 +45,7 @@ types: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/ggrams.py
+	$(BIN)/python benchmarks/model.py
 
 clean:
 	rm -rf .venv .venv-lowest demo
