@@ -151,7 +151,7 @@ def test_the_page_draws_what_was_asked_for(out):
 def test_regions_are_told_on_the_forward_strand(model, ground, bases, tmp_path):
     """The reverse strand of a region is explained as its letters are, and lies where they do."""
     bed, out = tmp_path / "r.bed", tmp_path / "out"
-    bed.write_text("a\t-5\t10\n".replace("-5", "0") + "a\t100\t220\tback\t0\t-\n")
+    bed.write_text("a\t0\t10\na\t100\t220\tback\t0\t-\n")
     words = ["explain", str(model), str(ground.genome), "--bed", str(bed), "-o", str(out)]
     assert cli.main([*words, "--target", "yes", "--no-occlusion"]) == 0
     assert not list(out.glob("occlusion*"))
@@ -172,6 +172,17 @@ def test_regions_are_told_on_the_forward_strand(model, ground, bases, tmp_path):
                 assert strand == "-"
                 assert reverse_complement(letters.encode()).decode() == name
     assert any(int(row[1]) >= 100 for row in columns(out / "ggrams.bed"))
+
+
+def test_bases_off_a_contig_are_counted_and_left_out_of_tracks(
+    model, ground, bases, tmp_path, capsys
+):
+    size, out = len(bases), tmp_path / "out"
+    words = ["explain", str(model), str(ground.genome), "--regions", f"a:{size - 39}-{size + 10}"]
+    assert cli.main([*words, "-o", str(out), "--target", "yes", "--steps", "2"]) == 0
+    assert "10 bp off the contigs read as N" in capsys.readouterr().err
+    assert max(int(row[2]) for row in columns(out / "attribution.yes.bedgraph")) == size
+    assert json.loads((out / "summary.json").read_text())["padded_bp"] == 10
 
 
 def test_predicted_targets_have_a_track_each(model, bases, tmp_path):

@@ -145,13 +145,18 @@ def explain_command(config: ExplainConfig) -> None:
             hash_file(path) for path in (*config.sequences, *config.motifs) if str(path) != "-"
         ]
         write_json(
-            directory / "summary.json", run_record("explain", config, hashed, **account.numbers)
+            directory / "summary.json",
+            run_record("explain", config, hashed, **account.numbers, padded_bp=inputs.padded),
         )
         text = explanation_page(
             f"Explanations of {config.model}", f"{account.told()}.", drawn, effects, motifs
         )
         (directory / "index.html").write_text(text, encoding="utf-8")
-    print(f"{config.output}: {account.told()} ({account.counts.told()})", file=sys.stderr)
+    print(
+        f"{config.output}: {account.told()} ({account.counts.told()}; {inputs.padded:,} bp off the "
+        "contigs read as N)",
+        file=sys.stderr,
+    )
     if account.gaps:
         print(
             f"note: in {account.gaps:,} records the attributions miss more than {GAP:.0%} of the "
