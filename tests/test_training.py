@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from transformers import Trainer
 
 from dnazen.errors import ConfigError, OutputError
@@ -16,11 +18,13 @@ from dnazen.training import (
     OptimizerConfig,
     RunConfig,
     choose_attention,
+    compile_layers,
     start_or_resume,
     tensorboard,
     training_arguments,
     use_bf16,
 )
+from test_model import Sequence, batch_of, labels_of, random_model
 
 CPU = RunConfig(device="cpu", precision="float32")
 
@@ -122,6 +126,46 @@ def test_flex_attention_is_for_gpus():
         choose_attention(model, RunConfig(attention="flex_attention"))
     choose_attention(model, RunConfig())
     assert model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_compiled_layers_compute_the_same_and_are_compiled_a_few_times_only():
+    torch._dynamo.reset()
+    counters.clear()
+    compiled, plain = random_model().train(), random_model().train()
+    compile_layers(compiled, RunConfig(compile=True), "aot_eager")
+    rng = np.random.default_rng(0)
+    shapes = set()
+    for number in range(30):
+        some = [
+            Sequence(rng, int(rng.integers(6, 20)), int(rng.integers(0, 4)))
+            for _ in range(int(rng.integers(2, 6)))
+        ]
+        batch, labels = batch_of(some), labels_of(some)
+        shapes.add((*batch["input_ids"].shape, len(batch["ggram_ids"]), len(batch["cover_slot"])))
+        losses = [model(**batch, labels=labels).loss for model in (compiled, plain)]
+        torch.testing.assert_close(*losses)
+        for loss in losses:
+            loss.backward()
+        for one, other in zip(compiled.parameters(), plain.parameters(), strict=True):
+            torch.testing.assert_close(one.grad, other.grad, atol=1e-4, rtol=1e-4)
+        for model in (compiled, plain):
+            torch.optim.SGD(model.parameters(), lr=1e-3).step()
+            model.zero_grad()
+        if number == 0:
+            assert counters["stats"]["unique_graphs"] >= 2  # it is compiled at all
+    assert not counters["graph_break"]
+    assert len(shapes) > 25
+    # Lengths of 0 and 1 and full batches have graphs of their own; no other shape has.
+    assert counters["stats"]["unique_graphs"] <= 12
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_nothing_is_compiled_unasked():
+    model = random_model()
+    compile_layers(model, RunConfig())
+    assert all(part._compiled_call_impl is None for part in model.modules())
 
 
 def test_a_fresh_start_needs_a_place_of_its_own(tmp_path):
