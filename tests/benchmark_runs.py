@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnazen.gue import TASKS
+from dnazen.gue.tasks import TASKS
 from dnazen.metrics import score
 
 LEARNING_RATE = 5e-5

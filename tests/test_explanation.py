@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import dnazen
-from dnazen.attribution import Subject, integrated_gradients, output_of
 from dnazen.errors import ConfigError, InputError
-from dnazen.explanation import Explanation, ExplanationConfig, explain
+from dnazen.explanation.attribution import Subject, integrated_gradients, output_of
+from dnazen.explanation.explanation import Explanation, ExplanationConfig, explain
 from dnazen.predict import open_classifier
 from test_predict import MULTI, SINGLE, save_model
 

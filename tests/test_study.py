@@ -13,7 +13,7 @@ from dnazen.cli import main
 from dnazen.config import read_json
 from dnazen.errors import ConfigError
 from dnazen.ggrams.vocabulary import GGramVocabulary
-from dnazen.grid import GridConfig
+from dnazen.gue.grid import GridConfig
 from dnazen.pretrain import ModelSettings, PretrainSettings
 from dnazen.study import StudyConfig, gue_arms, parse_study_arms, pretrain_config
 from dnazen.training import OptimizerConfig, RunConfig

@@ -19,17 +19,17 @@ _HOME = {
     "DnazenForTokenClassification": "model.modeling",
     "Corpus": "corpus",
     "EmbeddingConfig": "embedding",
-    "ExplanationConfig": "explanation",
+    "ExplanationConfig": "explanation.explanation",
     "GGramVocabulary": "ggrams.vocabulary",
     "Matcher": "ggrams.matching",
     "embed": "embedding",
-    "explain": "explanation",
+    "explain": "explanation.explanation",
     "load_tokenizer": "tokenizer",
     "open_classifier": "predict",
     "open_embedder": "pooling",
-    "open_scorer": "effects",
-    "score_mutations": "mutagenesis",
-    "score_variants": "alleles",
+    "open_scorer": "variation.effects",
+    "score_mutations": "variation.mutagenesis",
+    "score_variants": "variation.alleles",
 }
 
 __all__ = sorted(_HOME)

@@ -86,28 +86,37 @@ COMMANDS: dict[str, Command] = {
         "embedding", "EmbedConfig", "embed_command", "vectors of sequences, tokens or G-grams"
     ),
     "variants": Command(
-        "variants", "VariantsConfig", "variants", "score the alleles of a VCF with a model"
+        "variation.variants",
+        "VariantsConfig",
+        "variants",
+        "score the alleles of a VCF with a model",
     ),
     "mutagenesis": Command(
-        "mutagenesis",
+        "variation.mutagenesis",
         "MutagenesisConfig",
         "mutagenesis",
         "score every single-base change of a sequence",
     ),
     "explain": Command(
-        "explaining",
+        "explanation.command",
         "ExplainConfig",
         "explain_command",
         "attributions of a fine-tuned model's output: bases, tokens, G-grams",
     ),
     "gue check": Command(
-        "gue", "GueCheckConfig", "check_command", "what a data directory holds of GUE's 28 tasks"
+        "gue.tasks",
+        "GueCheckConfig",
+        "check_command",
+        "what a data directory holds of GUE's 28 tasks",
     ),
     "gue run": Command(
-        "evaluate", "GueRunConfig", "gue_run", "models x tasks x seeds of GUE, each cell kept"
+        "gue.run", "GueRunConfig", "gue_run", "models x tasks x seeds of GUE, each cell kept"
     ),
     "gue report": Command(
-        "report", "ReportConfig", "report_command", "what a run has found: HTML, Markdown and CSV"
+        "gue.report",
+        "ReportConfig",
+        "report_command",
+        "what a run has found: HTML, Markdown and CSV",
     ),
     "study": Command(
         "study", "StudyConfig", "study", "pre-train arms alike, compare them on GUE, and report"

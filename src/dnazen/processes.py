@@ -44,7 +44,7 @@ def run_jobs(jobs: Iterable[Job], together: int) -> Iterator[tuple[Job, str | No
         Jobs at a time, each with its share of the threads; GPUs are given one after the other.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dnazen.cell"])  # and all that training imports, with it
+    context.set_forkserver_preload(["dnazen.gue.cell"])  # and all that training imports, with it
     threads = max(1, torch.get_num_threads() // together)
     waiting = iter(jobs)
     slots = list(range(together))

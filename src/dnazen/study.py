@@ -14,21 +14,21 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 
-from .arms import Arm, parse_arms
 from .config import hash_file, plain, read_json, run_record, write_json
 from .corpus import RECORD_FILE, Corpus
 from .errors import ConfigError, DnazenError, OutputError
-from .evaluate import run_grid
 from .ggrams.mining import Method, MineConfig, MiningConfig, mine_command
 from .ggrams.vocabulary import GGramVocabulary
-from .grid import GridConfig, named_settings, plan_tasks
+from .gue.arms import Arm, parse_arms
+from .gue.grid import GridConfig, named_settings, plan_tasks
+from .gue.report import write_report
+from .gue.run import run_grid
 from .heldout import heldout_section
 from .model.configuration import Fusion
 from .model.directory import WEIGHTS_FILE
 from .outputs import growing_directory
 from .pretrain import PretrainConfig, PretrainSettings, pretrain
 from .processes import Job, run_jobs
-from .report import write_report
 
 STUDY_FILE = "study.json"
 GUE, REPORT = "gue", "report"

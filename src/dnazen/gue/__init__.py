@@ -1,0 +1,1 @@
+"""The GUE benchmark: tasks, runner, statistics, report."""

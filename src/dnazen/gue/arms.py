@@ -1,0 +1,209 @@
+"""The kinds of models that a benchmark compares, each as something that can be fine-tuned."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+
+from ..batches import Example
+from ..config import hash_file
+from ..encoding import EncodedExamples
+from ..errors import ConfigError, InputError
+from ..finetune import Encoded, FinetuneConfig, Learner, dnazen_learner
+from ..model.directory import WEIGHTS_FILE
+from ..sequence import Counts, normalise
+from ..splits import Split, Splits
+from .baselines import cnn_learner
+
+KINDS = {
+    "dnazen": "a DNAZEN or DNABERT-2 directory, ours or released",
+    "e4bu": "the same, its G-grams left out",
+    "random": "the same, from random weights",
+    "hf": "a directory or name of a Hugging Face sequence classifier or encoder",
+    "cnn": "a small CNN on bases",
+    "kmer": "logistic regression on k-mers",
+}
+"""Kinds of arms; the last two need no source."""
+
+_WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt")
+_MODEL_SUFFIXES = (*_WEIGHTS_SUFFIXES, ".json", ".txt", ".tsv", ".model")
+_RECORDS = ("run.json", "history.json", "trainer_state.json")
+"""Of how a model came to be; not part of it."""
+
+CNN_LEARNING_RATE = 1e-3
+CNN_EPOCHS = 10
+"""The least; decided here, for the CNN starts from nothing and is cheap."""
+
+
+class Arm(NamedTuple):
+    """A model that is compared with others."""
+
+    name: str
+    kind: str
+    source: str
+    """Directory, or name; empty for the baselines."""
+
+    @property
+    def has_directory(self) -> bool:
+        """Whether the source is a DNAZEN model directory."""
+        return self.kind in ("dnazen", "e4bu", "random")
+
+
+def parse_arm(text: str) -> Arm:
+    """Read ``NAME: KIND SOURCE``, such as ``ours: dnazen runs/pretrained``, or ``kmer: kmer``.
+
+    Raises
+    ------
+    ConfigError
+        If it is of another form.
+    """
+    name, colon, rest = text.partition(":")
+    kind, *source = rest.split(maxsplit=1) if rest.split() else [""]
+    needed = kind not in ("cnn", "kmer")
+    name = name.strip()
+    if not colon or kind not in KINDS or bool(source) != needed or not _is_plain(name):
+        raise ConfigError(
+            f"{text!r} is no model; expected 'NAME: KIND SOURCE', NAME of letters, digits and -_., "
+            f"KIND one of {', '.join(KINDS)} (cnn and kmer without a source)"
+        )
+    return Arm(name, kind, source[0].strip() if source else "")
+
+
+def parse_arms(texts: Sequence[str]) -> list[Arm]:
+    """Read several arms of different names.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, one is of another form, or two have one name.
+    """
+    arms = [parse_arm(text) for text in texts]
+    names = [arm.name for arm in arms]
+    twice = {name for name in names if names.count(name) > 1}
+    if not arms or twice:
+        what = f"two models are called {min(twice)!r}" if twice else "no model given"
+        raise ConfigError(f"models: {what}; expected one or more, each with a name of its own")
+    return arms
+
+
+def model_sha256(arm: Arm) -> str | None:
+    """The hash of all that an arm's directory says of the model; ``None`` where there is none.
+
+    That is of weights, configuration, tokenizer and G-grams, whatever their files are called, so
+    it tells two models apart wherever they stand.
+
+    Raises
+    ------
+    InputError
+        If a model directory is none.
+    """
+    directory = Path(arm.source)
+    if arm.source and directory.is_dir():
+        files = [
+            file
+            for file in sorted(directory.iterdir())
+            if file.is_file() and file.suffix in _MODEL_SUFFIXES and file.name not in _RECORDS
+        ]
+        if any(file.suffix in _WEIGHTS_SUFFIXES for file in files):
+            told = "".join(f"{file.name} {hash_file(file).sha256}\n" for file in files)
+            return hashlib.sha256(told.encode()).hexdigest()
+    if arm.has_directory or (directory.is_dir() and arm.source):
+        raise InputError("no such model", path=arm.source, expected=f"a folder with {WEIGHTS_FILE}")
+    return None
+
+
+def settings_of(arm: Arm, config: FinetuneConfig) -> FinetuneConfig:
+    """The settings that an arm is trained with, those of the run being ``config``."""
+    if arm.kind == "cnn":
+        optimizer = replace(config.optimizer, learning_rate=CNN_LEARNING_RATE)
+        return replace(config, optimizer=optimizer, epochs=max(config.epochs, CNN_EPOCHS))
+    return replace(
+        config,
+        model=Path(arm.source),
+        from_random_weights=arm.kind == "random",
+        without_ggrams=arm.kind == "e4bu",
+    )
+
+
+def learner_of(arm: Arm, config: FinetuneConfig, splits: Splits) -> Learner:
+    """What is fine-tuned; nothing is kept of its weights.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be read, or an example is too long.
+    """
+    if arm.kind == "cnn":
+        return cnn_learner(splits)
+    if arm.kind == "hf":
+        return _hugging_face(arm.source, config, splits)
+    return dnazen_learner(config, splits)._replace(save=lambda _: None)
+
+
+def _hugging_face(source: str, config: FinetuneConfig, splits: Splits) -> Learner:
+    """A model and tokenizer that the Auto classes open; code from the source is not run."""
+    classes = len(splits.task.label_names)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        raise _not_opened(source, error) from None
+
+    limit = min(config.max_tokens, tokenizer.model_max_length)
+
+    def fresh() -> PreTrainedModel:
+        try:
+            return AutoModelForSequenceClassification.from_pretrained(
+                source, num_labels=classes, ignore_mismatched_sizes=True
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise _not_opened(source, error) from None
+
+    def encode(split: Split) -> EncodedExamples:
+        rows = split.table.rows
+        cleaned = [normalise(row.sequences[0]) for row in rows]
+        texts = [clean.decode() for clean, _ in cleaned]
+        ids = tokenizer(texts)["input_ids"]
+        long = [number for number, some in enumerate(ids) if len(some) > limit]
+        if long and config.too_long == "refuse":
+            raise InputError(
+                f"{len(ids[long[0]])} tokens of {source}",
+                path=split.table.source.path,
+                line=rows[long[0]].line,
+                expected=f"at most {limit}",
+            )
+        if long:
+            ids = tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
+        counts = functools.reduce(Counts.plus, (here for _, here in cleaned))
+        return EncodedExamples([np.array(some) for some in ids], counts, cut=len(long))
+
+    def collate(examples: Sequence[Example]) -> dict[str, Tensor]:
+        ids = [{"input_ids": example.tokens.tolist()} for example in examples]
+        batch: dict[str, Tensor] = dict(tokenizer.pad(ids, return_tensors="pt"))
+        if examples[0].label is not None:
+            batch["labels"] = torch.tensor([example.label for example in examples])
+        return batch
+
+    encoded = Encoded(*(encode(split) for split in splits.parts.values()))
+    return Learner(encoded, collate, fresh, lambda _: None)
+
+
+def _not_opened(source: str, error: Exception) -> InputError:
+    problem = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return InputError(
+        f"cannot be opened by transformers ({problem})",
+        path=source,
+        expected="a directory or Hugging Face name of a model without code of its own",
+    )
+
+
+def _is_plain(name: str) -> bool:
+    return bool(name) and all(c.isalnum() or c in "-_." for c in name) and name.strip(".") == name

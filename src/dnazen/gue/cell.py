@@ -1,0 +1,192 @@
+"""One cell of a benchmark: an arm fine-tuned on a task with a seed, scored, and its cost."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import shutil
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
+
+from ..batches import Example
+from ..config import plain, read_json, run_record, write_json
+from ..finetune import FinetuneConfig, Learner, fit
+from ..metrics import Scores, score
+from ..outputs import new_directory
+from ..predict import PredictionTable
+from ..splits import Splits, load_splits
+from ..training import use_bf16
+from .arms import Arm, learner_of, settings_of
+from .baselines import fit_kmers
+from .tasks import TASK_FILE
+
+CELL_FILE = "cell.json"
+"""Written last: a directory that has it is a finished cell."""
+PREDICTIONS_FILE = "test_predictions.tsv"
+
+_FLOPS_EXAMPLES = 32
+_BYTES_PER_MAXRSS = 1 if sys.platform == "darwin" else 1024
+
+
+class Cell(NamedTuple):
+    """What to run."""
+
+    arm: Arm
+    task: str
+    config: FinetuneConfig
+    """``data`` is a directory that ``gue.prepare`` wrote, ``output`` the cell's."""
+    model_sha256: str | None = None
+    """Of a model in a directory; of another, its source tells which it is."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that the result depends on, but for versions and hardware."""
+        prepared = read_json(self.config.data / TASK_FILE, "a prepared task")
+        settings = plain(settings_of(self.arm, self.config))
+        run = {key: settings["run"][key] for key in ("seed", "precision", "gradient_accumulation")}
+        away = ("data", "model", "output", "resume", "run", "splits", "labels")
+        return {
+            "kind": self.arm.kind,
+            "model": self.model_sha256 or self.arm.source,
+            "task": self.task,
+            "data": [source["sha256"] for source in prepared["sources"]],
+            "rows": prepared["rows"],
+            "settings": {k: v for k, v in settings.items() if k not in away} | {"run": run},
+        }
+
+
+class Outcome(NamedTuple):
+    """How a cell came out."""
+
+    test: Scores
+    dev: Scores
+    epochs: float
+    """Passes over train that were made."""
+    best_epoch: float | None
+    parameters: int
+    flops_per_sequence: float
+    """Multiply-adds count twice; forward alone."""
+
+
+def run_cell(cell: Cell) -> None:
+    """Run a cell and write its directory, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If model or data cannot be read.
+    OutputError
+        If the directory is taken or cannot be written.
+    """
+    began = time.perf_counter()
+    _sweep(cell.config.output)
+    with new_directory(cell.config.output) as directory:
+        config = replace(settings_of(cell.arm, cell.config), output=directory)
+        splits = load_splits(config.data, config.labels, config.splits)
+        work = _kmers if cell.arm.kind == "kmer" else _fine_tuned
+        outcome = work(cell.arm, config, splits)
+        seconds = time.perf_counter() - began
+        rows = {name: len(part.labels) for name, part in splits.parts.items()}
+        read = outcome.epochs * rows["train"]
+        cuda = torch.cuda.is_available() and config.run.device == "auto"
+        record = run_record(
+            "gue run",
+            cell.identity,
+            splits.inputs,
+            data_state=read_json(config.data / TASK_FILE, "a prepared task")["said"],
+            arm=cell.arm.name,
+            task=cell.task,
+            seed=config.run.seed,
+            learning_rate=config.optimizer.learning_rate,
+            rows=rows,
+            duplicates=splits.duplicates,
+            label_names=splits.task.label_names,
+            test={name: _number(value) for name, value in outcome.test.items()},
+            dev={name: _number(value) for name, value in outcome.dev.items()},
+            best_epoch=outcome.best_epoch,
+            cost={
+                "seconds": seconds,
+                "peak_memory_bytes": _BYTES_PER_MAXRSS
+                * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None,
+                "parameters": outcome.parameters,
+                "flops_per_sequence": outcome.flops_per_sequence,
+                # The usual estimate: backward costs twice the forward pass.
+                "training_flops": 3 * read * outcome.flops_per_sequence,
+                "threads": torch.get_num_threads(),
+                "device": torch.cuda.get_device_name() if cuda else platform.processor() or "CPU",
+                "bf16": use_bf16(config.run),
+            },
+        )
+        write_json(directory / CELL_FILE, record)
+
+
+def _sweep(output: Path) -> None:
+    """Remove what a killed process left of this cell."""
+    for left in output.parent.glob(f".{output.name}.*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _fine_tuned(arm: Arm, config: FinetuneConfig, splits: Splits) -> Outcome:
+    learner = learner_of(arm, config, splits)
+    fitted = fit(config, splits, learner, resumable=False)
+    assert fitted is not None  # one process
+    report = read_json(config.output / "test_metrics.json", "scores")
+    log = read_json(config.output / "history.json", "a training log")["log"]
+    for name in ("test_metrics.json", "run.json"):  # the cell's own record holds all of it
+        (config.output / name).unlink()
+    shutil.rmtree(config.output / "logs")
+    return Outcome(
+        fitted.scores,
+        {k.removeprefix("dev_"): v for k, v in report.items() if k.startswith("dev_")},
+        log[-1]["epoch"],
+        report["best_epoch"],
+        sum(p.numel() for p in fitted.model.parameters()),
+        flops_per_sequence(fitted.model, learner),
+    )
+
+
+def _kmers(_: Arm, config: FinetuneConfig, splits: Splits) -> Outcome:
+    fitted = fit_kmers(splits, config.chosen_metric)
+    kind = splits.task.problem_type
+    with (config.output / PREDICTIONS_FILE).open("w", encoding="utf-8", newline="") as handle:
+        table = PredictionTable(handle, splits.task, with_labels=True)
+        rows = zip(splits.test.table.rows, fitted.test, splits.test.labels, strict=True)
+        for row, logits, label in rows:
+            table.write(row.name, logits, label)
+    return Outcome(
+        score(kind, np.array(splits.test.labels), fitted.test),
+        score(kind, np.array(splits.dev.labels), fitted.dev),
+        0,
+        None,
+        fitted.parameters,
+        2.0 * fitted.parameters,
+    )
+
+
+@torch.no_grad()
+def flops_per_sequence(model: PreTrainedModel, learner: Learner) -> float:
+    """Floating-point operations of a forward pass, mean over the first 32 test sequences.
+
+    Counted are matrix products, convolutions and attention, a multiply-add as two.
+    """
+    some = learner.encoded.test.tokens[:_FLOPS_EXAMPLES]
+    batch = learner.collator([Example(tokens) for tokens in some])
+    # The fused kernel of CPUs is not known to the counter; its sum, spelt out, is.
+    with sdpa_kernel([SDPBackend.MATH]), FlopCounterMode(display=False) as counter:
+        model(**{name: tensor.to(model.device) for name, tensor in batch.items()})
+    return float(counter.get_total_flops()) / len(some)
+
+
+def _number(value: float | None) -> float | None:
+    """The value with NaN, which JSON lacks, as null."""
+    return None if value is None or value != value else value

@@ -1,0 +1,159 @@
+"""Cells of a benchmark, several at a time: each in a process of its own, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..config import plain, read_json
+from ..errors import OutputError
+from ..processes import Job, in_a_line, run_jobs
+from .cell import CELL_FILE, Cell, run_cell
+
+LOG_FILE = "log.txt"
+"""What the process of a cell said, in the cell's directory."""
+
+
+def run_cells(cells: Sequence[Cell], *, jobs: int, ray: str | None = None) -> list[Path]:
+    """Run the cells that are not done, saying how each came out on stderr.
+
+    A cell that fails, or whose process dies, stops no other.
+
+    Parameters
+    ----------
+    jobs
+        Cells at a time, each in a process with its share of the threads, GPUs one after the other;
+        0 runs them in this process.
+    ray
+        Address of a Ray cluster to run them on, one thread each.
+
+    Returns
+    -------
+    The logs of the cells that failed.
+
+    Raises
+    ------
+    OutputError
+        If a cell was run with other settings.
+    """
+    missing = [cell for cell in cells if not is_done(cell)]
+    done = len(cells) - len(missing)
+    failed = []
+    with tqdm(total=len(cells), initial=done, unit="cell", disable=None) as bar:
+        for number, (cell, problem) in enumerate(_outcomes(missing, jobs, ray), done + 1):
+            bar.update()
+            told = _told(cell) if problem is None else f"FAILED: {problem}"
+            name = f"{cell.arm.name} on {cell.task}, seed {cell.config.run.seed}"
+            tqdm.write(f"{number}/{len(cells)} {name}: {told}", file=sys.stderr)
+            if problem is not None:
+                failed.append(log_of(cell))
+    return failed
+
+
+def is_done(cell: Cell) -> bool:
+    """Whether a cell is finished.
+
+    A setting that is newer than the cell is not compared: the cell had its default.
+
+    Raises
+    ------
+    OutputError
+        If it was run with other settings.
+    """
+    path = cell.config.output / CELL_FILE
+    if not path.is_file():
+        return False
+    before = _flat(read_json(path, "a cell")["settings"])
+    now = _flat(plain(cell.identity))
+    for key, was in before.items():
+        will = now.get(key)
+        if was != will:
+            raise OutputError(
+                f"{path}: was run with another {key} ({was}, now {will}); name another output, or "
+                "remove the cell"
+            )
+    return True
+
+
+def log_of(cell: Cell) -> Path:
+    """Where a cell that did not come to its end tells why."""
+    return cell.config.output.with_name(f"{cell.config.output.name}.failed.log")
+
+
+def run_here(cell: Cell) -> str | None:
+    """Run a cell in this process; what went wrong, in a line."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            run_cell(cell)
+    except Exception as error:
+        log_of(cell).parent.mkdir(parents=True, exist_ok=True)
+        log_of(cell).write_text(traceback.format_exc(), encoding="utf-8")
+        return in_a_line(error)
+    log_of(cell).unlink(missing_ok=True)
+    return None
+
+
+def run_apart(cell: Cell) -> str | None:
+    """Run a cell in a process of its own with all threads; what went wrong, in a line."""
+    [(_, problem)] = _apart([cell], 1)
+    return problem
+
+
+def _outcomes(
+    cells: Sequence[Cell], jobs: int, ray: str | None
+) -> Iterator[tuple[Cell, str | None]]:
+    """Each cell as it is done, and what went wrong with it."""
+    if ray is not None:
+        from ..cluster import spread
+
+        here = [_from_anywhere(cell) for cell in cells]
+        yield from zip(cells, spread(run_apart, here, ray), strict=True)
+    elif jobs == 0:
+        yield from ((cell, run_here(cell)) for cell in cells)
+    else:
+        yield from _apart(cells, jobs)
+
+
+def _apart(cells: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, str | None]]:
+    """Run cells in processes of their own."""
+    work = [Job(run_cell, cell, log_of(cell), cell.config.run.device == "auto") for cell in cells]
+    for job, problem in run_jobs(work, jobs):
+        if problem is None:
+            os.replace(job.log, job.argument.config.output / LOG_FILE)
+        yield job.argument, problem
+
+
+def _from_anywhere(cell: Cell) -> Cell:
+    """The cell with paths that hold whatever the working directory."""
+    arm, config = cell.arm, cell.config
+    if arm.source and Path(arm.source).is_dir():
+        arm = arm._replace(source=str(Path(arm.source).absolute()))
+    config = replace(config, data=config.data.absolute(), output=config.output.absolute())
+    return cell._replace(arm=arm, config=config)
+
+
+def _told(cell: Cell) -> str:
+    """A finished cell in a few words."""
+    found = read_json(cell.config.output / CELL_FILE, "a cell")
+    metric = cell.config.chosen_metric
+    score = found["test"][metric]
+    value = "none" if score is None else f"{score:.4f}"
+    collapsed = ", COLLAPSED" if found["test"]["collapsed"] else ""
+    return f"test {metric} {value}{collapsed} ({found['cost']['seconds']:.0f} s)"
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        inner = isinstance(value, dict)
+        flat |= _flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return flat

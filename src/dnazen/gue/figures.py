@@ -1,0 +1,188 @@
+"""The pictures of a benchmark's report. Scores and differences are told times 100."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .comparison import Analysis, Comparison, compare, pooled
+from .exposure import STRATA
+from .statistics import LEVEL, Estimate
+from .tasks import TASKS
+
+_COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#8c564b",
+    "#7f7f7f",
+    "#000000",
+    "#b8a800",
+)
+_MARKERS = "osD^vPX<>*"
+_TASKS_A_COLUMN = 12
+
+
+def dot_plot(analysis: Analysis) -> Figure:
+    """The mean of every arm on every task with its interval, tasks by group."""
+    names = list(analysis.scores)
+    columns = _parted(names)
+    step = 0.13 * len(analysis.arms) + 0.16
+    height = max(1.2, max(len(column) for column in columns) * step + 1.1)
+    figure = Figure(figsize=(5.4 * len(columns) if len(columns) > 1 else 7.5, height))
+    figure.set_layout_engine("constrained")
+    for axis, column in zip(
+        figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True
+    ):
+        for row, task in enumerate(column):
+            for number, arm in enumerate(analysis.arms):
+                if arm in analysis.scores[task]:
+                    place = row + 0.8 * (number + 0.5) / len(analysis.arms) - 0.4
+                    found = analysis.scores[task][arm].estimate
+                    _whisker(axis, found, place, **_style(number))
+        _name_rows(axis, column)
+        axis.set_xlabel("MCC × 100 (covid: macro F1 × 100)" if _has_f1(column) else "MCC × 100")
+    _legend(figure, analysis.arms)
+    return figure
+
+
+def forest_plot(analysis: Analysis, arm: str) -> Figure:
+    """An arm minus the reference on every task, with the means of groups and of all tasks."""
+    differences = analysis.differences[arm]
+    rows: list[tuple[str, Estimate, bool, bool]] = []
+    for group, some in groupby(differences, lambda task: TASKS[task].group):
+        tasks = list(some)
+        rows += [
+            (task, differences[task].estimate, differences[task].holm < LEVEL, False)
+            for task in tasks
+        ]
+        if len(tasks) > 1:
+            mean = compare(differences[task] for task in tasks)
+            rows.append((f"{group}: mean of {mean.tasks}", mean.mean, False, True))
+    if len(differences) > 1:
+        whole: Comparison = compare(differences.values())
+        rows.append((f"mean of all {whole.tasks}", whole.mean, False, True))
+    figure = Figure(figsize=(8.2, 0.25 * len(rows) + 1.1), layout="constrained")
+    axis = figure.subplots()
+    for place, (_, found, sure, is_mean) in enumerate(rows):
+        colour = "#222222" if is_mean else "#0072b2"
+        style = {"marker": "D" if is_mean else "o", "color": colour, "markersize": 6}
+        _whisker(
+            axis, found, place, **style, markerfacecolor=colour if sure or is_mean else "white"
+        )
+        if is_mean:
+            axis.axhspan(place - 0.5, place + 0.5, color="#f1f1f1", zorder=0)
+    axis.axvline(0, color="#888888", linewidth=1, zorder=1)
+    axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.set_xlabel(f"{arm} minus {analysis.reference}, points (score × 100)")
+    _bare(axis)
+    return figure
+
+
+def strata_plot(analysis: Analysis, arm: str) -> Figure:
+    """Scores by G-gram density of the test sequence, and the difference of the two arms."""
+    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    scores, differences = figure.subplots(1, 2, width_ratios=[3, 2])
+    shared = {task: analysis.strata[task] for task in analysis.shared_tasks}
+    for number, name in enumerate(analysis.arms):
+        some = [pooled(shared, stratum, name, difference=False) for stratum in STRATA]
+        shift = 0.5 * (number + 0.5) / len(analysis.arms) - 0.25
+        _upright(scores, some, shift, **_style(number))
+    some = [pooled(analysis.strata, stratum, arm, difference=True) for stratum in STRATA]
+    _upright(differences, some, 0.0, marker="o", color="#222222", markersize=6)
+    differences.axhline(0, color="#888888", linewidth=1)
+    scores.set_ylabel("score × 100")
+    differences.set_ylabel(f"{arm} minus {analysis.reference}, points")
+    for axis in (scores, differences):
+        axis.set_xticks(range(len(STRATA)), STRATA)
+        axis.set_xlim(-0.5, len(STRATA) - 0.5)
+        axis.set_xlabel("G-gram density of the test sequence")
+        _bare(axis, grid="y")
+    _legend(figure, analysis.arms)
+    return figure
+
+
+def _parted(names: Sequence[str]) -> list[list[str]]:
+    """Tasks in one column, or in two that part between groups where they are many."""
+    if len(names) <= _TASKS_A_COLUMN:
+        return [list(names)]
+    cuts = [i for i in range(1, len(names)) if TASKS[names[i]].group != TASKS[names[i - 1]].group]
+    cut = min(cuts or [len(names) // 2], key=lambda i: abs(2 * i - len(names)))
+    return [list(names[:cut]), list(names[cut:])]
+
+
+def _name_rows(axis: Axes, tasks: Sequence[str]) -> None:
+    """Task names at the left, a band behind every other task, a line between groups."""
+    axis.set_yticks(range(len(tasks)), tasks)
+    axis.set_ylim(len(tasks) - 0.5, -0.5)
+    for row in range(0, len(tasks), 2):
+        axis.axhspan(row - 0.5, row + 0.5, color="#f5f5f5", zorder=0)
+    for row in range(1, len(tasks)):
+        if TASKS[tasks[row]].group != TASKS[tasks[row - 1]].group:
+            axis.axhline(row - 0.5, color="#999999", linewidth=0.8, zorder=1)
+    _bare(axis)
+
+
+def _bare(axis: Axes, grid: Literal["x", "y"] = "x") -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis=grid, color="#dddddd", linewidth=0.7, zorder=0)
+    axis.set_axisbelow(True)
+    axis.tick_params(length=0)
+    (axis.xaxis if grid == "x" else axis.yaxis).set_major_locator(
+        MaxNLocator(7, steps=[1, 2, 5, 10])
+    )
+
+
+def _whisker(axis: Axes, found: Estimate, place: float, **style: Any) -> None:
+    """A point with its interval, lying."""
+    low, high = (100 * end for end in found.interval)
+    axis.plot([low, high], [place, place], color=style["color"], linewidth=1.3, zorder=2)
+    axis.plot([100 * found.value], [place], linestyle="none", zorder=3, **style)
+
+
+def _upright(
+    axis: Axes, some: Sequence[tuple[Estimate, int, int] | None], shift: float, **style: Any
+) -> None:
+    """Points with intervals, one a stratum."""
+    for place, found in enumerate(some):
+        if found is not None:
+            low, high = (100 * end for end in found[0].interval)
+            x = place + shift
+            axis.plot([x, x], [low, high], color=style["color"], linewidth=1.3, zorder=2)
+            axis.plot([x], [100 * found[0].value], linestyle="none", zorder=3, **style)
+
+
+def _style(number: int) -> dict[str, Any]:
+    """Colour and shape of an arm; both, so that it can be told without colours."""
+    return {
+        "color": _COLOURS[number % len(_COLOURS)],
+        "marker": _MARKERS[(number + number // len(_COLOURS)) % len(_MARKERS)],
+        "markersize": 5,
+    }
+
+
+def _legend(figure: Figure, arms: Sequence[str]) -> None:
+    handles = list(_keys(figure, arms))
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=min(5, len(arms)), frameon=False
+    )
+
+
+def _keys(figure: Figure, arms: Sequence[str]) -> Iterator[Any]:
+    for number, arm in enumerate(arms):
+        yield figure.axes[0].plot(
+            [], [], linestyle="-", linewidth=1.3, label=arm, **_style(number)
+        )[0]
+
+
+def _has_f1(tasks: Sequence[str]) -> bool:
+    return any(TASKS[task].metric == "f1" for task in tasks)

@@ -1,0 +1,356 @@
+"""The sections of a benchmark's report that tell what was found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from ..document import Block, Picture, Section, Table, Text
+from .comparison import MIN_ROWS, Analysis, ArmScore, Difference, compare, pooled
+from .exposure import STRATA
+from .figures import dot_plot, forest_plot, strata_plot
+from .results import Run
+from .statistics import LEVEL, Estimate, holm
+from .tasks import TASKS
+from .wording import (
+    UNDEFINED,
+    counted,
+    interval,
+    listed,
+    p_value,
+    points,
+    signed,
+    signed_number,
+    win_loss,
+)
+
+
+def summary(run: Run, analysis: Analysis, arm: str | None) -> Section:
+    """What was run, what the main comparison says, and what is missing."""
+    done = run.expected - len(run.missing)
+    begun = sum(cell.begun for cell in run.missing)
+    collapsed = sum(
+        int(s.collapsed.sum()) for some in analysis.scores.values() for s in some.values()
+    )
+    blocks: list[Block] = [
+        Text(
+            f"{counted(len(analysis.arms), 'model')} on {counted(len(analysis.scores), 'task')} of "
+            f"GUE, seeds {listed(run.settings['seeds'])}: {done:,} of {run.expected:,} cells are "
+            f"finished, {begun:,} failed or at work, {collapsed:,} of the finished ones collapsed. "
+            "Scores are MCC × 100, for covid macro F1 × 100, as in published tables; test was "
+            "scored once, at the epoch and the learning rate that dev chose."
+        )
+    ]
+    if arm is not None:
+        blocks += map(Text, _headline(analysis, arm))
+    if run.missing:
+        blocks += _missing(run)
+    if run.skipped:
+        told = listed(f"{task} ({state})" for task, state in run.skipped.items())
+        blocks.append(Text(f"Not run for want of data: {told}."))
+    return Section("Summary", blocks)
+
+
+def _headline(analysis: Analysis, arm: str) -> Iterator[str]:
+    """What the main comparison says, in words."""
+    differences = analysis.differences[arm]
+    whole = compare(differences.values())
+    yield (
+        f"{arm} minus {analysis.reference}: {signed(whole.mean)} points "
+        f"{interval(whole.mean)}, mean of {counted(whole.tasks, 'task')}; {win_loss(whole)} "
+        f"(wins, ties, losses), of which {whole.sure_wins} wins and {whole.sure_losses} losses are "
+        f"significant after Holm; Wilcoxon's signed-rank test over tasks: p = "
+        f"{p_value(whole.test.p_value)}."
+    )
+    groups = _groups(list(differences))
+    if len(groups) > 1:
+        each = ((group, compare(differences[t] for t in tasks)) for group, tasks in groups.items())
+        told = "; ".join(
+            f"{group} {signed(c.mean)} {interval(c.mean)}, {win_loss(c)}" for group, c in each
+        )
+        yield f"By group: {told}."
+    seeds = {len(difference.seeds) for difference in differences.values()}
+    if min(seeds) == 1:
+        yield (
+            "Where there is one common seed, an interval tells of the test rows alone, not of how "
+            "seeds differ: no claim can rest on it."
+        )
+
+
+def _missing(run: Run) -> Iterator[Block]:
+    by_arm = Counter(cell.arm for cell in run.missing)
+    told = listed(f"{arm} {by_arm[arm]:,}" for arm in run.arms if by_arm[arm])
+    yield Text(
+        f"Still missing: {told}. What follows is of the finished cells; two arms are compared on "
+        "the seeds that both have."
+    )
+    begun = [cell for cell in run.missing if cell.begun]
+    if begun:
+        told = listed(f"{cell.arm} on {cell.task}, seed {cell.seed}" for cell in begun[:10])
+        more = f", and {len(begun) - 10:,} more" if len(begun) > 10 else ""
+        yield Text(f"Failed or at work, with a log beside the cell: {told}{more}.")
+
+
+def means(run: Run, analysis: Analysis) -> Section:
+    """Means over groups of tasks and over all."""
+    shared = analysis.shared_tasks
+    title = "Means over tasks"
+    if not shared:
+        return Section(title, [Text("There is no task on which every model has a finished cell.")])
+    rows = []
+    for group, tasks in [*_groups(shared).items(), ("all tasks", shared)]:
+        found = [analysis.mean(arm, tasks) for arm in analysis.arms]
+        cells = [f"{points(mean.value)} {interval(mean)}" for mean in found]
+        rows.append([group, _number_of(run, tasks), *cells])
+    some = [[analysis.scores[task][arm] for task in shared] for arm in analysis.arms]
+    if any(score.collapsed.any() for scores in some for score in scores):
+        others = [sum(s.mean_without_collapsed for s in scores) / len(shared) for scores in some]
+        name = "all tasks, without the collapsed cells"
+        rows.append([name, _number_of(run, shared), *map(points, others)])
+    left = len(analysis.scores) - len(shared)
+    note = f"; {counted(left, 'task')} that not every model has finished left out" if left else ""
+    return Section(
+        title,
+        [
+            Text(
+                "Mean over tasks of the mean over seeds, with 95 % intervals for these tasks, "
+                f"these models and other seeds and test rows{note}. Collapsed cells count as they "
+                "are; what the mean would be without them is chosen with test in sight. Not "
+                "complete: tasks whose data are not the whole official splits."
+            ),
+            Table(["group", "tasks", *analysis.arms], rows),
+        ],
+    )
+
+
+def scores(run: Run, analysis: Analysis) -> Section:
+    """A row a task: mean and standard deviation of every model."""
+    full = len(run.settings["seeds"])
+    rows = [
+        [task, run.tasks[task].said, f"{len(run.tasks[task].labels):,}"]
+        + [_score_cell(some.get(arm), full) for arm in analysis.arms]
+        for task, some in analysis.scores.items()
+    ]
+    return Section(
+        "Scores by task",
+        [
+            Text(
+                "Mean ± standard deviation over seeds. †: collapsed seeds, whose model calls all "
+                "test sequences the same; they are in the mean. In brackets the number of seeds "
+                "where it is not the full one. Data: the state of the splits; a score with a "
+                "partial train split cannot be held against published ones."
+            ),
+            Table(["task", "data", "test rows", *analysis.arms], rows, names=2),
+            Picture("scores", dot_plot(analysis), "Mean score of each model with 95 % interval."),
+        ],
+    )
+
+
+def _score_cell(score: ArmScore | None, full: int) -> str:
+    if score is None:
+        return "-"
+    number = len(score.each)
+    text = f"{points(score.estimate.value)} ± {points(score.sd)}"
+    if number < full:
+        text += f" ({number})"
+    return text + (f" †{score.collapsed.sum()}" if score.collapsed.any() else "")
+
+
+def comparisons(run: Run, analysis: Analysis) -> Section:
+    """Every model against the reference: over tasks, by group and by task."""
+    found = {arm: compare(some.values()) for arm, some in analysis.differences.items()}
+    corrected = holm([comparison.test.p_value for comparison in found.values()])
+    rows = [
+        [
+            arm,
+            _number_of(run, analysis.differences[arm]),
+            signed(c.mean),
+            interval(c.mean),
+            win_loss(c),
+            f"{c.sure_wins} / {c.sure_losses}",
+            p_value(c.test.p_value),
+            p_value(strict),
+            signed_number(c.test.effect_size),
+        ]
+        for (arm, c), strict in zip(found.items(), corrected, strict=True)
+    ]
+    header = ["model", "tasks", "difference", "95 % interval", "wins / ties / losses"]
+    header += ["significant (Holm)", "Wilcoxon p", "p, Holm over models", "rank-biserial"]
+    blocks: list[Block] = [
+        Text(
+            f"Every model minus {analysis.reference}, on the seeds and test rows that both have. "
+            "A tie is a difference that rounds to 0.0 points. Significant: tasks with p < 0.05 "
+            "after Holm's correction for the tasks. Wilcoxon's test takes tasks as independent, "
+            "which those that share sequences (prom all, tata and notata) are not."
+        ),
+        Table(header, rows),
+    ]
+    groups = _groups(list(analysis.scores))
+    if len(groups) > 1:
+        blocks.append(
+            Table(
+                ["model", *groups],
+                [
+                    [arm, *(_group_cell(some, tasks) for tasks in groups.values())]
+                    for arm, some in analysis.differences.items()
+                ],
+            )
+        )
+    if len(found) > 1:
+        arms = list(analysis.differences)
+        tasks = [[task, *(_task_cell(analysis, a, task) for a in arms)] for task in analysis.scores]
+        blocks.append(Text("By task; * p < 0.05 after Holm's correction for the tasks."))
+        blocks.append(Table(["task", *arms], tasks))
+    return Section(f"Every model against {analysis.reference}", blocks)
+
+
+def _group_cell(differences: Mapping[str, Difference], tasks: Sequence[str]) -> str:
+    some = [differences[task] for task in tasks if task in differences]
+    if not some:
+        return "-"
+    found = compare(some)
+    return f"{signed(found.mean)} {interval(found.mean)} {win_loss(found)}"
+
+
+def _task_cell(analysis: Analysis, arm: str, task: str) -> str:
+    found = analysis.differences[arm].get(task)
+    return "-" if found is None else signed(found.estimate) + ("*" if found.holm < LEVEL else "")
+
+
+def head_to_head(run: Run, analysis: Analysis, arm: str) -> Section:
+    """One model against the reference, with all that is computed of each task."""
+    rows = [
+        [
+            task,
+            run.tasks[task].said,
+            f"{len(found.seeds)}",
+            signed(found.estimate),
+            interval(found.estimate),
+            p_value(found.estimate.p_value),
+            p_value(found.holm),
+            p_value(found.false_discovery),
+            signed_number(found.effect_size),
+        ]
+        for task, found in analysis.differences[arm].items()
+    ]
+    header = ["task", "data", "seeds", "difference", "95 % interval"]
+    header += ["p", "p, Holm", "p, Benjamini-Hochberg", "d_z over seeds"]
+    return Section(
+        f"{arm} against {analysis.reference}, task by task",
+        [
+            Table(header, rows, names=2),
+            Picture(
+                "difference",
+                forest_plot(analysis, arm),
+                f"{arm} minus {analysis.reference} with 95 % intervals; to the right of 0 {arm} is "
+                "better. Filled: p < 0.05 after Holm.",
+            ),
+        ],
+    )
+
+
+def density(run: Run, analysis: Analysis, arm: str | None) -> Section:
+    """Scores and differences by G-gram density of the test sequence."""
+    title = "Scores by G-gram density"
+    if not any(analysis.strata.values()):
+        return Section(title, [Text("No model with G-grams says how dense the test rows are.")])
+    shared = {task: analysis.strata[task] for task in analysis.shared_tasks}
+    rows = []
+    for stratum in STRATA:
+        found = {name: pooled(shared, stratum, name, difference=False) for name in analysis.arms}
+        first = next((some for some in found.values() if some is not None), None)
+        numbers = ["0", "0"] if first is None else [f"{first[1]}", f"{first[2]:,}"]
+        cells = [_estimate_cell(some) for some in found.values()]
+        rows.append([stratum, *numbers, *cells])
+    of = listed(dict.fromkeys(t.ggrams_of for t in run.tasks.values() if t.ggrams_of))
+    blocks: list[Block] = [
+        Text(
+            f"Test sequences by the part of their tokens that G-grams of {of} cover: none; low and "
+            "high, parted for each task at the median of those with any. Scores are means over "
+            "tasks weighted by their test rows; strata of fewer than "
+            f"{MIN_ROWS} rows or of one class have no score. The strata of a task have other "
+            "sequences, so compare models within a stratum."
+        ),
+        Table(["density", "tasks", "test rows", *analysis.arms], rows),
+    ]
+    if arm is not None:
+        header = ["model", "density", "tasks", "test rows", "difference", "95 % interval", "p"]
+        differences = list(_stratum_rows(analysis))
+        blocks.append(Text(f"Differences to {analysis.reference}:"))
+        blocks.append(Table(header, differences, names=2))
+        caption = (
+            f"By G-gram density: scores of all models, and {arm} minus {analysis.reference}; 95 % "
+            "intervals."
+        )
+        blocks.append(Picture("density", strata_plot(analysis, arm), caption))
+    return Section(title, blocks)
+
+
+def _stratum_rows(analysis: Analysis) -> Iterator[list[str]]:
+    for arm in analysis.differences:
+        for stratum in STRATA:
+            found = pooled(analysis.strata, stratum, arm, difference=True)
+            if found is not None:
+                mean, tasks, rows = found
+                numbers = [f"{tasks}", f"{rows:,}", signed(mean), interval(mean)]
+                yield [arm, stratum, *numbers, p_value(mean.p_value)]
+
+
+def _estimate_cell(found: tuple[Estimate, int, int] | None) -> str:
+    return UNDEFINED if found is None else f"{points(found[0].value)} {interval(found[0])}"
+
+
+def collapsed(analysis: Analysis) -> Section:
+    """The collapsed cells, and what the means would be without them."""
+    rows = [
+        [
+            task,
+            arm,
+            f"{score.collapsed.sum()} of {len(score.each)}",
+            points(score.estimate.value),
+            points(score.mean_without_collapsed),
+        ]
+        for task, some in analysis.scores.items()
+        for arm, score in some.items()
+        if score.collapsed.any()
+    ]
+    header = ["task", "model", "collapsed seeds", "mean", "mean of the others"]
+    words = (
+        "A collapsed cell calls all test sequences the same, or gives no numbers. They stay in "
+        "every mean, interval and test above; the last column tells the mean without them, which "
+        "is chosen with test in sight and is no result."
+        if rows
+        else "No finished cell collapsed."
+    )
+    return Section(
+        "Collapsed cells", [Text(words), *([Table(header, rows, names=2)] if rows else [])]
+    )
+
+
+def every_score(analysis: Analysis) -> Section:
+    """Every mean with its interval and the scores of its seeds."""
+    rows = [
+        [
+            task,
+            arm,
+            points(score.estimate.value),
+            points(score.sd),
+            interval(score.estimate),
+            ", ".join(map(points, score.each)),
+        ]
+        for task, some in analysis.scores.items()
+        for arm, score in some.items()
+    ]
+    header = ["task", "model", "mean", "SD", "95 % interval", "each seed"]
+    return Section("Every mean with its interval", [Table(header, rows, names=2)])
+
+
+def _groups(tasks: Sequence[str]) -> dict[str, list[str]]:
+    return {name: list(some) for name, some in groupby(tasks, lambda task: TASKS[task].group)}
+
+
+def _number_of(run: Run, tasks: Collection[str]) -> str:
+    """How many tasks, and of how many the data are not the whole official splits."""
+    others = sum(run.tasks[task].said != "complete" for task in tasks)
+    return f"{len(tasks)}" + (f" ({others} not complete)" if others else "")

@@ -1,0 +1,1 @@
+"""What a change of the sequence changes: variants and mutagenesis."""

@@ -1,0 +1,163 @@
+"""VCF text in and out byte for byte, against pysam where it reads the same, and every complaint."""
+
+from __future__ import annotations
+
+import gzip
+
+import pysam.bcftools
+import pytest
+
+from dnazen.errors import InputError
+from dnazen.variation.vcf import annotated, declared, info_line, read_vcf, unscorable, with_lines
+
+HEADER = [
+    "##fileformat=VCFv4.3",
+    '##FILTER=<ID=q10,Description="Quality below 10, \\"quoted\\"">',
+    "##contig=<ID=chr1,length=500>",
+    "##contig=<length=9,ID=HLA-A*01:01>",
+    '##INFO=<ID=AF,Number=A,Type=Float,Description="ID=x, of an allele">',
+    '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">',
+    "##ALT=<ID=DEL,Description=Deletion>",
+    "##anything=goes here",
+    "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tNA1\tNA2",
+]
+ROWS = [
+    "chr1\t10\trs1;rs2\tA\tG,T\t29.5\tPASS\tAF=0.5,0.1;K=v\tGT\t0|1\t1/2",
+    "chr1\t10\t.\tac\tA\t.\tq10;s50\t.\tGT\t./.\t0/0",
+    "chr1\t12\t.\tG\t<DEL>,*\t3e1\t.\tEND=20\tGT\t0\t1",
+    "chr1\t5\t.\tT\t.\t.\t.\t.\tGT\t0\t1",
+    "HLA-A*01:01\t0\t.\tN\tG]chr1:3]\t.\t.\tX=a=b\tGT:\t\t1",
+]
+
+
+def write(path, header=HEADER, rows=ROWS, end="\n"):
+    path.write_bytes("".join(line + end for line in [*header, *rows]).encode())
+    return path
+
+
+def test_rows_are_what_a_hand_reads(tmp_path):
+    vcf = read_vcf(write(tmp_path / "in.vcf"))
+    rows = list(vcf.rows)
+    assert [line.decode() for line in vcf.header] == HEADER
+    assert [(row.chrom, row.start, row.ref, row.alts) for row in rows] == [
+        ("chr1", 9, "A", ("G", "T")),
+        ("chr1", 9, "ac", ("A",)),
+        ("chr1", 11, "G", ("<DEL>", "*")),
+        ("chr1", 4, "T", ()),
+        ("HLA-A*01:01", -1, "N", ("G]chr1:3]",)),
+    ]
+    assert rows[2].at.endswith("in.vcf:12")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("packing", ["plain", "gzip", "bgzip"])
+def test_nothing_of_a_file_is_lost_or_changed(tmp_path, packing, end):
+    path = write(tmp_path / "in.dat", end=end)
+    text = path.read_bytes()
+    if packing == "gzip":
+        path.write_bytes(gzip.compress(text))
+    elif packing == "bgzip":
+        with pysam.BGZFile(str(path), "w") as out:
+            out.write(text)
+    vcf = read_vcf(path)
+    lines = [*with_lines(vcf.header, []), *(annotated(row, []) for row in vcf.rows)]
+    assert b"\n".join(lines) + b"\n" == text.replace(b"\r\n", b"\n")
+
+
+def test_fields_are_added_behind_those_that_are_there(tmp_path):
+    rows = list(read_vcf(write(tmp_path / "in.vcf")).rows)
+    ours = [("D_LLR", "-1.5,."), ("D_X", "2")]
+    assert annotated(rows[0], ours).decode() == ROWS[0].replace(";K=v", ";K=v;D_LLR=-1.5,.;D_X=2")
+    assert annotated(rows[1], ours).decode().split("\t")[7] == "D_LLR=-1.5,.;D_X=2"
+    assert annotated(rows[1], []).decode() == ROWS[1]
+
+
+def test_sites_only_rows_have_eight_columns(tmp_path):
+    header = [*HEADER[:-1], "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    [row] = read_vcf(write(tmp_path / "in.vcf", header, ["chr1\t3\t.\tA\tC\t.\t.\t."])).rows
+    assert annotated(row, [("K", "1")]) == b"chr1\t3\t.\tA\tC\t.\t.\tK=1"
+
+
+def test_header_lines_of_ours_are_read_by_pysam(tmp_path):
+    line = info_line("D_LLR", "Float", 'a "word" and a \\ back')
+    header = with_lines([text.encode() for text in HEADER], [line])
+    assert header[-2:] == (line, HEADER[-1].encode())
+    assert declared(header, "INFO") == {"AF", "D_LLR"}
+    assert declared(header, "contig") == {"chr1", "HLA-A*01:01"}
+    path = write(tmp_path / "out.vcf", [text.decode() for text in header], ROWS[:2])
+    with pysam.VariantFile(str(path)) as file:
+        assert file.header.info["D_LLR"].number == "A"
+        assert file.header.info["D_LLR"].type == "Float"
+
+
+def test_bcf_stands_for_the_vcf_it_was_made_of(tmp_path):
+    key = '##INFO=<ID=K,Number=1,Type=String,Description="k">'
+    header = [*HEADER[:3], *HEADER[4:7], key, HEADER[8]]
+    plain = write(tmp_path / "in.vcf", header, ROWS[:1])
+    bcf = tmp_path / "in.bcf"
+    pysam.bcftools.view("-Ob", "-o", str(bcf), str(plain), catch_stdout=False)
+    [row] = read_vcf(bcf).rows
+    assert annotated(row, []).decode() == ROWS[0]
+    assert set(read_vcf(plain).header) <= set(read_vcf(bcf).header)
+    for size in (bcf.stat().st_size - 28, 60):
+        (tmp_path / "cut.bcf").write_bytes(bcf.read_bytes()[:size])
+        with pytest.raises(InputError, match=r"cut\.bcf:\d+: .* ends? early"):
+            list(read_vcf(tmp_path / "cut.bcf").rows)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("chr1\t1\t.\tA\tC\t.\t.", r"in\.vcf:10: 7 columns; expected 8 or more, with tabs"),
+        ("chr1 1 . A C . . .", "1 columns"),
+        ("chr1\tx\t.\tA\tC\t.\t.\t.", r"POS 'x' is no whole number of 0 or more"),
+        ("chr1\t-3\t.\tA\tC\t.\t.\t.", "POS '-3' is no whole number"),
+        ("chr1\t3\t.\t-\tC\t.\t.\t.", "REF '-' is no sequence; expected a row of a VCF"),
+        ("chr1\t3\t.\t\tC\t.\t.\t.", "REF '' is no sequence"),
+        ("chr1\t3\t.\tA\t-\t.\t.\t.", "ALT '-' is no allele"),
+        ("chr1\t3\t.\tA\tC,,G\t.\t.\t.", "ALT '' is no allele"),
+    ],
+)
+def test_rows_that_are_none(tmp_path, row, message):
+    with pytest.raises(InputError, match=message):
+        list(read_vcf(write(tmp_path / "in.vcf", rows=[row])).rows)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        ([], ROWS, r":1: no VCF header; expected a VCF header: '##fileformat=VCFv4"),
+        ([">chr1"], ["ACGT"], ":1: no VCF header"),
+        (HEADER[-1:], ROWS, ":1: no VCF header"),
+        (HEADER[:-1], ROWS, ":9: a row before the line of column names"),
+        (HEADER[:-1], [], "the header has no line of column names"),
+        ([], [], "the header has no line of column names"),
+    ],
+)
+def test_files_without_a_header(tmp_path, header, rows, message):
+    with pytest.raises(InputError, match=message):
+        read_vcf(write(tmp_path / "in.vcf", header, rows))
+
+
+def test_files_that_are_cut_short_or_absent(tmp_path):
+    path = tmp_path / "in.vcf.gz"
+    with pysam.BGZFile(str(path), "w") as out:
+        out.write("".join(line + "\n" for line in [*HEADER, *ROWS]).encode())
+    whole = path.read_bytes()
+    for size in (len(whole) - 28, len(whole) // 2):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match=r"in\.vcf\.gz:\d+: gzip data ends early"):
+            list(read_vcf(path).rows)
+    with pytest.raises(InputError, match="no such file; expected a VCF or BCF file"):
+        read_vcf(tmp_path / "absent.vcf")
+
+
+def test_a_header_alone_is_a_file_of_no_rows(tmp_path):
+    assert list(read_vcf(write(tmp_path / "in.vcf", rows=[])).rows) == []
+
+
+@pytest.mark.parametrize("alt", ["<NON_REF>", "<INS:ME>", "]chr1:5]A", "A.", ".A", "*", "AR", "n"])
+def test_alleles_without_letters_are_told_apart(alt):
+    kinds = {"<": "symbolic", "]": "breakend", ".": "breakend", "*": "overlapping_deletion"}
+    mark = next((mark for mark in kinds if mark in alt), "")
+    assert unscorable(alt) == kinds.get(mark, "ambiguous")
