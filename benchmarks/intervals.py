@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 
-from dnazen.statistics import estimate, resampled_scores, scores_of
+from dnazen.gue.statistics import estimate, resampled_scores, scores_of
 
 SEEDS = 5
 
