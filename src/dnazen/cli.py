@@ -64,12 +64,6 @@ COMMANDS: dict[str, Command] = {
         "motifs_command",
         "which G-grams resemble known motifs, beside controls",
     ),
-    "convert": Command(
-        "convert",
-        "ConvertConfig",
-        "convert",
-        "DNAZEN and DNABERT-2 release formats, in and out",
-    ),
     "pretrain": Command(
         "pretrain", "PretrainConfig", "pretrain", "pre-train on a corpus with whole-G-gram masking"
     ),
@@ -120,6 +114,12 @@ COMMANDS: dict[str, Command] = {
     ),
     "study": Command(
         "study", "StudyConfig", "study", "pre-train arms alike, compare them on GUE, and report"
+    ),
+    "convert": Command(
+        "convert",
+        "ConvertConfig",
+        "convert",
+        "DNAZEN and DNABERT-2 release formats, in and out",
     ),
     "demo": Command("demo", "DemoConfig", "demo", "every step on synthetic data, with a report"),
 }
