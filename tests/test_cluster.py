@@ -58,11 +58,17 @@ def address():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     tests = str(Path(__file__).parent)
     os.environ["PYTHONPATH"] = os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])
-    node = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+    node = {
+        "num_cpus": 1,
+        "object_store_memory": 100 << 20,
+        "node_ip_address": "127.0.0.1",
+        "include_dashboard": False,
+    }
     many = Cluster(initialize_head=True, head_node_args=node)
     node.pop("include_dashboard")
     for _ in range(2):
         many.add_node(**node)
+    assert many.address.startswith("127.0.0.1:")
     with connected(many.address):
         yield many.address
     many.shutdown()
