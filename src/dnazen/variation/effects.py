@@ -290,7 +290,7 @@ def compare(change: Change, ref: Window, alt: Window) -> Compared:
     ...     window([7, 8, 9, 7], [2, 4, 6, 8]),
     ...     window([7, 5, 6, 6, 9, 7], [2, 3, 4, 5, 6, 8]),
     ... )
-    Compared(ref=range(1, 2), alt=range(1, 4))
+    Compared(ref=range(1, 3), alt=range(1, 5))
     """
     before, after = clear_of(change)
     leading = _in_common(
