@@ -61,14 +61,14 @@ def address():
     node = {
         "num_cpus": 1,
         "object_store_memory": 100 << 20,
-        "node_ip_address": "127.0.0.1",
+        "node_ip_address": "127.0.0.2",  # for 127.0.0.1 Ray would put the machine's own address
         "include_dashboard": False,
     }
     many = Cluster(initialize_head=True, head_node_args=node)
     node.pop("include_dashboard")
     for _ in range(2):
         many.add_node(**node)
-    assert many.address.startswith("127.0.0.1:")
+    assert many.address.startswith("127.0.0.2:")
     with connected(many.address):
         yield many.address
     many.shutdown()

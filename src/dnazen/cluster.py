@@ -121,7 +121,10 @@ def connected(address: str | None) -> Iterator[None]:
     _knock(address)
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if address == LOCAL:
-        quiet |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        quiet |= {"include_dashboard": False}
+    host = "127.0.0.1" if address == LOCAL else address.rpartition(":")[0]
+    if host.startswith("127."):  # nodes of the loopback know this machine by no other name
+        quiet |= {"_node_ip_address": host}
     try:
         ray.init(address=address, **quiet)
     except Exception as error:  # a bare ConnectionError, RuntimeError or ValueError, by version
