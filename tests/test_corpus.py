@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from dnazen.config import hash_file
 from dnazen.corpus import ARRAYS, Corpus, CorpusConfig, Window, build_command, tokenise_windows
 from dnazen.errors import ConfigError, InputError, OutputError
 from dnazen.tokenizer import save_tokenizer, token_strings, tokenizer_sha256, train
+from test_indexed import twobit
 
 WINDOW_BP = 40
 PAIR = str.maketrans("ACGT", "TGCA")
@@ -275,3 +277,19 @@ def test_another_tokenizer_inside_is_refused(copy):
     opened = Corpus.open(copy)
     with pytest.raises(InputError, match="not the tokenizer that the corpus was built with"):
         _ = opened.tokenizer
+
+
+def test_a_genome_of_2bit_gives_the_corpus_of_its_fasta(inputs, tmp_path):
+    pytest.importorskip("py2bit", reason="the extra 'twobit' is not installed")
+    contigs = {name: plain(text) for name, text in FILES["a.fa"].items() if text}
+    fasta = tmp_path / "g.fa"
+    fasta.write_text("".join(f">{name}\n{text}\n" for name, text in contigs.items()))
+    made = {}
+    for file in (fasta, twobit(contigs, tmp_path / "g.2bit")):
+        made[file] = tmp_path / file.suffix[1:]
+        build_command(replace(settings(inputs, made[file]), genomes=(file,)))
+        record = json.loads((made[file] / "corpus.json").read_text())
+        assert record["inputs"] == [hash_file(file)._asdict()]
+    one, other = made.values()
+    for array in ARRAYS:
+        assert (one / f"{array}.npy").read_bytes() == (other / f"{array}.npy").read_bytes(), array

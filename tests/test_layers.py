@@ -18,7 +18,7 @@ LAYERS = (
     {"errors"},
     {"outputs", "config", "cluster", "journal"},
     {"sequence"},
-    {"genome", "indexed", "regions", "inputs"},
+    {"genome", "genomes", "indexed", "regions", "inputs"},
     {"tokenizer"},
     {
         "corpus",

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from .cluster import Workers
 from .config import read_json, run_record, write_json
 from .errors import ConfigError, InputError
-from .genome import Genomes
+from .genomes import Genomes
 from .outputs import new_directory
 from .sequence import reverse_complement, windows
 from .tokenizer import (
@@ -58,7 +58,7 @@ class CorpusConfig:
     """Tokenise genomes to a memory-mapped corpus."""
 
     genomes: tyro.conf.Positional[tuple[Path, ...]]
-    """Sequence files: FASTA, FASTQ, table or lines; plain, gzip or bgzip; '-' for stdin."""
+    """Sequence files: FASTA, FASTQ, table or lines, plain, gzip or bgzip; 2bit; '-' for stdin."""
 
     tokenizer: Path
     """Directory of the tokenizer, or its tokenizer.json."""

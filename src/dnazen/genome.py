@@ -12,14 +12,14 @@ import hashlib
 import io
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from .config import InputFile
 from .errors import InputError
-from .sequence import NUCLEOTIDES, Counts, normalise
+from .sequence import NUCLEOTIDES
 
 SEQUENCE_COLUMNS = ("sequence", "sequence_1", "sequence_2")
 """Header names of the columns that hold sequences in a table."""
@@ -102,37 +102,6 @@ def read_records(
         if identify is not None:
             watched.drain()
             identify(InputFile(path, watched.size, watched.digest.hexdigest()))
-
-
-class Genomes:
-    """The records of several files, normalised, one after the other, with an account of them.
-
-    Iterate it once; the account is complete when the iteration is. Each item is the file it comes
-    from and a ``Record`` of ``A C G T N``.
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = paths
-        self.inputs: list[InputFile] = []
-        """What identifies each file."""
-        self.counts = Counts()
-        """What normalisation changed."""
-        self.records = 0
-        """Records yielded."""
-
-    def __iter__(self) -> Iterator[tuple[Path, Record]]:
-        for path in self.paths:
-            for name, letters in read_records(path, identify=self.inputs.append):
-                clean, counts = normalise(letters)
-                self.counts = self.counts.plus(counts)
-                self.records += 1
-                yield path, Record(name, clean)
-        if self.counts.bases == self.counts.ambiguous:
-            raise InputError(
-                "no A, C, G or T in the input",
-                path=self.paths[0] if len(self.paths) == 1 else None,
-                expected="at least one base",
-            )
 
 
 def _records(path: str, first: Line, rest: Iterator[Line]) -> Iterator[Record]:

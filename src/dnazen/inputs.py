@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import ConfigError
-from .genome import read_records
-from .indexed import IndexedGenome, is_twobit
+from .genomes import file_records
+from .indexed import IndexedGenome
 from .regions import NamedRegion, Region, parse_region, read_bed
 
 
@@ -46,9 +46,8 @@ class InputRecord(NamedTuple):
 class Inputs:
     """The sequences of files, or regions of one genome, one after the other, with an account.
 
-    Iterate it once. Files hold what ``genome.read_records`` reads, or are 2bit, whose contigs are
-    then taken whole. Regions come in the order they were asked for, ``config.regions`` first.
-    Memory is one record.
+    Iterate it once. Files are what ``genomes.file_records`` reads. Regions come in the order they
+    were asked for, ``config.regions`` first. Memory is one record.
 
     Raises
     ------
@@ -84,7 +83,7 @@ class Inputs:
             yield self._regions(self.paths[0])
             return
         for path in self.paths:
-            yield _contigs(path) if is_twobit(path) else _records(path)
+            yield _records(path)
 
     def _regions(self, path: Path) -> Iterator[InputRecord]:
         with IndexedGenome(path) as genome:
@@ -103,12 +102,5 @@ def _asked(config: InputConfig, lengths: dict[str, int]) -> Iterator[NamedRegion
 
 
 def _records(path: Path) -> Iterator[InputRecord]:
-    for name, letters in read_records(path):
+    for name, letters in file_records(path):
         yield InputRecord(name, letters, Region(name, 0, len(letters)), f"{path}: record {name}")
-
-
-def _contigs(path: Path) -> Iterator[InputRecord]:
-    with IndexedGenome(path) as genome:
-        for name, length in genome.lengths.items():
-            letters = genome.fetch(name, 0, length)
-            yield InputRecord(name, letters, Region(name, 0, length), f"{path}: record {name}")

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from .config import run_record, write_json
 from .errors import ConfigError, InputError
-from .genome import Genomes
+from .genomes import Genomes
 from .outputs import new_directory
 from .sequence import BASES, windows
 
@@ -45,7 +45,7 @@ class TokenizerConfig:
     """Train a BPE tokenizer on genomes."""
 
     genomes: tyro.conf.Positional[tuple[Path, ...]]
-    """Sequence files: FASTA, FASTQ, table or lines; plain, gzip or bgzip; '-' for stdin."""
+    """Sequence files: FASTA, FASTQ, table or lines, plain, gzip or bgzip; 2bit; '-' for stdin."""
 
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """New directory for the tokenizer."""
