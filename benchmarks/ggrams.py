@@ -58,6 +58,8 @@ class BenchmarkConfig:
     each copy mutated anew. None given: the corpus as it is."""
     mutated: float = 0.1
     """Fraction of the tokens that a copy draws anew from the corpus."""
+    turns: int = 3
+    """Times that each thing is measured; the fastest counts."""
     threads: int = 2
     """Threads for mining and matching."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
@@ -74,13 +76,16 @@ class Cost:
     """Growth of the memory that belongs to no file, at its highest."""
 
 
-def measured(call: Callable[[], Result]) -> tuple[Result, Cost]:
-    """The result of a call, and its cost."""
-    with _peak_memory() as peak:
-        wall, cpu = time.perf_counter(), time.process_time()
-        result = call()
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return result, Cost(wall, cpu, peak[0])
+def measured(call: Callable[[], Result], turns: int) -> tuple[Result, Cost]:
+    """The result of a call, and the cost of the fastest of some turns."""
+    costs = []
+    for _ in range(turns):
+        with _peak_memory() as peak:
+            wall, cpu = time.perf_counter(), time.process_time()
+            result = call()
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        costs.append(Cost(wall, cpu, peak[0]))
+    return result, min(costs, key=lambda cost: cost.wall_s)
 
 
 @contextlib.contextmanager
@@ -136,16 +141,23 @@ def row(
 
 
 def mining_rows(
-    tokens: np.ndarray, offsets: np.ndarray, vocab_size: int, min_pmi: float, threads: int
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    vocab_size: int,
+    min_pmi: float,
+    threads: int,
+    turns: int,
 ) -> Iterator[dict[str, Any]]:
     """Mining as a whole, then its passes one by one."""
     config, workers = MiningConfig(min_pmi=min_pmi), Workers(threads)
     size = f"{len(tokens) / 1e6:.0f}M tokens, {min_pmi} bits"
-    found, cost = measured(lambda: mine(tokens, offsets, vocab_size, config, threads=threads))
+    found, cost = measured(
+        lambda: mine(tokens, offsets, vocab_size, config, threads=threads), turns
+    )
     yield row(f"mine, {size}", len(tokens), cost, threads, 2)
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = vocabulary_of(found, vocab_size)
-        _, cost = measured(lambda: vocabulary.save(Path(folder) / "ggrams.tsv"))
+        _, cost = measured(lambda: vocabulary.save(Path(folder) / "ggrams.tsv"), turns)
     yield row("  write them", len(vocabulary), cost)
     del found, vocabulary
     spans = Spans(tokens, offsets, np.ones(len(offsets) - 1, dtype=np.bool_))
@@ -157,14 +169,16 @@ def mining_rows(
             min_pmi=min_pmi,
             min_pair_count=config.min_pair_count,
             min_token_count=config.min_token_count,
-        )
+        ),
+        turns,
     )
     yield row(f"  pairs: {len(pairs.keys):,} strong", len(tokens), cost, threads, 2)
     grams, cost = measured(
-        lambda: candidates(spans, pairs, vocab_size, workers, max_len=5, min_count=5, every=False)
+        lambda: candidates(spans, pairs, vocab_size, workers, max_len=5, min_count=5, every=False),
+        turns,
     )
     yield row(f"  sightings: {len(grams.offsets) - 1:,} G-grams", len(tokens), cost, threads, 2)
-    _, cost = measured(lambda: count_occurrences(spans, grams, workers))
+    _, cost = measured(lambda: count_occurrences(spans, grams, workers), turns)
     yield row("  occurrences", len(tokens), cost, threads, 2)
 
 
@@ -181,19 +195,23 @@ def vocabulary_of(found: GGrams, vocab_size: int) -> GGramVocabulary:
 
 
 def matching_rows(
-    vocabulary: GGramVocabulary, tokens: np.ndarray, offsets: np.ndarray, threads: int
+    vocabulary: GGramVocabulary,
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    threads: int,
+    turns: int,
 ) -> Iterator[dict[str, Any]]:
     """Loading, indexing, matching, and training batches of 32 sequences on one core."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ggrams.tsv"
         vocabulary.save(path)
-        loaded, cost = measured(lambda: GGramVocabulary.load(path))
+        loaded, cost = measured(lambda: GGramVocabulary.load(path), turns)
     yield row("load vocabulary (G-grams)", len(loaded), cost)
-    matcher, cost = measured(lambda: Matcher(loaded))
+    matcher, cost = measured(lambda: Matcher(loaded), turns)
     yield row("index it", len(loaded), cost)
     matcher.match(tokens, offsets)
     for n in (1, threads):
-        _, cost = measured(lambda n=n: matcher.match(tokens, offsets, threads=n))
+        _, cost = measured(lambda n=n: matcher.match(tokens, offsets, threads=n), turns)
         yield row(f"match, {n} threads", len(tokens), cost, n)
 
     size = 32
@@ -212,7 +230,7 @@ def matching_rows(
         ),
     ):
         collator(examples[0])
-        _, cost = measured(lambda c=collator: [c(batch) for batch in examples])
+        _, cost = measured(lambda c=collator: [c(batch) for batch in examples], turns)
         yield row(f"{name}, batches of {size}", total, cost)
 
 
@@ -265,8 +283,8 @@ def memory() -> Memory:
     )
     small = np.zeros(1 << 23, np.uint8)
     _increment(small, places[:1])
-    reading = min(measured(block.sum)[1].wall_s for _ in range(5))
-    updating = min(measured(lambda: _increment(small, places))[1].wall_s for _ in range(5))
+    reading = measured(block.sum, 5)[1].wall_s
+    updating = measured(lambda: _increment(small, places), 5)[1].wall_s
     return Memory(block.nbytes / reading, len(places) / updating)
 
 
@@ -299,21 +317,21 @@ def benchmark(config: BenchmarkConfig) -> None:
 
     few = min(len(offsets) - 1, 1000)
     small = np.array(tokens[: offsets[few]]), offsets[: few + 1]
-    keep(mining_rows(*small, vocab_size, 1.0, config.threads), show=False)
+    keep(mining_rows(*small, vocab_size, 1.0, config.threads, 1), show=False)
     for size in config.sizes or (None,):
         with tempfile.TemporaryDirectory() as folder:
             large = tokens, offsets
             if size is not None:
                 large = of_size(tokens, offsets, size * 10**6, config.mutated, Path(folder))
             for min_pmi in config.min_pmi:
-                keep(mining_rows(*large, vocab_size, min_pmi, config.threads))
+                keep(mining_rows(*large, vocab_size, min_pmi, config.threads, config.turns))
 
     settings = MiningConfig(min_pmi=0.8, max_size=RELEASED_SIZE)
     found = mine(tokens, offsets, vocab_size, settings, threads=config.threads)
     vocabulary = vocabulary_of(found, vocab_size)
     few = min(len(offsets) - 1, 20_000)
     some = np.array(tokens[: offsets[few]])
-    keep(matching_rows(vocabulary, some, offsets[: few + 1], config.threads))
+    keep(matching_rows(vocabulary, some, offsets[: few + 1], config.threads, config.turns))
     if config.output is not None:
         result = {
             "machine": platform.processor() or platform.machine(),

@@ -90,20 +90,38 @@ class Matcher:
         if len(cuts) <= 2:
             return block(0, len(offsets) - 1)
         with ThreadPoolExecutor(threads) as pool:
-            return _joined(list(pool.map(block, cuts[:-1].tolist(), cuts[1:].tolist())))
+            return _joined(list(pool.map(block, cuts[:-1].tolist(), cuts[1:].tolist())), pool)
 
 
-def _joined(blocks: Sequence[Matches]) -> Matches:
+def _joined(blocks: Sequence[Matches], pool: ThreadPoolExecutor) -> Matches:
     """Matches of consecutive blocks of sequences as those of all of them."""
-    slots = np.cumsum([0, *(len(block.ggram_ids) for block in blocks)])
-    return Matches(
-        np.concatenate([block.ggram_ids for block in blocks]),
-        np.concatenate(
-            [[0], *(b.slot_offsets[1:] + n for b, n in zip(blocks, slots[:-1], strict=True))]
-        ),
-        np.concatenate([block.cover_token for block in blocks]),
-        np.concatenate([b.cover_slot + n for b, n in zip(blocks, slots[:-1], strict=True)]),
+    slots, sequences, pairs = (
+        np.cumsum([0, *(len(part) - less for part in column)])
+        for column, less in (
+            ([block.ggram_ids for block in blocks], 0),
+            ([block.slot_offsets for block in blocks], 1),
+            ([block.cover_token for block in blocks], 0),
+        )
     )
+    whole = Matches(
+        np.empty(slots[-1], dtype=np.int64),
+        np.zeros(sequences[-1] + 1, dtype=np.int64),
+        np.empty(pairs[-1], dtype=np.int64),
+        np.empty(pairs[-1], dtype=np.int64),
+    )
+
+    def fill(number: int) -> None:
+        # Most of the time of a join is the first touch of new memory: all threads share it.
+        block, before = blocks[number], slots[number]
+        mine = slice(pairs[number], pairs[number + 1])
+        whole.ggram_ids[before : slots[number + 1]] = block.ggram_ids
+        ends = slice(sequences[number] + 1, sequences[number + 1] + 1)
+        np.add(block.slot_offsets[1:], before, out=whole.slot_offsets[ends])
+        whole.cover_token[mine] = block.cover_token
+        np.add(block.cover_slot, before, out=whole.cover_slot[mine])
+
+    list(pool.map(fill, range(len(blocks))))
+    return whole
 
 
 def _int64(array: Int[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
