@@ -312,7 +312,8 @@ def floor_seconds(config: BenchmarkConfig, arm: str, rates: dict[str, float]) ->
         "e4bu": ours,
         "dnazen": ours + slots * parts["ggram_encoder"],
     }[arm]
-    return FLOPS_PER_WEIGHT * work / rates["float32" if arm == "naive" else "bf16"]
+    in_bf16 = arm != "naive" and use_bf16(RunConfig())
+    return FLOPS_PER_WEIGHT * work / rates["bf16" if in_bf16 else "float32"]
 
 
 MEMORY = ("training memory, dnazen / naive", "G-grams' part of memory beyond the table")
