@@ -174,6 +174,25 @@ def test_regions_are_told_on_the_forward_strand(model, ground, bases, tmp_path):
     assert any(int(row[1]) >= 100 for row in columns(out / "ggrams.bed"))
 
 
+def test_tiles_of_a_long_record_have_tracks_where_they_lie(model, ground, bases, tmp_path):
+    out, fasta = tmp_path / "out", tmp_path / "s.fa"
+    fasta.write_text(f">long\n{bases[:150]}\n")
+    words = ["explain", str(model), str(fasta), "-o", str(out), "--tile-bp", "60"]
+    assert cli.main([*words, "--target", "yes", "--no-occlusion"]) == 0
+    config = dnazen.ExplanationConfig(target="yes", occlusion=False)
+    starts = [0, 60, 90]
+    tiles = dnazen.explain(model, [bases[s : s + 60] for s in starts], config)
+    expected = [
+        ("long", start + left, start + right, value / (right - left))
+        for start, some in zip(starts, tiles, strict=True)
+        for (left, right), value in zip(some.spans, some.by_token, strict=True)
+    ]
+    found = columns(out / "attribution.yes.bedgraph")
+    assert [(c, int(s), int(e)) for c, s, e, _ in found] == [row[:3] for row in expected]
+    values = [float(row[3]) for row in found]
+    np.testing.assert_allclose(values, [row[3] for row in expected], atol=1e-5)
+
+
 def test_bases_off_a_contig_are_counted_and_left_out_of_tracks(
     model, ground, bases, tmp_path, capsys
 ):

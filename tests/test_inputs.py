@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dnazen.errors import ConfigError, InputError
-from dnazen.inputs import InputConfig, InputRecord, Inputs
+from dnazen.inputs import InputConfig, InputRecord, Inputs, TiledInputConfig
 from dnazen.regions import Region
 from dnazen.sequence import reverse_complement
 from test_indexed import bgzip, fasta_text, twobit
@@ -35,7 +35,6 @@ def test_records_of_files_are_contigs_of_their_own(genome, tmp_path):
         InputRecord("r", b"T", Region("r", 0, 1), f"{reads}: record r"),
     ]
     assert taken.padded == 0
-    assert not taken.by_region
     assert [len(list(part)) for part in Inputs([genome, reads, reads]).parts()] == [2, 2, 2]
 
 
@@ -61,7 +60,6 @@ def test_regions_then_bed_in_the_order_asked_for(tmp_path, kind):
     genome, bed = packed(kind, tmp_path), tmp_path / "x.bed"
     bed.write_text("chr2\t4\t9\n#\nchr1\t60\t70\tpeak\t0\t-\nchr1\t60\t70\tpeak\t0\t+\n")
     taken = Inputs([genome], InputConfig(regions=("chr1:3-5", "chr2(-)"), bed=bed))
-    assert taken.by_region
     last = CONTIGS["chr1"].upper()[60:].encode() + b"NNNN"
     assert list(taken) == [
         InputRecord("chr1:3-5", b"GTT", Region("chr1", 2, 5), "--regions chr1:3-5"),
@@ -102,3 +100,44 @@ def test_no_regions_no_records(genome, tmp_path):
     bed = tmp_path / "empty.bed"
     bed.write_text("# nothing\n")
     assert list(Inputs([genome], InputConfig(bed=bed))) == []
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(7, 0), (7, 3), (10, 9), (22, 0), (65, 0)])
+def test_tiles_cover_a_region_and_are_where_their_letters_are(genome, tile, overlap):
+    """The letters of each tile are those of its place, taken alone."""
+    config = TiledInputConfig(
+        regions=("chr1:2-64(-)", "chr2"), tile_bp=tile, tile_overlap_bp=overlap
+    )
+    tiles = list(Inputs([genome], config))
+    assert tiles[-1].name == "chr2:1-6"  # it fits
+    *others, last = tiles[:-1]
+    for one in (*others, last):
+        assert len(one.sequence) == min(tile, 63)
+        (alone,) = Inputs([genome], InputConfig(regions=(str(one.region),)))
+        assert one.sequence == alone.sequence
+    # On the reverse strand the first tile is the rightmost.
+    starts = [one.region.start for one in others]
+    assert starts == [64 - tile - n * (tile - overlap) for n in range(len(others))]
+    assert last.region.start == 1
+    assert not others or 1 < starts[-1] <= 1 + tile - overlap
+
+
+def test_tiles_of_a_record_have_its_name_and_their_bases(genome):
+    (first, *_, last), *_ = [
+        list(part) for part in Inputs([genome], TiledInputConfig(tile_bp=50)).parts()
+    ]
+    letters = CONTIGS["chr1"].encode()
+    assert first == InputRecord(
+        "chr1:1-50", letters[:50], Region("chr1", 0, 50), f"{genome}: record chr1, bases 1 to 50"
+    )
+    assert last.name == "chr2"
+
+
+def test_tiles_that_cannot_be(genome):
+    assert InputConfig().by_part is False
+    assert TiledInputConfig(tile_bp=5).by_part
+    for tile, overlap in ((5, 5), (5, -1), (0, 0)):
+        with pytest.raises(ConfigError, match="cannot overlap by"):
+            TiledInputConfig(tile_bp=tile, tile_overlap_bp=overlap)
+    with pytest.raises(ConfigError, match="give tile_bp too"):
+        TiledInputConfig(tile_overlap_bp=5)

@@ -197,6 +197,32 @@ def test_regions_are_predicted_where_they_stand(model, sequences, tmp_path, caps
     assert f"{bed}:1: no contig 'chr2' in {genome}" in capsys.readouterr().err
 
 
+def test_long_records_are_predicted_tile_by_tile(model, sequences, tmp_path, capsys):
+    """Each row is that of the tile's letters alone."""
+    whole, tiles = tmp_path / "whole.fa", tmp_path / "tiles.fa"
+    letters = "".join(sequences)[:95]
+    whole.write_text(f">a\n{letters}\n>b\n{letters[:40]}\n")
+    places = [(0, 40), (30, 70), (55, 95)]
+    tiles.write_text("".join(f">t\n{letters[s:e]}\n" for s, e in [*places, (0, 40)]))
+    words = ["predict", str(model), str(whole), "--tile-bp", "40", "--tile-overlap-bp", "10"]
+    assert cli.main(words) == 0
+    rows, plain = rows_of(capsys.readouterr().out), run(model, tiles, capsys=capsys)
+    assert [(row["name"], row["chrom"], row["start"], row["end"]) for row in rows] == [
+        *((f"a:{s + 1}-{e}", "a", str(s), str(e)) for s, e in places),
+        ("b", "b", "0", "40"),
+    ]
+    for row, same in zip(rows, plain, strict=True):
+        assert all(row[key] == same[key] for key in same if key != "name")
+
+
+def test_tiles_of_pairs_are_refused(ground, tmp_path, fasta, capsys):
+    model = save_model(
+        tmp_path / "m", ground, ["0", "1"], problem_type=SINGLE, sequences_per_example=2
+    )
+    assert cli.main(["predict", str(model), str(fasta), "--tile-bp", "40"]) == 2
+    assert "tile_bp: the model reads pairs" in capsys.readouterr().err
+
+
 def test_pairs_do_not_reach_across_files(ground, tmp_path, capsys):
     model = save_model(
         tmp_path / "m", ground, ["0", "1"], problem_type=SINGLE, sequences_per_example=2

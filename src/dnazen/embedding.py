@@ -16,7 +16,7 @@ from tqdm import tqdm
 from .config import run_record
 from .encoding import check_max_tokens
 from .errors import ConfigError, InputError
-from .inputs import InputConfig, InputRecord, Inputs
+from .inputs import InputRecord, Inputs, TiledInputConfig
 from .pooling import (
     Embedder,
     Pooled,
@@ -76,11 +76,11 @@ class EmbeddingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbedConfig(EmbeddingConfig, InputConfig):
+class EmbedConfig(EmbeddingConfig, TiledInputConfig):
     """Write vectors of sequences.
 
-    One row a record in the order of the input, or one a token or a G-gram, each with its name
-    and place.
+    One row a record or tile in the order of the input, or one a token or a G-gram, each with its
+    name and place.
     """
 
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_DIR")]
@@ -96,7 +96,8 @@ class EmbedConfig(EmbeddingConfig, InputConfig):
     """auto: a GPU where there is one."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        EmbeddingConfig.__post_init__(self)
+        TiledInputConfig.__post_init__(self)
         check_suffix(self.output)
 
 

@@ -1,4 +1,4 @@
-"""The sequences that a command is given: whole files, or regions of a genome."""
+"""The sequences that a command is given: whole files, regions of a genome, or tiles of either."""
 
 from __future__ import annotations
 
@@ -29,12 +29,71 @@ class InputConfig:
         """Whether regions are asked for."""
         return bool(self.regions) or self.bed is not None
 
+    @property
+    def by_part(self) -> bool:
+        """Whether what is read may be parts of contigs."""
+        return self.by_region
+
+    def parts_of(self, record: InputRecord) -> Iterator[InputRecord]:
+        """What is read of a record: all of it."""
+        yield record
+
+
+@dataclass(frozen=True, kw_only=True)
+class TiledInputConfig(InputConfig):
+    """The same, with records or regions cut into tiles if they are longer."""
+
+    tile_bp: int | None = None
+    """Cut longer records or regions into tiles of so many bases, each read as a record of its own;
+    the last one is moved back to end where its record ends. By default none is cut."""
+    tile_overlap_bp: int = 0
+    """Bases that neighbouring tiles share."""
+
+    def __post_init__(self) -> None:
+        if self.tile_bp is None and self.tile_overlap_bp:
+            raise ConfigError("tile_overlap_bp is for tiles; give tile_bp too")
+        if self.tile_bp is not None and not 0 <= self.tile_overlap_bp < self.tile_bp:
+            raise ConfigError(
+                f"tiles of {self.tile_bp} bp cannot overlap by {self.tile_overlap_bp}; expected "
+                "0 <= tile_overlap_bp < tile_bp"
+            )
+
+    @property
+    def by_part(self) -> bool:
+        """Whether what is read may be parts of contigs."""
+        return self.by_region or self.tile_bp is not None
+
+    def parts_of(self, record: InputRecord) -> Iterator[InputRecord]:
+        """The tiles of a record, along the strand it is read on; a record that fits is its own.
+
+        Examples
+        --------
+        >>> config = TiledInputConfig(tile_bp=4, tile_overlap_bp=1)
+        >>> record = InputRecord("a", b"ACGTACGTA", Region("chr1", 100, 109), "a.fa: record a")
+        >>> [(tile.name, tile.sequence, tile.region.start) for tile in config.parts_of(record)]
+        [('a:1-4', b'ACGT', 100), ('a:4-7', b'TACG', 103), ('a:6-9', b'CGTA', 105)]
+        """
+        bases = len(record.sequence)
+        if self.tile_bp is None or bases <= self.tile_bp:
+            yield record
+            return
+        step = self.tile_bp - self.tile_overlap_bp
+        for start in range(0, bases - self.tile_overlap_bp, step):
+            start = min(start, bases - self.tile_bp)
+            end = start + self.tile_bp
+            yield InputRecord(
+                f"{record.name}:{start + 1}-{end}",
+                record.sequence[start:end],
+                record.region.part(start, end),
+                f"{record.source}, bases {start + 1} to {end}",
+            )
+
 
 class InputRecord(NamedTuple):
     """One sequence, and where it stands."""
 
     name: str
-    """Name of the record or region; need not be unique."""
+    """Name of the record or region, ``:FIRST-LAST`` after that of a tile; need not be unique."""
     sequence: bytes
     """Nucleotide letters, N where a region lies off its contig."""
     region: Region
@@ -64,11 +123,9 @@ class Inputs:
         self.paths = paths
         self.config = InputConfig() if config is None else config
         self.padded = 0
-        self.by_region = self.config.by_region
-        """Whether records are regions."""
         if not paths:
             raise ConfigError("no sequences given; expected one or more sequence files")
-        if self.by_region and (len(paths) > 1 or str(paths[0]) == "-"):
+        if self.config.by_region and (len(paths) > 1 or str(paths[0]) == "-"):
             raise ConfigError(
                 f"regions of {' '.join(map(str, paths))}; expected one genome to take them from: "
                 "a file of FASTA, plain or bgzip, or 2bit"
@@ -78,12 +135,15 @@ class Inputs:
         return itertools.chain.from_iterable(self.parts())
 
     def parts(self) -> Iterator[Iterator[InputRecord]]:
-        """The records of each file, or all the regions."""
-        if self.by_region:
-            yield self._regions(self.paths[0])
+        """The records of each file, or all the regions; or the tiles of these."""
+        if self.config.by_region:
+            yield self._parts(self._regions(self.paths[0]))
             return
         for path in self.paths:
-            yield _records(path)
+            yield self._parts(_records(path))
+
+    def _parts(self, records: Iterator[InputRecord]) -> Iterator[InputRecord]:
+        return itertools.chain.from_iterable(map(self.config.parts_of, records))
 
     def _regions(self, path: Path) -> Iterator[InputRecord]:
         with IndexedGenome(path) as genome:

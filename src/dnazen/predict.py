@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from .batches import Collator, Example
 from .encoding import EncodedExamples, Length, Tokens, TooLong, check_max_tokens, encode_examples
 from .errors import ConfigError, InputError
-from .inputs import InputConfig, InputRecord, Inputs
+from .inputs import InputRecord, Inputs, TiledInputConfig
 from .labelled import Label, Task, spelt
 from .metrics import probabilities
 from .model.directory import load_weights, open_directory, read_weights
@@ -43,12 +43,12 @@ MISSING = "NA"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(InputConfig):
+class PredictConfig(TiledInputConfig):
     """Predict labels with a fine-tuned model.
 
     Writes a table with a row per record in the order of the input: name, prediction, and a
-    column p_LABEL with the probability of each label (none in regression). Where regions are asked
-    for, chrom, start, end (0-based, half-open) and strand stand before the prediction.
+    column p_LABEL with the probability of each label (none in regression). Of regions and tiles,
+    chrom, start, end (0-based, half-open) and strand stand before the prediction.
     """
 
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_DIR")]
@@ -66,11 +66,12 @@ class PredictConfig(InputConfig):
     max_tokens: int | None = None
     """Longest record, [CLS] and [SEP] included; by default that of the fine-tuning."""
     too_long: TooLong = "refuse"
-    """Refuse longer records, or cut them and count."""
+    """Refuse longer records, or cut them and count; tile_bp reads them in parts."""
     device: Literal["auto", "cpu"] = "auto"
     """auto: a GPU where there is one."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.max_tokens is not None:
@@ -97,12 +98,16 @@ def predict(config: PredictConfig) -> None:
     ------
     InputError
         If the model is not a fine-tuned one, a file is no sequence file, or a record is too long.
+    ConfigError
+        If tiles are asked for and the model reads pairs.
     OutputError
         If the table cannot be written.
     """
     inputs = Inputs(config.sequences, config)
     cuda = config.device == "auto" and torch.cuda.is_available()
     classifier = open_classifier(config.model, "cuda" if cuda else "cpu")
+    if config.tile_bp is not None and classifier.sequences_per_example != 1:
+        raise ConfigError("tile_bp: the model reads pairs; expected a model of one sequence")
     limit = classifier.max_tokens if config.max_tokens is None else config.max_tokens
     length = Length(limit, config.too_long)
     counts, rows, empty, cut = Counts(), 0, 0, 0
@@ -111,14 +116,14 @@ def predict(config: PredictConfig) -> None:
         tqdm(desc="predicting", unit=" records", unit_scale=True, disable=None) as progress,
     ):
         table = PredictionTable(
-            handle, classifier.task, with_labels=False, with_places=inputs.by_region
+            handle, classifier.task, with_labels=False, with_places=config.by_part
         )
         for records, encoded in _pools(inputs, classifier, length, POOL * config.batch_size):
             found = predict_by_length(
                 classifier.model, classifier.collator, encoded.tokens, config.batch_size
             )
             for record, logits in zip(records, found, strict=True):
-                place = record.region if inputs.by_region else None
+                place = record.region if config.by_part else None
                 table.write(record.name, logits, place=place)
                 empty += logits is None
             counts = counts.plus(encoded.counts)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..config import hash_file, run_record, write_json
 from ..errors import ConfigError
-from ..inputs import InputConfig, Inputs
+from ..inputs import Inputs, TiledInputConfig
 from ..motifs import Hit, Motif, read_motifs, scan
 from ..outputs import new_directory
 from ..predict import open_classifier
@@ -29,7 +29,7 @@ GAP = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainConfig(ExplanationConfig, InputConfig):
+class ExplainConfig(ExplanationConfig, TiledInputConfig):
     """Explain a fine-tuned model's output, base by base and G-gram by G-gram.
 
     Writes sequences.tsv, tokens.tsv, ggrams.tsv, ggram_summary.tsv, bedGraph and BED tracks,
@@ -55,7 +55,8 @@ class ExplainConfig(ExplanationConfig, InputConfig):
     """auto: a GPU where there is one."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        ExplanationConfig.__post_init__(self)
+        TiledInputConfig.__post_init__(self)
         if self.draw < 0:
             raise ConfigError(f"draw must be 0 or more, got {self.draw}")
         if not 0 < self.max_p <= 1:
