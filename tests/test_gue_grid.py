@@ -33,7 +33,7 @@ def test_settings_of_the_grid_and_of_tasks_win():
             epochs=7,
             learning_rates=(1e-4, 3e-4),
             task_settings=(
-                "EMP: epochs=2 learning_rates=1e-3 max_train_rows=50",
+                "EMP: epochs=2 learning_rates=1e-3 max_train_rows=50 max_dev_rows=9",
                 "EMP/H4: epochs=1 batch_size=8 warmup_steps=0",
                 "tf: epochs=99",
             ),
@@ -42,9 +42,9 @@ def test_settings_of_the_grid_and_of_tasks_win():
     told = {p.task.name: p[1:] for p in plans}
     assert list(told)[:2] == ["mouse/3", "EMP/H3"]
     assert len(told) == 11
-    assert told["mouse/3"] == ((1e-4, 3e-4), 7, 32, 50, None)
-    assert told["EMP/H3"] == ((1e-3,), 2, 32, 50, 50)
-    assert told["EMP/H4"] == ((1e-3,), 1, 8, 0, 50)
+    assert told["mouse/3"] == ((1e-4, 3e-4), 7, 32, 50, None, None)
+    assert told["EMP/H3"] == ((1e-3,), 2, 32, 50, 50, 9)
+    assert told["EMP/H4"] == ((1e-3,), 1, 8, 0, 50, 9)
 
 
 def test_baselines_try_one_rate():
@@ -61,7 +61,7 @@ def test_baselines_try_one_rate():
         ({"jobs": -1}, "jobs must be >= 0, got -1"),
         ({"train_from_dev": 1.0}, "train_from_dev must lie in 0 <= x < 1, got 1.0"),
         ({"tasks": ("EMP/H5",)}, "'EMP/H5' is no task of GUE"),
-        ({"learning_rates": (0.0,)}, "EMP/H3: epochs, batch_size, learning_rates and max_train"),
+        ({"learning_rates": (0.0,)}, "EMP/H3: epochs, batch_size, learning_rates, max_train"),
         ({"warmup_steps": -1}, "warmup_steps >= 0"),
         ({"task_settings": ("EMP: epochs=0",)}, "EMP/H3: epochs, .* must be > 0"),
         ({"task_settings": ("EMP: epoch=1",)}, "unknown setting 'epoch'; expected epochs, batch"),

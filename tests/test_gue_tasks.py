@@ -159,7 +159,14 @@ def test_a_sample_of_train_is_the_same_each_time(tmp_path):
     assert len(first) == 4
     whole = sequences(data / TASK.name / "train.csv")
     assert first == [s for s in whole if s in set(first)]  # in their order
-    assert prepare(found, tmp_path / "c", max_train_rows=6) == "complete"
+    assert prepare(found, tmp_path / "c", max_train_rows=6, max_dev_rows=4) == "complete"
+    told = prepare(found, tmp_path / "d", max_dev_rows=3)
+    assert told == "complete; a sample of 3 of 4 dev rows"
+    few, dev = (sequences(at) for at in (tmp_path / "d" / "dev.csv", data / TASK.name / "dev.csv"))
+    assert len(few) == 3
+    assert few == [s for s in dev if s in set(few)]
+    kept = [sequences(tmp_path / name / "test.csv") for name in ("c", "d")]
+    assert kept[0] == kept[1]
 
 
 def test_dev_is_parted_without_parting_equal_sequences(tmp_path):

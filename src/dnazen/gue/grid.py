@@ -21,6 +21,7 @@ class Plan(NamedTuple):
     batch_size: int
     warmup_steps: int
     max_train_rows: int | None
+    max_dev_rows: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +47,13 @@ class GridConfig:
     """Stop after so many epochs without a better dev score; by default never."""
     max_train_rows: int | None = None
     """Train on a sample of at most so many rows."""
+    max_dev_rows: int | None = None
+    """Choose the epoch, and the learning rate, on a sample of at most so many rows of dev."""
     train_from_dev: float = 0.0
     """Of tasks without a train split, the fraction of dev to train on; 0 skips them."""
     task_settings: tuple[str, ...] = ()
     """Other settings for some tasks, such as 'EMP: epochs=2 learning_rates=1e-4,3e-4', of epochs,
-    batch_size, learning_rates, warmup_steps and max_train_rows; a later one wins."""
+    batch_size, learning_rates, warmup_steps, max_train_rows and max_dev_rows; a later one wins."""
     max_tokens: int = 1024
     """Longest sequence; a longer one is refused, never cut."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
@@ -92,6 +95,7 @@ def plan_tasks(config: GridConfig) -> list[Plan]:
             config.batch_size or task.batch_size,
             config.warmup_steps,
             config.max_train_rows,
+            config.max_dev_rows,
         )
         plans[task.name] = own
     for text in config.task_settings:
@@ -101,11 +105,12 @@ def plan_tasks(config: GridConfig) -> list[Plan]:
             if task.name in plans:
                 plans[task.name] = plans[task.name]._replace(**changes)
     for plan in plans.values():
-        numbers = (plan.epochs, plan.batch_size, *plan.learning_rates, plan.max_train_rows or 1)
+        rows = [n for n in (plan.max_train_rows, plan.max_dev_rows) if n is not None]
+        numbers = (plan.epochs, plan.batch_size, *plan.learning_rates, *rows)
         if min(numbers) <= 0 or plan.warmup_steps < 0:
             raise ConfigError(
-                f"{plan.task.name}: epochs, batch_size, learning_rates and max_train_rows must be "
-                "> 0, warmup_steps >= 0"
+                f"{plan.task.name}: epochs, batch_size, learning_rates, max_train_rows and "
+                "max_dev_rows must be > 0, warmup_steps >= 0"
             )
     return list(plans.values())
 
@@ -140,6 +145,7 @@ _TASK_SETTINGS: dict[str, Callable[[str], Any]] = {
     "batch_size": int,
     "warmup_steps": int,
     "max_train_rows": int,
+    "max_dev_rows": int,
     "learning_rates": lambda text: tuple(map(float, text.split(","))),
 }
 

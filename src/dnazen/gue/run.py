@@ -101,6 +101,7 @@ def run_grid(config: GridConfig, arms: Sequence[Arm], output: Path) -> list[Path
                 found,
                 output / "tasks" / plan.task.name,
                 max_train_rows=plan.max_train_rows,
+                max_dev_rows=plan.max_dev_rows,
                 train_from_dev=config.train_from_dev,
             )
             print(f"{plan.task.name}: {said}", file=sys.stderr)

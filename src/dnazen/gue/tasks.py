@@ -226,15 +226,20 @@ def _state(task: GueTask, rows: dict[str, int], partial: bool) -> State:
 
 
 def prepare(
-    found: TaskData, target: Path, *, max_train_rows: int | None = None, train_from_dev: float = 0.0
+    found: TaskData,
+    target: Path,
+    *,
+    max_train_rows: int | None = None,
+    max_dev_rows: int | None = None,
+    train_from_dev: float = 0.0,
 ) -> str:
     """Write the splits that a run uses of a task into a directory, in GUE's layout, once.
 
     Parameters
     ----------
-    max_train_rows
-        Train on a sample of at most so many rows, the same in every run (Decided here: drawn with
-        seed 0, whatever the seed of training).
+    max_train_rows, max_dev_rows
+        Train, and choose the epoch, on samples of at most so many rows, the same in every run
+        (Decided here: drawn with seed 0, whatever the seed of training).
     train_from_dev
         Of a task without train, the fraction of dev that becomes train; the rest stays dev, and
         equal sequences are not parted. Test is as it is.
@@ -250,7 +255,11 @@ def prepare(
     OutputError
         If the directory holds something else, or other data, or cannot be written.
     """
-    settings = {"max_train_rows": max_train_rows, "train_from_dev": train_from_dev}
+    settings = {
+        "max_train_rows": max_train_rows,
+        "max_dev_rows": max_dev_rows,
+        "train_from_dev": train_from_dev,
+    }
     files = {
         "train": PARTIAL_TRAIN if found.partial else TRAIN,
         "dev": "dev.csv",
@@ -270,10 +279,12 @@ def prepare(
         said.append(
             f"trained on {len(train):,} rows of dev, the other {len(dev):,} choose the epoch"
         )
-    if max_train_rows is not None and len(rows["train"]) > max_train_rows:
-        said.append(f"a sample of {max_train_rows:,} of {len(rows['train']):,} train rows")
-        drawn = np.random.default_rng(0).choice(len(rows["train"]), max_train_rows, replace=False)
-        rows["train"] = [rows["train"][i] for i in np.sort(drawn)]
+    for split, most in (("train", max_train_rows), ("dev", max_dev_rows)):
+        there = len(rows[split])
+        if most is not None and there > most:
+            said.append(f"a sample of {most:,} of {there:,} {split} rows")
+            drawn = np.random.default_rng(0).choice(there, most, replace=False)
+            rows[split] = [rows[split][i] for i in np.sort(drawn)]
     in_words = "; ".join(said)
     with new_directory(target) as directory:
         for split, some in rows.items():
@@ -294,10 +305,11 @@ def _require_the_same(path: Path, settings: Mapping[str, object], sources: Itera
     """What was done to the data of a prepared task, which must be as it would be now."""
     record = read_json(path, "a prepared task")
     for name, value in settings.items():
-        if record["settings"][name] != value:
+        before = record["settings"].get(name)
+        if before != value:
             raise OutputError(
-                f"{path}: was prepared with another {name} ({record['settings'][name]}, now "
-                f"{value}); name another output"
+                f"{path}: was prepared with another {name} ({before}, now {value}); name another "
+                "output"
             )
     hashes = [source["sha256"] for source in record["sources"]]
     if hashes != [hash_file(source).sha256 for source in sources]:
