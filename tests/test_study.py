@@ -170,12 +170,20 @@ def test_a_study_goes_from_a_corpus_to_a_report_and_goes_on(ground, gue, tmp_pat
     assert main(words + more) == 2  # the G-grams were mined without leaving its test out
     assert "was mined without leaving out" in capsys.readouterr().err
     shutil.rmtree(out / "gue" / "cells" / "ours")
+    assert main([*words, "--report-only"]) == 0
+    assert not (out / "gue" / "cells" / "ours").exists()
+    part = (out / "report" / "report.html").read_text()
+    assert "Pre-training" in part
+    assert part != page
     assert main(words) == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}
     kept = [path for path in cells if "ours" not in path.parts]
     assert all(path.stat().st_mtime_ns == cells[path] for path in kept)
     assert len(list(out.glob("gue/cells/ours/**/cell.json"))) == 2
 
+    nowhere = ["-o", str(tmp_path / "nowhere"), "--report-only"]
+    assert main([*words[:-2], *nowhere]) == 2
+    assert not (tmp_path / "nowhere").exists()
     assert main([*words, "--pretrain.max-steps", "5"]) == 2
     assert "was made with another max_steps" in capsys.readouterr().err
     assert main([*words, "--mining.min-count", "7"]) == 2

@@ -68,6 +68,8 @@ class StudyConfig:
     gue: GridConfig
     """The tasks, the seeds of fine-tuning, and their settings; jobs is also how many arms are
     pre-trained at a time."""
+    report_only: bool = False
+    """Run nothing, and report what is finished; a study may be at work there."""
 
     def __post_init__(self) -> None:
         arms = parse_study_arms(self.arms)
@@ -155,6 +157,9 @@ def study(config: StudyConfig) -> None:
         When all is done, if parts failed.
     """
     arms = parse_study_arms(config.arms)
+    if config.report_only:
+        _report(config, arms)
+        return
     corpus = Corpus.open(config.corpus)
     with growing_directory(config.output, STUDY_FILE, "dnazen study"):
         inputs = [hash_file(corpus.directory / RECORD_FILE)]
@@ -171,20 +176,30 @@ def study(config: StudyConfig) -> None:
                 "to go on from its last checkpoint"
             )
         failed = run_grid(config.gue, gue_arms(config, arms), config.output / GUE)
-        alone = (name for name, arm in arms.items() if arm.ggrams == "none")
-        write_report(
-            config.output / GUE,
-            config.output / REPORT,
-            reference=config.reference or next(alone, next(iter(arms))),
-            title="A study of arms on GUE",
-            first=[heldout_section({name: run.output for name, run in runs.items()})],
-        )
-    print(f"report\t{config.output / REPORT / 'report.html'}")
+        _report(config, arms)
     if failed:
         raise DnazenError(
             f"{len(failed)} cells of GUE failed, the first as {failed[0]} tells; run the same "
             "command again to try them again"
         )
+
+
+def _report(config: StudyConfig, arms: dict[str, StudyArm]) -> None:
+    """Write the report of what is finished, and print where it is."""
+    models = {
+        name: config.output / "models" / name
+        for name, arm in arms.items()
+        if arm.random_of is None and (config.output / "models" / name / WEIGHTS_FILE).is_file()
+    }
+    alone = (name for name, arm in arms.items() if arm.ggrams == "none")
+    write_report(
+        config.output / GUE,
+        config.output / REPORT,
+        reference=config.reference or next(alone, next(iter(arms))),
+        title="A study of arms on GUE",
+        first=[heldout_section(models)] if models else [],
+    )
+    print(f"report\t{config.output / REPORT / 'report.html'}")
 
 
 def pretrain_config(
