@@ -61,3 +61,26 @@ def test_the_naive_arm_embeds_like_ours(ground, tmp_path, monkeypatch):
     with torch.no_grad():
         theirs = genomics.naive_embed(embedder, sequences)
     np.testing.assert_allclose(embed(embedder, sequences), theirs, rtol=0, atol=1e-5)
+
+
+def test_hidden_tokens_are_of_one_kind_each():
+    hidden = benchmark("hidden")
+    seen, truth = np.array([hidden.MASK, 7, 9, hidden.MASK]), np.array([7, 7, 8, 9])
+    kinds = dict(zip(hidden.KINDS, hidden.kinds_of(seen, truth), strict=True))
+    assert kinds["[MASK]"].tolist() == [True, False, False, True]
+    assert kinds["kept"].tolist() == [False, True, False, False]
+    assert kinds["random"].tolist() == [False, False, True, False]
+
+
+def test_the_error_of_a_ratio_is_that_of_a_mean_where_batches_are_alike():
+    hidden = benchmark("hidden")
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=12)
+    mean, error = hidden.ratio_and_error(5 * means, np.full(12, 5.0))
+    np.testing.assert_allclose(mean, means.mean())
+    np.testing.assert_allclose(error, means.std(ddof=1) / np.sqrt(12))
+    # Of unlike ones, what many draws of such batches spread by.
+    counts = rng.integers(1, 9, (4000, 200)).astype(float)
+    sums = rng.normal(2.0, 1.0, counts.shape) * counts
+    spread = np.std(sums.sum(1) / counts.sum(1))
+    np.testing.assert_allclose(hidden.ratio_and_error(sums[0], counts[0])[1], spread, rtol=0.15)

@@ -1,0 +1,138 @@
+"""What do G-grams help to guess? Losses of pre-trained models on the same hidden tokens.
+
+    python benchmarks/hidden.py STUDY/models/e4bu STUDY/models/dnazen ... \\
+        --corpus CORPUS --ggrams STUDY/ggrams/pmi-1bit.tsv
+
+reads batches of the corpus that come after those of the pre-training, so that no model has seen
+them (the models must have been trained alike, for less than a pass). Whole G-grams of one vocabulary
+are hidden, and then single tokens. Losses are told apart by what a model sees in the token's place:
+``[MASK]``, a token drawn at random, or the token itself, kept. A row a model, masking and kind:
+nats a token, and the difference from the first model with its standard error over batches.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Float, Int
+from torch.nn.functional import cross_entropy
+
+from dnazen.batches import BatchPlan, Collator, Key
+from dnazen.config import read_json
+from dnazen.corpus import Corpus
+from dnazen.ggrams.masking import MaskingConfig
+from dnazen.ggrams.matching import Matcher
+from dnazen.ggrams.vocabulary import GGramVocabulary
+from dnazen.model.directory import open_directory
+from dnazen.model.modeling import IGNORED, DnazenForMaskedLM
+from dnazen.pretrain import PretrainDataset, example_spans, heldout_sequences
+from dnazen.tokenizer import MASK
+
+KINDS = ("[MASK]", "random", "kept")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenConfig:
+    """Compare models on hidden tokens, by what stands in the tokens' place."""
+
+    models: tyro.conf.Positional[tuple[Path, ...]]
+    """Directories that 'dnazen pretrain' wrote with the same corpus, seed and batches."""
+    corpus: Path
+    """The corpus they were trained on."""
+    ggrams: Path
+    """The G-grams that are hidden whole."""
+    batches: int = 60
+    """Batches to read."""
+
+
+Sums = dict[tuple[str, str], list[tuple[float, int]]]
+"""Summed nats and tokens of each batch, by masking and kind."""
+
+
+def fresh_batches(config: HiddenConfig, settings: dict[str, Any], corpus: Corpus) -> list[Any]:
+    """The examples of the batches that follow those of the pre-training."""
+    seed = settings["run"]["seed"]
+    heldout = heldout_sequences(
+        corpus, settings["heldout_fraction"], settings["heldout_tokens"], seed
+    )
+    spans = example_spans(corpus.offsets, ~heldout, settings["max_tokens"] - 2)
+    steps = settings["max_steps"] * settings["run"]["gradient_accumulation"]
+    plan = BatchPlan(spans.length + 2, settings["tokens_per_batch"], steps + config.batches, seed)
+    keys: list[list[Key]] = list(plan)[steps:]
+    if keys[-1][0].epoch:
+        sys.exit("the models have seen the corpus more than once: nothing is fresh")
+    dataset = PretrainDataset(corpus, spans, seed)
+    return [dataset.__getitems__(some) for some in keys]
+
+
+def kinds_of(seen: Int[np.ndarray, "hidden"], truth: Int[np.ndarray, "hidden"]) -> list[Any]:
+    """Which hidden tokens are of each of ``KINDS``."""
+    masked, kept = seen == MASK, seen == truth
+    return [masked, ~masked & ~kept, kept]
+
+
+@torch.inference_mode()
+def sums_of(directory: Path, batches: list[Any], maskings: dict[str, Any]) -> Sums:
+    """The losses of one model."""
+    parts = open_directory(directory)
+    model = DnazenForMaskedLM.from_released(directory)
+    found: Sums = defaultdict(list)
+    for name, changes in maskings.items():
+        collator = Collator.of(parts, **changes)
+        for examples in batches:
+            batch = collator(examples)
+            truth = batch["labels"].flatten()
+            hidden = truth != IGNORED
+            nats = cross_entropy(model(**batch).logits, truth[hidden], reduction="none").numpy()
+            seen = batch["input_ids"].flatten()[hidden].numpy()
+            for kind, here in zip(KINDS, kinds_of(seen, truth[hidden].numpy()), strict=True):
+                found[name, kind].append((float(nats[here].sum()), int(here.sum())))
+            found[name, "all"].append((float(nats.sum()), len(nats)))
+    return found
+
+
+def ratio_and_error(
+    sums: Float[np.ndarray, "batches"], counts: Float[np.ndarray, "batches"]
+) -> tuple[float, float]:
+    """Mean a token, and its standard error over batches (of a ratio of sums)."""
+    mean = sums.sum() / counts.sum()
+    spread = np.sqrt(((sums - mean * counts) ** 2).sum() * len(sums) / (len(sums) - 1))
+    return float(mean), float(spread / counts.sum())
+
+
+def main(config: HiddenConfig) -> None:
+    """Print the table."""
+    settings = read_json(config.models[0] / "run.json", "a run's record")["settings"]
+    corpus = Corpus.open(config.corpus)
+    batches = fresh_batches(config, settings, corpus)
+    whole = MaskingConfig(**settings["masking"])
+    shared = {
+        "vocab_size": corpus.vocab_size,
+        "masking_matcher": Matcher(GGramVocabulary.load(config.ggrams)),
+    }
+    maskings = {
+        "whole G-grams": shared | {"masking": whole},
+        "single tokens": shared | {"masking": replace(whole, ggram_share=0.0)},
+    }
+    print("masking", "seen", "model", "tokens", "nats", "minus_first", "se", sep="\t")
+    first: Sums = {}
+    for directory in config.models:
+        found = sums_of(directory, batches, maskings)
+        first = first or found
+        for (masking, kind), pairs in found.items():
+            sums, counts = np.array(pairs, dtype=float).T
+            nats, _ = ratio_and_error(sums, counts)
+            more, error = ratio_and_error(sums - np.array(first[masking, kind])[:, 0], counts)
+            numbers = f"{int(counts.sum())}\t{nats:.4f}\t{more:+.4f}\t{error:.4f}"
+            print(masking, kind, directory.name, numbers, sep="\t", flush=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(HiddenConfig, description=__doc__))
