@@ -4,7 +4,7 @@
         --corpus CORPUS --ggrams STUDY/ggrams/pmi-1bit.tsv
 
 reads batches of the corpus that come after those of the pre-training, so that no model has seen
-them (the models must have been trained alike, for less than a pass). Whole G-grams of one vocabulary
+them (the models must have been trained alike, for less than a pass). Whole G-grams of a vocabulary
 are hidden, and then single tokens. Losses are told apart by what a model sees in the token's place:
 ``[MASK]``, a token drawn at random, or the token itself, kept. A row a model, masking and kind:
 nats a token, and the difference from the first model with its standard error over batches.

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,26 @@ def test_the_split_keeps_to_its_bound_and_follows_its_seed(ground):
     splits = [heldout_sequences(corpus, 0.5, 1000, seed) for seed in range(4)]
     assert all(300 < tokens[held].sum() <= 1000 for held in splits)
     assert len({held.tobytes() for held in splits}) > 1
+
+
+def test_a_small_budget_is_not_spent_on_one_stretch():
+    class Made:
+        """10,000 windows of 20 tokens, one strand."""
+
+        record = np.zeros(10_000, dtype=np.int64)
+        start = np.arange(10_000) * 100
+        offsets = np.arange(10_001) * 20
+
+        def __len__(self):
+            return 10_000
+
+    held = heldout_sequences(Made(), 0.5, 100 * 20, 0)
+    assert 90 <= held.sum() <= 100
+    stretches = sum(here and not before for before, here in pairwise([False, *held.tolist()]))
+    assert stretches >= 15  # of 20 blocks of 5, some beside each other
+    assert held.reshape(-1, 5).all(1).sum() == held.sum() / 5
+    plenty = heldout_sequences(Made(), 0.5, 10**9, 0)
+    assert plenty.reshape(-1, 100).all(1).sum() == plenty.sum() / 100  # blocks of 100, no more
 
 
 def test_no_heldout_token_is_trained_on(ground, monkeypatch, tmp_path):

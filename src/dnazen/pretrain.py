@@ -208,7 +208,8 @@ def heldout_sequences(
 
     Decided here: blocks of up to 100 neighbouring windows of a record are drawn at random, both
     strands together, so that no held-out window has its reverse complement or most of its
-    neighbours in training. Small corpora take smaller blocks, so that there are at least 50.
+    neighbours in training. Blocks are smaller where there would be fewer than 50 to draw from, or
+    fewer than 20 to keep: the loss of one stretch says little of a genome's.
 
     Raises
     ------
@@ -226,10 +227,11 @@ def heldout_sequences(
             f"a corpus of {windows} windows cannot be split",
             expected="at least 2, to train on one and evaluate on the other",
         )
-    block = window // max(1, min(100, windows // 50))
+    budget = min(fraction * corpus.offsets[-1], most_tokens)
+    kept = int(budget / corpus.offsets[-1] * windows)
+    block = window // max(1, min(100, windows // 50, kept // 20))
     tokens = np.bincount(block, np.diff(corpus.offsets))
     drawn = np.random.default_rng((seed, 1)).permutation(len(tokens))
-    budget = min(fraction * tokens.sum(), most_tokens)
     count = max(1, int(np.searchsorted(np.cumsum(tokens[drawn]), budget, side="right")))
     return np.isin(block, drawn[:count])
 
