@@ -8,12 +8,19 @@ them (the models must have been trained alike, for less than a pass). Whole G-gr
 are hidden, and then single tokens. Losses are told apart by what a model sees in the token's place:
 ``[MASK]``, a token drawn at random, or the token itself, kept. A row a model, masking and kind:
 nats a token, and the difference from the first model with its standard error over batches.
+
+``--ablate`` reads each model with G-grams twice more: with the G-grams of a batch permuted, so that
+what is covered is as it was but not by what, and with none.
+
+A second table tells how unlike G-grams are to each model: the length of their mean state, after the
+embeddings (0) and each layer of the G-gram encoder, and how far states lie from it.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +29,7 @@ import numpy as np
 import torch
 import tyro
 from jaxtyping import Float, Int
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dnazen.batches import BatchPlan, Collator, Key
@@ -50,6 +58,8 @@ class HiddenConfig:
     """The G-grams that are hidden whole."""
     batches: int = 60
     """Batches to read."""
+    ablate: bool = False
+    """Read the models with permuted G-grams, and with none, too."""
 
 
 Sums = dict[tuple[str, str], list[tuple[float, int]]]
@@ -78,16 +88,32 @@ def kinds_of(seen: Int[np.ndarray, "hidden"], truth: Int[np.ndarray, "hidden"]) 
     return [masked, ~masked & ~kept, kept]
 
 
+def permuted(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with its G-grams in other slots."""
+    order = torch.randperm(len(batch["ggram_ids"]), generator=torch.Generator().manual_seed(0))
+    return batch | {"ggram_ids": batch["ggram_ids"][order]}
+
+
+def without(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch without G-grams."""
+    return {name: some for name, some in batch.items() if not name.startswith(("ggram", "cover"))}
+
+
 @torch.inference_mode()
-def sums_of(directory: Path, batches: list[Any], maskings: dict[str, Any]) -> Sums:
-    """The losses of one model."""
+def sums_of(
+    directory: Path,
+    batches: list[Any],
+    maskings: dict[str, Any],
+    change: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict,
+) -> Sums:
+    """The losses of one model on changed batches."""
     parts = open_directory(directory)
     model = DnazenForMaskedLM.from_released(directory)
     found: Sums = defaultdict(list)
     for name, changes in maskings.items():
         collator = Collator.of(parts, **changes)
         for examples in batches:
-            batch = collator(examples)
+            batch = change(collator(examples))
             truth = batch["labels"].flatten()
             hidden = truth != IGNORED
             nats = cross_entropy(model(**batch).logits, truth[hidden], reduction="none").numpy()
@@ -96,6 +122,16 @@ def sums_of(directory: Path, batches: list[Any], maskings: dict[str, Any]) -> Su
                 found[name, kind].append((float(nats[here].sum()), int(here.sum())))
             found[name, "all"].append((float(nats.sum()), len(nats)))
     return found
+
+
+@torch.inference_mode()
+def spread_of(directory: Path, examples: list[Any]) -> list[tuple[float, float]]:
+    """Length of the mean G-gram state of a batch, and root mean squared distance from it, by layer."""
+    parts = open_directory(directory)
+    model = DnazenForMaskedLM.from_released(directory)
+    states = model.dnazen(**Collator.of(parts)(examples), output_hidden_states=True)
+    means = [(layer.mean(0), layer) for layer in states.ggram_hidden_states or ()]
+    return [(float(m.norm()), float((x - m).pow(2).sum(1).mean().sqrt())) for m, x in means]
 
 
 def ratio_and_error(
@@ -108,7 +144,7 @@ def ratio_and_error(
 
 
 def main(config: HiddenConfig) -> None:
-    """Print the table."""
+    """Print the tables."""
     settings = read_json(config.models[0] / "run.json", "a run's record")["settings"]
     corpus = Corpus.open(config.corpus)
     batches = fresh_batches(config, settings, corpus)
@@ -123,15 +159,28 @@ def main(config: HiddenConfig) -> None:
     }
     print("masking", "seen", "model", "tokens", "nats", "minus_first", "se", sep="\t")
     first: Sums = {}
-    for directory in config.models:
-        found = sums_of(directory, batches, maskings)
+    for directory, name, change in _readings(config):
+        found = sums_of(directory, batches, maskings, change)
         first = first or found
         for (masking, kind), pairs in found.items():
             sums, counts = np.array(pairs, dtype=float).T
             nats, _ = ratio_and_error(sums, counts)
             more, error = ratio_and_error(sums - np.array(first[masking, kind])[:, 0], counts)
             numbers = f"{int(counts.sum())}\t{nats:.4f}\t{more:+.4f}\t{error:.4f}"
-            print(masking, kind, directory.name, numbers, sep="\t", flush=True)
+            print(masking, kind, name, numbers, sep="\t", flush=True)
+    print()
+    print("model", "ggram_layer", "mean_length", "distance", sep="\t")
+    for directory in config.models:
+        for layer, (length, distance) in enumerate(spread_of(directory, batches[0])):
+            print(directory.name, layer, f"{length:.3f}\t{distance:.3f}", sep="\t")
+
+
+def _readings(config: HiddenConfig) -> Iterator[tuple[Path, str, Callable[..., Any]]]:
+    for directory in config.models:
+        yield directory, directory.name, dict
+        if config.ablate and open_directory(directory).vocabulary is not None:
+            yield directory, f"{directory.name}, permuted", permuted
+            yield directory, f"{directory.name}, without", without
 
 
 if __name__ == "__main__":
