@@ -126,7 +126,7 @@ def sums_of(
 
 @torch.inference_mode()
 def spread_of(directory: Path, examples: list[Any]) -> list[tuple[float, float]]:
-    """Length of the mean G-gram state of a batch, and root mean squared distance from it, by layer."""
+    """Length of the mean G-gram state of a batch, and distance from it (rms), by layer."""
     parts = open_directory(directory)
     model = DnazenForMaskedLM.from_released(directory)
     states = model.dnazen(**Collator.of(parts)(examples), output_hidden_states=True)
