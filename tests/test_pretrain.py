@@ -199,6 +199,7 @@ def test_scores_are_those_of_a_sum_by_hand(ground, run):
     held = heldout_sequences(corpus, 0.1, 200_000, 0)
     spans = example_spans(corpus.offsets, held, 62)
     nats, right, bases, count = 0.0, 0, 0, 0
+    states = []
     for number, (start, length) in enumerate(zip(*spans, strict=True)):
         tokens = np.array([1, *corpus.tokens[start : start + length], 2], dtype=np.int64)
         bounds = np.array([0, len(tokens)])
@@ -206,13 +207,16 @@ def test_scores_are_those_of_a_sum_by_hand(ground, run):
         masked = mask(tokens, bounds, matcher, key, MaskingConfig(), corpus.vocab_size)
         found = matcher.match(masked.tokens, bounds)
         with torch.no_grad():
-            logits = model(
+            output = model(
                 torch.from_numpy(masked.tokens)[None],
                 ggram_ids=torch.from_numpy(found.ggram_ids),
                 ggram_offsets=torch.from_numpy(found.slot_offsets),
                 cover_token=torch.from_numpy(found.cover_token),
                 cover_slot=torch.from_numpy(found.cover_slot),
-            ).logits[0]
+            )
+        logits = output.logits[0]
+        if output.ggram_hidden_state is not None:
+            states.append(output.ggram_hidden_state.numpy())
         for i in np.flatnonzero(masked.labels != -100):
             truth = int(masked.labels[i])
             nats -= float(logits[i].double().log_softmax(-1)[truth])
@@ -224,6 +228,17 @@ def test_scores_are_those_of_a_sum_by_hand(ground, run):
     assert metrics["eval_loss"] == pytest.approx(nats / count, rel=1e-5)
     assert metrics["eval_accuracy"] == pytest.approx(right / count, rel=1e-6)
     assert metrics["eval_bits_per_bp"] == pytest.approx(nats / math.log(2) / bases, rel=1e-5)
+    found = np.concatenate(states).astype(float)
+    away = np.sqrt(((found - found.mean(0)) ** 2).sum(1).mean())
+    length = np.sqrt((found**2).sum(1).mean())
+    assert metrics["eval_ggram_spread"] == pytest.approx(away / length, rel=1e-4)
+
+
+def test_ggrams_that_are_all_alike_have_no_spread():
+    same = module._sums_of_states(torch.full((5, 3), 2.0))
+    assert module._spread(*same[:2].tolist(), same[2:].tolist()) == 0.0
+    apart = module._sums_of_states(torch.tensor([[3.0, 0.0], [-3.0, 0.0]]))
+    assert module._spread(*apart[:2].tolist(), apart[2:].tolist()) == 1.0
 
 
 def test_models_can_be_scored_on_the_same_masks_whatever_their_ggrams(ground, tmp_path):

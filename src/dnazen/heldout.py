@@ -26,6 +26,7 @@ _HEADER = (
     "loss (nats)",
     "accuracy",
     "bits per bp",
+    "G-gram spread",
 )
 
 
@@ -78,6 +79,7 @@ def _row(arm: str, directory: Path, record: dict[str, Any]) -> list[str]:
         f"{scores['eval_loss']:.4f}",
         f"{scores['eval_accuracy']:.4f}",
         f"{scores['eval_bits_per_bp']:.4f}",
+        f"{scores['eval_ggram_spread']:.4f}" if "eval_ggram_spread" in scores else "-",
     ]
 
 

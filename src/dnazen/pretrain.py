@@ -15,7 +15,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import torch
 import tyro
-from jaxtyping import Bool, Int
+from accelerate.utils import gather_object
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import Trainer, TrainerControl, set_seed
@@ -275,11 +277,14 @@ class PretrainTrainer(Trainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Held-out loss (nats a predicted token), accuracy, and bits per base of those tokens.
 
-        Masks are the same at every evaluation.
+        Masks are the same at every evaluation. With G-grams, also the spread of their last states:
+        the root mean squared distance from their mean, as a fraction of their root mean squared
+        length (Decided here). Near 0 all G-grams have one state, and only mark what they cover.
         """
         model = self.model
         model.eval()
         nats = correct = predicted = bases = 0.0
+        states = torch.zeros(2 + model.config.hidden_size, dtype=torch.float64)
         # Dealt out by hand: a sampler would repeat batches to give each process as many.
         mine = self.heldout_batches[self.args.process_index :: self.args.world_size]
         with torch.no_grad(), self.compute_loss_context_manager():
@@ -292,6 +297,8 @@ class PretrainTrainer(Trainer):
                 correct += float((output.logits.argmax(-1) == truth).sum())
                 predicted += len(truth)
                 bases += float(self.bases[truth.cpu()].sum())
+                if output.ggram_hidden_state is not None:
+                    states += _sums_of_states(output.ggram_hidden_state)
         sums = torch.tensor([nats, correct, predicted, bases], device=self.args.device)
         nats, correct, predicted, bases = self.accelerator.reduce(sums).tolist()
         metrics = {
@@ -300,11 +307,27 @@ class PretrainTrainer(Trainer):
             "eval_bits_per_bp": nats / math.log(2) / bases,
             "eval_predicted_tokens": predicted,
         }
+        # As objects, since not every device has 64 bits.
+        ggrams, squares, *total = sum(gather_object([states.numpy()])).tolist()
+        if ggrams:
+            metrics["eval_ggram_spread"] = _spread(ggrams, squares, total)
         self.log(dict(metrics))  # which adds the pass it is in
         self.control: TrainerControl = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+
+def _sums_of_states(states: Float[Tensor, "slots hidden"]) -> Float64[Tensor, "2+hidden"]:
+    """How many, the sum of their squared lengths, and their sum."""
+    exact = states.double().cpu()
+    counts = torch.tensor([len(exact), exact.square().sum()], dtype=torch.float64)
+    return torch.cat([counts, exact.sum(0)])
+
+
+def _spread(ggrams: float, squares: float, total: list[float]) -> float:
+    """Distance of states from their mean (root mean square) over their length (likewise)."""
+    return math.sqrt(max(0.0, 1 - math.fsum(x * x for x in total) / (ggrams * squares)))
 
 
 def pretrain(config: PretrainConfig) -> dict[str, float]:

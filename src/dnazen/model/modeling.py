@@ -66,6 +66,13 @@ class DnazenModelOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
+@dataclass
+class DnazenMaskedLMOutput(MaskedLMOutput):
+    """That of the masked LM, and the states of G-grams."""
+
+    ggram_hidden_state: Float[Tensor, "slots hidden"] | None = None
+
+
 class DnazenPreTrainedModel(PreTrainedModel):
     """Weight initialisation and the switches Hugging Face asks for."""
 
@@ -281,7 +288,7 @@ class DnazenForMaskedLM(DnazenPreTrainedModel):
         labels: Int[Tensor, "batch width"] | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **inputs: Any,
-    ) -> MaskedLMOutput:
+    ) -> DnazenMaskedLMOutput:
         """Logits of all positions, or with ``labels`` the loss and logits of predicted ones only.
 
         Parameters
@@ -303,9 +310,10 @@ class DnazenForMaskedLM(DnazenPreTrainedModel):
             loss = summed / (
                 max(len(truth), 1) if num_items_in_batch is None else num_items_in_batch
             )
-        return MaskedLMOutput(
+        return DnazenMaskedLMOutput(
             loss=loss,
             logits=logits,
+            ggram_hidden_state=output.ggram_hidden_state,
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
