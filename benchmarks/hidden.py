@@ -35,12 +35,12 @@ from torch.nn.functional import cross_entropy
 from dnazen.batches import BatchPlan, Collator, Key
 from dnazen.config import read_json
 from dnazen.corpus import Corpus
+from dnazen.examples import PretrainDataset, example_spans, heldout_sequences
 from dnazen.ggrams.masking import MaskingConfig
 from dnazen.ggrams.matching import Matcher
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.model.directory import open_directory
 from dnazen.model.modeling import IGNORED, DnazenForMaskedLM
-from dnazen.pretrain import PretrainDataset, example_spans, heldout_sequences
 from dnazen.tokenizer import MASK
 
 KINDS = ("[MASK]", "random", "kept")

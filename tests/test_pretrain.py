@@ -26,6 +26,7 @@ from dnazen.cli import main
 from dnazen.config import hash_file, read_json
 from dnazen.corpus import Corpus, CorpusConfig, build_command
 from dnazen.errors import ConfigError, InputError, OutputError
+from dnazen.examples import example_spans, heldout_sequences
 from dnazen.ggrams.masking import MaskingConfig, mask, sequence_keys
 from dnazen.ggrams.matching import Matcher
 from dnazen.ggrams.vocabulary import GGramVocabulary
@@ -34,8 +35,6 @@ from dnazen.model.modeling import DnazenForMaskedLM
 from dnazen.pretrain import (
     ModelSettings,
     PretrainConfig,
-    example_spans,
-    heldout_sequences,
     pretrain,
 )
 from dnazen.tokenizer import token_strings
