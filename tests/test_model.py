@@ -173,9 +173,11 @@ def naive_layer(w, name, x, config, *, slopes, gated):
 def naive_states(w, config, sequence):
     """States of one sequence's tokens, and those of its G-grams (None if it has none)."""
 
-    def embed(name, ids):
-        table = w[f"{name}.word_embeddings.weight"]
-        typed = table[torch.tensor(ids)] + w[f"{name}.token_type_embeddings.weight"][0]
+    def looked_up(name, ids):
+        return w[f"{name}.word_embeddings.weight"][torch.tensor(ids)]
+
+    def embed(name, rows):
+        typed = rows + w[f"{name}.token_type_embeddings.weight"][0]
         return layer_norm(
             typed,
             typed.shape[-1:],
@@ -184,10 +186,16 @@ def naive_states(w, config, sequence):
             config.layer_norm_eps,
         )
 
-    h = embed("dnazen.embeddings", sequence.tokens)
+    tokens = looked_up("dnazen.embeddings", sequence.tokens)
+    h = embed("dnazen.embeddings", tokens)
     mu = matrix = None
     if sequence.ids and config.ggram_vocab_size:
-        mu = embed("dnazen.ggram_embeddings", sequence.ids)
+        shared = config.ggram_embedding == "shared"
+        ids = [1 for _ in sequence.ids] if shared else sequence.ids
+        rows = looked_up("dnazen.ggram_embeddings", ids)
+        if config.ggram_embedding == "composed":
+            rows = rows + torch.stack([tokens[covers].mean(0) for covers in sequence.covers])
+        mu = embed("dnazen.ggram_embeddings", rows)
         matrix = torch.zeros(len(sequence.tokens), len(sequence.ids), dtype=h.dtype)
         for slot, covers in enumerate(sequence.covers):
             matrix[covers, slot] = 1
@@ -233,6 +241,8 @@ VARIANTS = [
     {"fusion": "gated"},
     {"fusion": "sum", "num_hidden_ggram_layers": 0},
     {"fusion": "gated", "num_hidden_ggram_layers": 3, "num_attention_heads": 4},
+    {"ggram_embedding": "composed"},
+    {"ggram_embedding": "shared", "fusion": "mean"},
     {"ggram_vocab_size": 0},
 ]
 
@@ -639,6 +649,32 @@ def test_the_padding_rows_start_at_zero_and_stay():
     assert not model.dnazen.ggram_embeddings.word_embeddings.weight[0].any()
 
 
+def test_composed_rows_start_at_zero_and_are_loaded_as_they_were_stored(tmp_path):
+    model = DnazenModel(shape(ggram_embedding="composed"))
+    rows = model.ggram_embeddings.word_embeddings.weight
+    assert not rows.any()
+    assert model.embeddings.word_embeddings.weight.any()
+    with torch.no_grad():
+        rows.fill_(2.0)
+    model.save_pretrained(tmp_path)
+    again = DnazenModel.from_pretrained(tmp_path)
+    assert torch.equal(again.ggram_embeddings.word_embeddings.weight, rows)
+
+
+def test_a_shared_embedding_has_two_rows_and_is_trained_row_by_row():
+    model = DnazenForMaskedLM(shape(ggram_embedding="shared"))
+    table = model.dnazen.ggram_embeddings.word_embeddings
+    assert table.weight.shape == (2, 12)
+    batch, labels = batch_of(sequences()), labels_of(sequences())
+    model(**batch, labels=labels).loss.backward()
+    whole = table.weight.grad[1].clone()
+    table.gather_rows()
+    model(**batch, labels=labels).loss.backward()
+    found = table.take_gradient()
+    assert found.rows.tolist() == [1]
+    torch.testing.assert_close(found.gradient[0], whole)
+
+
 def test_base_has_the_parameters_of_the_release():
     """285 million with its 162,708 G-grams."""
     with torch.device("meta"):
@@ -662,6 +698,7 @@ def test_sizes_are_those_of_the_released_table():
         ({"hidden_size": 13}, "hidden_size 13 is no multiple of num_attention_heads 3"),
         ({"num_hidden_ggram_layers": 4}, "num_hidden_ggram_layers 4 exceeds num_hidden_layers 3"),
         ({"fusion": "max"}, "fusion must be one of"),
+        ({"ggram_embedding": "hashed"}, "ggram_embedding must be one of"),
         ({"num_attention_heads": 0}, "num_attention_heads must be a whole number >= 1, got 0"),
         ({"vocab_size": "40"}, "vocab_size must be a whole number >= 1, got '40'"),
         ({"max_ggrams": -1}, "max_ggrams must be a whole number >= 0, got -1"),

@@ -75,6 +75,7 @@ def test_arms_differ_in_what_they_name_and_nothing_else(ground, gue, tmp_path):
             "masking": replace(plain.masking, ggram_share=0.0),
         },
         "fusion=gated": {"model": replace(plain.model, fusion="gated")},
+        "ggram_embedding=shared": {"model": replace(plain.model, ggram_embedding="shared")},
         "ggram_layers=0": {"model": replace(plain.model, num_hidden_ggram_layers=0)},
         "max_ggrams=30": {"model": replace(plain.model, max_ggrams=30)},
         "ggram_learning_rate=0.1": {"optimizer": replace(plain.optimizer, ggram_learning_rate=0.1)},
@@ -91,12 +92,24 @@ def test_arms_differ_in_what_they_name_and_nothing_else(ground, gue, tmp_path):
     ]
 
 
+def test_an_arm_may_hide_the_ggrams_of_the_study_and_see_its_own(ground, gue, tmp_path):
+    config = settings(ground, gue, tmp_path / "out")
+    arm = parse_study_arms(["few: max_size=9 masking=pmi"])["few"]
+    run = pretrain_config(config, "few", arm, Path("few.tsv"))
+    assert run.ggrams == Path("few.tsv")
+    assert run.masking.ggram_share == 0.8
+    hidden = GGramVocabulary.load(run.mask_ggrams)
+    assert run.mask_ggrams == tmp_path / "out/ggrams/pmi-1bit.tsv"
+    assert len(hidden) > 9
+
+
 @pytest.mark.parametrize(
     ("arms", "message"),
     [
         ((), "none is pre-trained"),
         (("a: colour=red",), "unknown setting 'colour'"),
         (("a: ggrams=many",), "ggrams must be one of pmi, frequency"),
+        (("a: ggram_embedding=none",), "ggram_embedding must be one of own, composed, shared"),
         (("a: min_pmi=high",), "min_pmi cannot be 'high'"),
         (("a:", "a:"), "two are called 'a'"),
         (("a:", "b: random_of=c"), "'c' is no arm that is pre-trained"),

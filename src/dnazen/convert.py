@@ -61,6 +61,11 @@ def _require_released_shape(config: DnazenConfig) -> None:
         raise ConfigError(
             f"the released format knows only 'sum' fusion, this model has {config.fusion!r}"
         )
+    if config.ggram_embedding != "own":
+        raise ConfigError(
+            f"the released format knows only G-grams with an embedding of their own, this model's "
+            f"are {config.ggram_embedding!r}"
+        )
     if config.num_hidden_ggram_layers == 0:
         raise ConfigError("the released format has no fusion without a layer of the G-gram encoder")
 

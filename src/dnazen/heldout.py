@@ -63,7 +63,7 @@ def _row(arm: str, directory: Path, record: dict[str, Any]) -> list[str]:
     scores = read_json(directory / "metrics.json", "the scores of a pre-training")
     settings = record["settings"]
     ggrams = max(0, config.ggram_vocab_size - 1)
-    total, table = float(scores["parameters"]), config.ggram_vocab_size * config.hidden_size
+    total, table = float(scores["parameters"]), config.ggram_rows * config.hidden_size
     share = settings["masking"]["ggram_share"]
     hides = settings["ggrams"] is not None or settings["mask_ggrams"] is not None
     return [

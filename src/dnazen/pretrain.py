@@ -30,7 +30,7 @@ from .examples import PretrainDataset, example_spans, heldout_sequences
 from .ggrams.masking import MaskingConfig
 from .ggrams.matching import Matcher
 from .ggrams.vocabulary import GGramVocabulary
-from .model.configuration import DnazenConfig, Fusion, Size
+from .model.configuration import DnazenConfig, Fusion, GGramEmbedding, Size
 from .model.directory import (
     HEADS,
     ModelDirectory,
@@ -65,6 +65,9 @@ class ModelSettings:
     """Named size; tiny, mini and small are for CPUs."""
     fusion: Fusion = "sum"
     """How G-gram states join the tokens'."""
+    ggram_embedding: GGramEmbedding = "own"
+    """What the G-gram encoder is given: a row of each G-gram's own; composed, a row that starts at
+    zero and the mean of its tokens' embeddings; or shared, one row for all."""
     num_hidden_ggram_layers: int | None = None
     """Layers of the G-gram encoder; by default the size's."""
     max_ggrams: int | None = None
@@ -411,6 +414,7 @@ def _random_shape(settings: ModelSettings, vocab_size: int, rows: int) -> Dnazen
         vocab_size=vocab_size,
         ggram_vocab_size=rows,
         fusion=settings.fusion,
+        ggram_embedding=settings.ggram_embedding,
         max_ggrams=settings.max_ggrams,
         hidden_dropout_prob=settings.hidden_dropout_prob,
         **({} if layers is None else {"num_hidden_ggram_layers": layers}),
@@ -422,6 +426,7 @@ def _add_ggrams(shape: DnazenConfig, settings: ModelSettings, rows: int) -> None
     layers = settings.num_hidden_ggram_layers
     shape.ggram_vocab_size = rows
     shape.fusion = settings.fusion
+    shape.ggram_embedding = settings.ggram_embedding
     shape.max_ggrams = settings.max_ggrams
     shape.num_hidden_ggram_layers = shape.num_hidden_layers // 2 if layers is None else layers
 

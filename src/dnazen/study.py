@@ -24,7 +24,7 @@ from .gue.grid import GridConfig, named_settings, plan_tasks
 from .gue.report import write_report
 from .gue.run import run_grid
 from .heldout import heldout_section
-from .model.configuration import Fusion
+from .model.configuration import Fusion, GGramEmbedding
 from .model.directory import WEIGHTS_FILE
 from .outputs import growing_directory
 from .pretrain import PretrainConfig, PretrainSettings, pretrain
@@ -45,7 +45,8 @@ class StudyConfig:
 
     arms: tuple[str, ...]
     """Arms as 'NAME: key=value ...'. ggrams=pmi, frequency, random, shuffled or none; min_pmi and
-    max_size of the mining; masking=whole or plain; fusion, max_ggrams, ggram_layers (0 adds the
+    max_size of the mining; masking=whole (its own G-grams), pmi (those of the study's mining,
+    whatever its own) or plain; fusion, ggram_embedding, max_ggrams, ggram_layers (0 adds the
     embeddings once, at the input) and ggram_learning_rate of the model; random_of=ARM is that arm
     without its pre-training. What is not said is as under pretrain and mining."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
@@ -86,9 +87,11 @@ class StudyArm(NamedTuple):
     ggrams: Method | Literal["none"] = "pmi"
     min_pmi: float | None = None
     max_size: int | None = None
-    masking: Literal["whole", "plain"] = "whole"
-    """Whether G-grams are hidden whole; E4BU alone hides those that are mined by PMI."""
+    masking: Literal["whole", "pmi", "plain"] = "whole"
+    """Whether G-grams are hidden whole, and whose; E4BU alone hides those of its ``min_pmi`` and
+    ``max_size`` that are mined by PMI."""
     fusion: Fusion | None = None
+    ggram_embedding: GGramEmbedding | None = None
     max_ggrams: int | None = None
     ggram_layers: int | None = None
     ggram_learning_rate: float | None = None
@@ -107,8 +110,9 @@ _KINDS: dict[str, Callable[[str], Any]] = {
 
 _CHOICES = {
     "ggrams": ("pmi", "frequency", "random", "shuffled", "none"),
-    "masking": ("whole", "plain"),
+    "masking": ("whole", "pmi", "plain"),
     "fusion": ("sum", "mean", "gated"),
+    "ggram_embedding": ("own", "composed", "shared"),
 }
 
 
@@ -209,13 +213,17 @@ def pretrain_config(
     shared = {f.name: getattr(config.pretrain, f.name) for f in fields(PretrainSettings)}
     model = {
         "fusion": arm.fusion,
+        "ggram_embedding": arm.ggram_embedding,
         "max_ggrams": arm.max_ggrams,
         "num_hidden_ggram_layers": arm.ggram_layers,
     }
     rate = {"ggram_learning_rate": arm.ggram_learning_rate}
     alone = arm.ggrams == "none"
-    whole = arm.masking == "whole"
-    masking = shared["masking"] if whole else replace(shared["masking"], ggram_share=0.0)
+    plain_masks = arm.masking == "plain"
+    masking = replace(shared["masking"], ggram_share=0.0) if plain_masks else shared["masking"]
+    hidden = vocabulary if alone and not plain_masks else None
+    if arm.masking == "pmi":
+        hidden = _vocabulary(config, StudyArm())
     return PretrainConfig(
         **shared
         | {
@@ -226,7 +234,7 @@ def pretrain_config(
         corpus=config.corpus,
         output=config.output / "models" / name,
         ggrams=None if alone else vocabulary,
-        mask_ggrams=vocabulary if alone and whole else None,
+        mask_ggrams=hidden,
         resume=True,
     )
 

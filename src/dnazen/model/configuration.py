@@ -9,6 +9,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from ..errors import ConfigError
 
 Fusion = Literal["sum", "mean", "gated"]
+GGramEmbedding = Literal["own", "composed", "shared"]
 Size = Literal["tiny", "mini", "small", "base", "large", "x-large"]
 
 # hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, num_hidden_ggram_layers.
@@ -41,6 +42,11 @@ class DnazenConfig(PreTrainedConfig):
     fusion
         ``sum`` over the covering G-grams (the release), their ``mean``, or ``gated``: the sum
         times a learned vector per layer that starts at zero (Decided here).
+    ggram_embedding
+        What the G-gram encoder is given: the G-gram's ``own`` row of the table (the release);
+        ``composed``, its own row, which starts at zero, and the mean embedding of the tokens that
+        it covers; or ``shared``, one row for all, so that a G-gram only marks what it covers
+        (Decided here: rows of rare G-grams are hardly trained, and these two do not need them).
     max_ggrams
         Cap on the distinct G-grams matched in a sequence, from the front; ``None`` is no cap.
     classifier_dropout
@@ -64,6 +70,7 @@ class DnazenConfig(PreTrainedConfig):
         num_hidden_ggram_layers: int = 6,
         ggram_vocab_size: int = 0,
         fusion: Fusion = "sum",
+        ggram_embedding: GGramEmbedding = "own",
         max_ggrams: int | None = None,
         hidden_dropout_prob: float = 0.1,
         attention_probs_dropout_prob: float = 0.0,
@@ -112,6 +119,11 @@ class DnazenConfig(PreTrainedConfig):
             )
         if fusion not in get_args(Fusion):
             raise ConfigError(f"fusion must be one of {get_args(Fusion)}, got {fusion!r}")
+        if ggram_embedding not in get_args(GGramEmbedding):
+            raise ConfigError(
+                f"ggram_embedding must be one of {get_args(GGramEmbedding)}, got "
+                f"{ggram_embedding!r}"
+            )
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_hidden_layers = num_hidden_layers
@@ -120,6 +132,7 @@ class DnazenConfig(PreTrainedConfig):
         self.num_hidden_ggram_layers = num_hidden_ggram_layers
         self.ggram_vocab_size = ggram_vocab_size
         self.fusion = fusion
+        self.ggram_embedding = ggram_embedding
         self.max_ggrams = max_ggrams
         self.hidden_dropout_prob = hidden_dropout_prob
         self.attention_probs_dropout_prob = attention_probs_dropout_prob
@@ -130,6 +143,12 @@ class DnazenConfig(PreTrainedConfig):
         super().__init__(
             pad_token_id=pad_token_id, tie_word_embeddings=tie_word_embeddings, **kwargs
         )
+
+    @property
+    def ggram_rows(self) -> int:
+        """Rows of the G-gram embedding table, that of the padding included."""
+        most = 2 if self.ggram_embedding == "shared" else self.ggram_vocab_size
+        return min(self.ggram_vocab_size, most)
 
     @classmethod
     def of_size(cls, size: Size, **kwargs: Any) -> DnazenConfig:

@@ -106,6 +106,18 @@ class EncoderLayer(GradientCheckpointingLayer):
         return self.feed_forward(states), probabilities
 
 
+def mean_of_covered(
+    tokens: Float[Tensor, "rows hidden"],
+    cover_row: Int[Tensor, "pairs"],
+    cover_slot: Int[Tensor, "pairs"],
+    slots: int,
+) -> Float[Tensor, "slots hidden"]:
+    """The mean over the tokens that each G-gram covers."""
+    covered = torch.bincount(cover_slot, minlength=slots)
+    shares = tokens.index_select(0, cover_row) / covered[cover_slot, None]
+    return torch.zeros_like(tokens[:1]).expand(slots, -1).index_add(0, cover_slot, shares)
+
+
 class Fusion(nn.Module):
     """h_i + sum of the states of the G-grams that cover token i (method.md section 5)."""
 

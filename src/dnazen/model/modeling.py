@@ -32,6 +32,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PreTrainedModel,
+    initialization,
 )
 from transformers.modeling_outputs import (
     MaskedLMOutput,
@@ -42,9 +43,9 @@ from transformers.modeling_outputs import (
 
 from .attention import alibi_slopes, plan_attention
 from .configuration import DnazenConfig
-from .layers import Embeddings, EncoderLayer, Fusion
+from .layers import Embeddings, EncoderLayer, Fusion, mean_of_covered
 from .layout import Layout, layout_of_mask, layout_of_offsets
-from .rows import RowEmbedding
+from .rows import RowEmbedding, SharedRow
 from .weights import load_weights, read_config, read_weights
 
 IGNORED = -100
@@ -130,9 +131,7 @@ class DnazenModel(DnazenPreTrainedModel):
             EncoderLayer(config, gated=True) for _ in range(config.num_hidden_layers)
         )
         if config.ggram_vocab_size:
-            self.ggram_embeddings = Embeddings(
-                config, RowEmbedding(config.ggram_vocab_size, config.hidden_size, padding_idx=0)
-            )
+            self.ggram_embeddings = Embeddings(config, _ggram_table(config))
             self.ggram_layers = nn.ModuleList(
                 EncoderLayer(config, gated=False) for _ in range(config.num_hidden_ggram_layers)
             )
@@ -147,6 +146,8 @@ class DnazenModel(DnazenPreTrainedModel):
         super()._init_weights(module)
         if module is self:  # a buffer that is not stored must be made again after loading
             self.slopes = alibi_slopes(self.config.num_attention_heads).to(self.slopes.device)
+        if isinstance(module, RowEmbedding) and self.config.ggram_embedding == "composed":
+            initialization.zeros_(module.weight)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The token embedding table."""
@@ -208,13 +209,15 @@ class DnazenModel(DnazenPreTrainedModel):
             assert ggram_ids is not None
             assert ggram_offsets is not None
             assert cover_slot is not None
-            ggrams = self.ggram_embeddings(
-                self.ggram_embeddings.word_embeddings(ggram_ids)
-                if ggram_embeds is None
-                else ggram_embeds
-            )
-            ggram_plan = plan_attention(layout_of_offsets(ggram_offsets), None, ggrams, **how)
             cover_row = layout.rows_at(cover_token)
+            if ggram_embeds is None:
+                ggram_embeds = self.ggram_embeddings.word_embeddings(ggram_ids)
+            if self.config.ggram_embedding == "composed":
+                ggram_embeds = ggram_embeds + mean_of_covered(
+                    looked_up, cover_row, cover_slot, len(ggram_embeds)
+                )
+            ggrams = self.ggram_embeddings(ggram_embeds)
+            ggram_plan = plan_attention(layout_of_offsets(ggram_offsets), None, ggrams, **how)
             if not self.config.num_hidden_ggram_layers:
                 states = self.fusions[0](states, ggrams, cover_row, cover_slot)
 
@@ -246,6 +249,13 @@ class DnazenModel(DnazenPreTrainedModel):
             ggram_hidden_states=tuple(ggram_trail) if trail and ggram_trail else None,
             attentions=tuple(attentions) if attend else None,
         )
+
+
+def _ggram_table(config: DnazenConfig) -> RowEmbedding:
+    """Row 0 is the padding."""
+    if config.ggram_embedding == "shared":
+        return SharedRow(config.hidden_size)
+    return RowEmbedding(config.ggram_rows, config.hidden_size, padding_idx=0)
 
 
 class MaskedLMHead(nn.Module):

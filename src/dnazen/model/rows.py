@@ -54,6 +54,18 @@ class RowEmbedding(nn.Embedding):
         )
 
 
+class SharedRow(RowEmbedding):
+    """One row for every id but the padding, which is 0."""
+
+    def __init__(self, embedding_dim: int) -> None:
+        super().__init__(2, embedding_dim, padding_idx=0)
+
+    def forward(self, input: Int[Tensor, "n"]) -> Float[Tensor, "n hidden"]:
+        """Look the row up."""
+        row: Tensor = super().forward(input.clamp(max=1))
+        return row
+
+
 def sum_by_row(
     rows: Int[Tensor, "n"], gradient: Float[Tensor, "n hidden"], padding_idx: int | None = None
 ) -> RowGradient:
