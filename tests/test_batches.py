@@ -83,21 +83,25 @@ def test_a_batch_is_what_one_cell_at_a_time_makes(sequences, max_ggrams):
 
 
 @settings(deadline=None)
-@given(sequences_, st.integers(0, 2**32))
-def test_matches_are_those_of_the_corrupted_sequence(sequences, seed):
-    config = MaskingConfig(rate=0.4)
+@given(sequences_, st.integers(0, 2**32), st.sampled_from(["corrupted", "unhidden"]))
+def test_matches_are_those_of_the_corrupted_or_of_the_unhidden(sequences, seed, matches):
+    config = MaskingConfig(rate=0.4, matches=matches)
     keys = sequence_keys(seed, 0, np.arange(len(sequences)))
     examples = [Example(np.array(s), int(k)) for s, k in zip(sequences, keys, strict=True)]
     batch = Collator(MATCHER, VOCAB, masking=config)(examples)
-    corrupted, labels = [], []
+    corrupted, labels, matched = [], [], []
     width = max(map(len, sequences)) + 2
     for s, key in zip(sequences, keys, strict=True):
         whole = np.array([CLS, *s, SEP])
         one = mask(whole, np.array([0, len(whole)]), MATCHER, np.array([key]), config, VOCAB)
         corrupted.append(one.tokens.tolist())
         labels.append(one.labels.tolist() + [-100] * (width - len(whole)))
-    assert_same(batch, {**by_hand(corrupted), "labels": labels})
-    hidden = (batch["input_ids"] == 4).flatten().nonzero().flatten()
+        seen = zip(corrupted[-1], labels[-1], strict=False)
+        matched.append([t if label == -100 or matches == "corrupted" else 4 for t, label in seen])
+    given = by_hand(corrupted)
+    assert_same(batch, {**by_hand(matched), "input_ids": given["input_ids"], "labels": labels})
+    hidden = batch["input_ids"] == 4 if matches == "corrupted" else batch["labels"] != -100
+    hidden = hidden.flatten().nonzero().flatten()
     assert not set(hidden.tolist()) & set(batch["cover_token"].tolist())
 
 

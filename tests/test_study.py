@@ -74,6 +74,7 @@ def test_arms_differ_in_what_they_name_and_nothing_else(ground, gue, tmp_path):
             "ggrams": None,
             "masking": replace(plain.masking, ggram_share=0.0),
         },
+        "matches=unhidden": {"masking": replace(plain.masking, matches="unhidden")},
         "fusion=gated": {"model": replace(plain.model, fusion="gated")},
         "ggram_embedding=shared": {"model": replace(plain.model, ggram_embedding="shared")},
         "ggram_layers=0": {"model": replace(plain.model, num_hidden_ggram_layers=0)},

@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from .ggrams.masking import MaskingConfig, mask
+from .ggrams.masking import NO_LABEL, MaskingConfig, mask
 from .ggrams.matching import Matcher
 from .model.directory import ModelDirectory
-from .tokenizer import CLS, PAD, SEP
+from .tokenizer import CLS, MASK, PAD, SEP
 
 
 class Example(NamedTuple):
@@ -90,18 +90,21 @@ class Collator:
             return torch.from_numpy(out.reshape(len(examples), width))
 
         batch: dict[str, Tensor] = {}
+        matched = tokens
         if self.masking is not None:
             keys = np.array([e.key for e in examples], dtype=np.uint64)
             whole = self.matcher if self.masking_matcher is None else self.masking_matcher
             masked = mask(tokens, offsets, whole, keys, self.masking, self.vocab_size)
-            tokens = masked.tokens
-            batch["labels"] = box(masked.labels, -100)
+            matched = tokens = masked.tokens
+            if self.masking.matches == "unhidden":
+                matched = np.where(masked.labels == NO_LABEL, tokens, MASK)
+            batch["labels"] = box(masked.labels, NO_LABEL)
         elif examples[0].label is not None:
             batch["labels"] = torch.tensor([e.label for e in examples])
         batch["input_ids"] = box(tokens, PAD)
         batch["attention_mask"] = box(np.ones_like(tokens), 0)
         if self.matcher is not None:
-            matches = self.matcher.match(tokens, offsets, self.max_ggrams)
+            matches = self.matcher.match(matched, offsets, self.max_ggrams)
             batch["ggram_ids"] = torch.from_numpy(matches.ggram_ids)
             batch["ggram_offsets"] = torch.from_numpy(matches.slot_offsets)
             batch["cover_token"] = torch.from_numpy(cells[matches.cover_token])

@@ -46,9 +46,10 @@ class StudyConfig:
     arms: tuple[str, ...]
     """Arms as 'NAME: key=value ...'. ggrams=pmi, frequency, random, shuffled or none; min_pmi and
     max_size of the mining; masking=whole (its own G-grams), pmi (those of the study's mining,
-    whatever its own) or plain; fusion, ggram_embedding, max_ggrams, ggram_layers (0 adds the
-    embeddings once, at the input) and ggram_learning_rate of the model; random_of=ARM is that arm
-    without its pre-training. What is not said is as under pretrain and mining."""
+    whatever its own) or plain; matches=corrupted or unhidden; fusion, ggram_embedding, max_ggrams,
+    ggram_layers (0 adds the embeddings once, at the input) and ggram_learning_rate of the model;
+    random_of=ARM is that arm without its pre-training. What is not said is as under pretrain and
+    mining."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Directory to write, or to go on with."""
     models: tuple[str, ...] = ()
@@ -90,6 +91,7 @@ class StudyArm(NamedTuple):
     masking: Literal["whole", "pmi", "plain"] = "whole"
     """Whether G-grams are hidden whole, and whose; E4BU alone hides those of its ``min_pmi`` and
     ``max_size`` that are mined by PMI."""
+    matches: Literal["corrupted", "unhidden"] | None = None
     fusion: Fusion | None = None
     ggram_embedding: GGramEmbedding | None = None
     max_ggrams: int | None = None
@@ -111,6 +113,7 @@ _KINDS: dict[str, Callable[[str], Any]] = {
 _CHOICES = {
     "ggrams": ("pmi", "frequency", "random", "shuffled", "none"),
     "masking": ("whole", "pmi", "plain"),
+    "matches": ("corrupted", "unhidden"),
     "fusion": ("sum", "mean", "gated"),
     "ggram_embedding": ("own", "composed", "shared"),
 }
@@ -220,7 +223,7 @@ def pretrain_config(
     rate = {"ggram_learning_rate": arm.ggram_learning_rate}
     alone = arm.ggrams == "none"
     plain_masks = arm.masking == "plain"
-    masking = replace(shared["masking"], ggram_share=0.0) if plain_masks else shared["masking"]
+    share = {"ggram_share": 0.0 if plain_masks else None, "matches": arm.matches}
     hidden = vocabulary if alone and not plain_masks else None
     if arm.masking == "pmi":
         hidden = _vocabulary(config, StudyArm())
@@ -229,7 +232,7 @@ def pretrain_config(
         | {
             "model": replace(shared["model"], **_said(model)),
             "optimizer": replace(shared["optimizer"], **_said(rate)),
-            "masking": masking,
+            "masking": replace(shared["masking"], **_said(share)),
         },
         corpus=config.corpus,
         output=config.output / "models" / name,

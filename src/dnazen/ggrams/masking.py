@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Int64, UInt64
@@ -30,6 +30,10 @@ class MaskingConfig:
     """Fraction of the chosen units that become [MASK]."""
     random_share: float = 0.1
     """Fraction of the chosen units that become random tokens; the rest stays as it is."""
+    matches: Literal["corrupted", "unhidden"] = "corrupted"
+    """Where a model is shown G-grams: all of the corrupted sequence, or those alone that lie
+    outside the tokens to predict. A token that was kept stands in G-grams still, and one that was
+    replaced does not, so the first tell which is which."""
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
@@ -41,6 +45,10 @@ class MaskingConfig:
             raise ConfigError(
                 f"masking.mask_share + masking.random_share must not exceed 1, got "
                 f"{self.mask_share} + {self.random_share}"
+            )
+        if self.matches not in ("corrupted", "unhidden"):
+            raise ConfigError(
+                f"masking.matches must be 'corrupted' or 'unhidden', got {self.matches!r}"
             )
 
 
