@@ -9,8 +9,9 @@ are hidden, and then single tokens. Losses are told apart by what a model sees i
 ``[MASK]``, a token drawn at random, or the token itself, kept. A row a model, masking and kind:
 nats a token, and the difference from the first model with its standard error over batches.
 
-``--ablate`` reads each model with G-grams twice more: with the G-grams of a batch permuted, so that
-what is covered is as it was but not by what, and with none.
+A model is shown G-grams where its training showed them (``masking.matches``). ``--ablate`` reads
+each that has some twice more: with the embeddings of the G-grams of a batch permuted, so that what
+is covered is as it was but not by what, and without any.
 
 A second table tells how unlike G-grams are to each model: the length of their mean state, after the
 embeddings (0) and each layer of the G-gram encoder, and how far states lie from it.
@@ -20,10 +21,10 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -43,6 +44,7 @@ from dnazen.model.directory import open_directory
 from dnazen.model.modeling import IGNORED, DnazenForMaskedLM
 from dnazen.tokenizer import MASK
 
+Ablation = Literal["permuted", "without"]
 KINDS = ("[MASK]", "random", "kept")
 
 
@@ -88,32 +90,37 @@ def kinds_of(seen: Int[np.ndarray, "hidden"], truth: Int[np.ndarray, "hidden"]) 
     return [masked, ~masked & ~kept, kept]
 
 
-def permuted(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The batch with its G-grams in other slots."""
-    order = torch.randperm(len(batch["ggram_ids"]), generator=torch.Generator().manual_seed(0))
-    return batch | {"ggram_ids": batch["ggram_ids"][order]}
+def permute(model: DnazenForMaskedLM) -> None:
+    """Give every G-gram of a batch the embedding of another from now on."""
 
+    def permuted(_: Any, __: Any, embeddings: Tensor) -> Tensor:
+        order = torch.randperm(len(embeddings), generator=torch.Generator().manual_seed(0))
+        return embeddings[order]
 
-def without(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The batch without G-grams."""
-    return {name: some for name, some in batch.items() if not name.startswith(("ggram", "cover"))}
+    model.dnazen.ggram_embeddings.register_forward_hook(permuted)
 
 
 @torch.inference_mode()
 def sums_of(
     directory: Path,
     batches: list[Any],
-    maskings: dict[str, Any],
-    change: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict,
+    maskings: dict[str, MaskingConfig],
+    shared: dict[str, Any],
+    ablation: Ablation | None = None,
 ) -> Sums:
-    """The losses of one model on changed batches."""
+    """The losses of one model, with its G-grams permuted or without any."""
     parts = open_directory(directory)
     model = DnazenForMaskedLM.from_released(directory)
+    if ablation == "permuted":
+        permute(model)
+    matcher = {"matcher": None} if ablation == "without" else {}
+    trained = read_json(directory / "run.json", "a run's record")["settings"]["masking"]
     found: Sums = defaultdict(list)
-    for name, changes in maskings.items():
-        collator = Collator.of(parts, **changes)
+    for name, masking in maskings.items():
+        shown = replace(masking, matches=trained.get("matches", "corrupted"))
+        collator = Collator.of(parts, masking=shown, **shared, **matcher)
         for examples in batches:
-            batch = change(collator(examples))
+            batch = collator(examples)
             truth = batch["labels"].flatten()
             hidden = truth != IGNORED
             nats = cross_entropy(model(**batch).logits, truth[hidden], reduction="none").numpy()
@@ -154,13 +161,13 @@ def main(config: HiddenConfig) -> None:
         "masking_matcher": Matcher(GGramVocabulary.load(config.ggrams)),
     }
     maskings = {
-        "whole G-grams": shared | {"masking": whole},
-        "single tokens": shared | {"masking": replace(whole, ggram_share=0.0)},
+        "whole G-grams": whole,
+        "single tokens": replace(whole, ggram_share=0.0),
     }
     print("masking", "seen", "model", "tokens", "nats", "minus_first", "se", sep="\t")
     first: Sums = {}
-    for directory, name, change in _readings(config):
-        found = sums_of(directory, batches, maskings, change)
+    for directory, name, ablation in _readings(config):
+        found = sums_of(directory, batches, maskings, shared, ablation)
         first = first or found
         for (masking, kind), pairs in found.items():
             sums, counts = np.array(pairs, dtype=float).T
@@ -175,12 +182,12 @@ def main(config: HiddenConfig) -> None:
             print(directory.name, layer, f"{length:.3f}\t{distance:.3f}", sep="\t")
 
 
-def _readings(config: HiddenConfig) -> Iterator[tuple[Path, str, Callable[..., Any]]]:
+def _readings(config: HiddenConfig) -> Iterator[tuple[Path, str, Ablation | None]]:
     for directory in config.models:
-        yield directory, directory.name, dict
+        yield directory, directory.name, None
         if config.ablate and open_directory(directory).vocabulary is not None:
-            yield directory, f"{directory.name}, permuted", permuted
-            yield directory, f"{directory.name}, without", without
+            for ablation in get_args(Ablation):
+                yield directory, f"{directory.name}, {ablation}", ablation
 
 
 if __name__ == "__main__":
