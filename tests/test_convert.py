@@ -59,6 +59,7 @@ def test_our_own_model_survives_the_released_format(ground, tmp_path):
     [
         ({"fusion": "gated"}, "knows only 'sum' fusion, this model has 'gated'"),
         ({"fusion": "mean"}, "knows only 'sum' fusion, this model has 'mean'"),
+        ({"classifier_pooling": "mean"}, r"classifier reads \[CLS\], this model's 'mean'"),
         ({"ggram_embedding": "shared"}, "embedding of their own, this model's are 'shared'"),
         ({"num_hidden_ggram_layers": 0}, "no fusion without a layer of the G-gram encoder"),
     ],

@@ -322,6 +322,15 @@ def test_a_diverged_run_writes_null_and_is_told(pretrained, task, tmp_path, caps
     assert "COLLAPSED" in capsys.readouterr().err
 
 
+def test_a_model_that_reads_the_mean_predicts_so_too(pretrained, task, tmp_path):
+    finetune(settings(task, pretrained, tmp_path / "run", pooling="mean"))
+    assert json.loads((tmp_path / "run/config.json").read_text())["classifier_pooling"] == "mean"
+    out = tmp_path / "again.tsv"
+    predict(PredictConfig(model=tmp_path / "run", sequences=(task / "test.csv",), output=out))
+    first, again = table(tmp_path / "run/test_predictions.tsv"), table(out)
+    assert [row["prediction"] for row in first] == [row["prediction"] for row in again]
+
+
 def test_patience_stops_early(pretrained, task, tmp_path):
     frozen = OptimizerConfig(learning_rate=1e-30)
     config = settings(task, pretrained, tmp_path / "run", epochs=5, patience=1, optimizer=frozen)

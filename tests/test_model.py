@@ -548,6 +548,33 @@ def test_the_classifier_reads_cls_through_the_pooler():
         torch.testing.assert_close(model(**batch).logits, expected)
 
 
+@pytest.mark.parametrize("padded", [True, False])
+def test_the_classifier_reads_the_mean_of_the_tokens_if_asked(padded):
+    model = random_model(DnazenForSequenceClassification, num_labels=3, classifier_pooling="mean")
+    some = sequences() if padded else sequences()[1:2]
+    batch = batch_of(some)
+    if not padded:
+        batch.pop("attention_mask")
+    with torch.no_grad():
+        states = model.dnazen(**batch).last_hidden_state
+        w = dict(model.named_parameters())
+        for b, sequence in enumerate(some):
+            mean = sum(states[b, i] for i in range(1, len(sequence.tokens) - 1))
+            pooled = torch.tanh(
+                w["pooler.weight"] @ mean / (len(sequence.tokens) - 2) + w["pooler.bias"]
+            )
+            expected = w["classifier.weight"] @ pooled + w["classifier.bias"]
+            torch.testing.assert_close(model(**batch).logits[b], expected)
+
+
+def test_an_empty_sequence_has_the_mean_of_cls():
+    model = random_model(DnazenForSequenceClassification, num_labels=3, classifier_pooling="mean")
+    twin = random_model(DnazenForSequenceClassification, num_labels=3)
+    with torch.no_grad():
+        found, expected = model(torch.tensor([[1, 2]])).logits, twin(torch.tensor([[1, 2]])).logits
+    torch.testing.assert_close(found, expected)
+
+
 def test_token_classification_labels_every_token():
     model = random_model(DnazenForTokenClassification, num_labels=4)
     batch = batch_of(sequences())
@@ -698,6 +725,7 @@ def test_sizes_are_those_of_the_released_table():
         ({"hidden_size": 13}, "hidden_size 13 is no multiple of num_attention_heads 3"),
         ({"num_hidden_ggram_layers": 4}, "num_hidden_ggram_layers 4 exceeds num_hidden_layers 3"),
         ({"fusion": "max"}, "fusion must be one of"),
+        ({"classifier_pooling": "max"}, "classifier_pooling must be one of"),
         ({"ggram_embedding": "hashed"}, "ggram_embedding must be one of"),
         ({"num_attention_heads": 0}, "num_attention_heads must be a whole number >= 1, got 0"),
         ({"vocab_size": "40"}, "vocab_size must be a whole number >= 1, got '40'"),

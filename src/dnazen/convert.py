@@ -55,6 +55,10 @@ class ConvertConfig:
 
 def _require_released_shape(config: DnazenConfig) -> None:
     """Raise ConfigError unless the released code would compute the same from this model."""
+    if config.classifier_pooling != "cls":
+        raise ConfigError(
+            f"the released classifier reads [CLS], this model's {config.classifier_pooling!r}"
+        )
     if not config.ggram_vocab_size:
         return
     if config.fusion != "sum":

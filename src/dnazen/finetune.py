@@ -35,6 +35,7 @@ from .encoding import EncodedExamples, Length, TooLong, check_max_tokens, encode
 from .errors import ConfigError, InputError
 from .labelled import Label, LabelConfig, spelt
 from .metrics import LOWER_IS_BETTER, METRICS, Scores, score
+from .model.configuration import ClassifierPooling
 from .model.directory import (
     GGRAM_PARTS,
     HEADS,
@@ -83,6 +84,8 @@ class FinetuneConfig:
     """Directory to write."""
     from_random_weights: bool = False
     """Take only shape, tokenizer and G-grams from the model; start from random weights."""
+    pooling: ClassifierPooling = "cls"
+    """What the classifier reads: the state of [CLS], or the mean of the tokens' states."""
     without_ggrams: bool = False
     """Leave the model's G-grams out: its E4BU alone."""
     resume: bool = False
@@ -352,6 +355,7 @@ def fresh_classifier(
     shape.id2label = dict(enumerate(names))
     shape.label2id = {name: number for number, name in enumerate(names)}
     shape.problem_type = splits.task.problem_type
+    shape.classifier_pooling = config.pooling
     shape.max_tokens = config.max_tokens
     shape.sequences_per_example = len(splits.train.table.rows[0].sequences)
     model = DnazenForSequenceClassification(shape)

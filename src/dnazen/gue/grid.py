@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ..errors import ConfigError
+from ..model.configuration import ClassifierPooling
 from .arms import Arm
 from .tasks import TASKS, GueTask, find_tasks
 
@@ -41,6 +42,8 @@ class GridConfig:
     """Passes over train; by default the task's own."""
     batch_size: int | None = None
     """Examples per batch; by default the task's own."""
+    pooling: ClassifierPooling = "cls"
+    """What the classifier on a DNAZEN model reads: [CLS], or the mean of the tokens."""
     warmup_steps: int = 50
     """Optimizer steps of linear rise of the learning rate."""
     patience: int | None = None

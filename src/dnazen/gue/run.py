@@ -126,6 +126,7 @@ def _run_all(
             output=output / "cells" / arm.name / plan.task.name / f"lr-{rate:g}" / f"seed-{seed}",
             epochs=plan.epochs,
             batch_size=plan.batch_size,
+            pooling=config.pooling,
             best_metric=plan.task.metric,
             patience=config.patience,
             max_tokens=config.max_tokens,

@@ -10,6 +10,7 @@ from ..errors import ConfigError
 
 Fusion = Literal["sum", "mean", "gated"]
 GGramEmbedding = Literal["own", "composed", "shared"]
+ClassifierPooling = Literal["cls", "mean"]
 Size = Literal["tiny", "mini", "small", "base", "large", "x-large"]
 
 # hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, num_hidden_ggram_layers.
@@ -49,6 +50,10 @@ class DnazenConfig(PreTrainedConfig):
         (Decided here: rows of rare G-grams are hardly trained, and these two do not need them).
     max_ggrams
         Cap on the distinct G-grams matched in a sequence, from the front; ``None`` is no cap.
+    classifier_pooling
+        What a sequence classifier reads: the state of ``[CLS]`` (the release), or the ``mean`` of
+        the states between it and the last ``[SEP]`` (Decided here; with nothing between them, that
+        of ``[CLS]``).
     classifier_dropout
         Before a task's linear layer; ``None`` takes ``hidden_dropout_prob``.
 
@@ -74,6 +79,7 @@ class DnazenConfig(PreTrainedConfig):
         max_ggrams: int | None = None,
         hidden_dropout_prob: float = 0.1,
         attention_probs_dropout_prob: float = 0.0,
+        classifier_pooling: ClassifierPooling = "cls",
         classifier_dropout: float | None = None,
         initializer_range: float = 0.02,
         layer_norm_eps: float = 1e-12,
@@ -117,13 +123,13 @@ class DnazenConfig(PreTrainedConfig):
                 f"num_hidden_ggram_layers {num_hidden_ggram_layers} exceeds num_hidden_layers "
                 f"{num_hidden_layers}; each is fused after the E4BU layer of its number"
             )
-        if fusion not in get_args(Fusion):
-            raise ConfigError(f"fusion must be one of {get_args(Fusion)}, got {fusion!r}")
-        if ggram_embedding not in get_args(GGramEmbedding):
-            raise ConfigError(
-                f"ggram_embedding must be one of {get_args(GGramEmbedding)}, got "
-                f"{ggram_embedding!r}"
-            )
+        for name, choice, choices in (
+            ("fusion", fusion, get_args(Fusion)),
+            ("ggram_embedding", ggram_embedding, get_args(GGramEmbedding)),
+            ("classifier_pooling", classifier_pooling, get_args(ClassifierPooling)),
+        ):
+            if choice not in choices:
+                raise ConfigError(f"{name} must be one of {choices}, got {choice!r}")
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_hidden_layers = num_hidden_layers
@@ -136,6 +142,7 @@ class DnazenConfig(PreTrainedConfig):
         self.max_ggrams = max_ggrams
         self.hidden_dropout_prob = hidden_dropout_prob
         self.attention_probs_dropout_prob = attention_probs_dropout_prob
+        self.classifier_pooling = classifier_pooling
         self.classifier_dropout = classifier_dropout
         self.initializer_range = initializer_range
         self.layer_norm_eps = layer_norm_eps

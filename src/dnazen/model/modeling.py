@@ -330,7 +330,7 @@ class DnazenForMaskedLM(DnazenPreTrainedModel):
 
 
 class DnazenForSequenceClassification(DnazenPreTrainedModel):
-    """DNAZEN with a tanh pooler on [CLS], dropout, and a linear layer.
+    """DNAZEN with a tanh pooler on [CLS] or the mean of the tokens, dropout, and a linear layer.
 
     ``config.problem_type`` is ``single_label_classification`` (labels are class ids),
     ``multi_label_classification`` (labels are (batch, labels) of 0 and 1) or ``regression``
@@ -355,9 +355,14 @@ class DnazenForSequenceClassification(DnazenPreTrainedModel):
     ) -> SequenceClassifierOutput:
         """Logits (batch, labels), and the mean loss when ``labels`` are given."""
         given = inputs["inputs_embeds"] if input_ids is None else input_ids
-        first = torch.arange(given.shape[0], device=given.device) * given.shape[1]  # each [CLS]
-        output = self.dnazen(input_ids, wanted=first, **inputs)
-        pooled = torch.tanh(self.pooler(output.last_hidden_state))
+        if self.config.classifier_pooling == "mean":
+            output = self.dnazen(input_ids, **inputs)
+            read = mean_of_tokens(output.last_hidden_state, inputs.get("attention_mask"))
+        else:
+            each_cls = torch.arange(given.shape[0], device=given.device) * given.shape[1]
+            output = self.dnazen(input_ids, wanted=each_cls, **inputs)
+            read = output.last_hidden_state
+        pooled = torch.tanh(self.pooler(read))
         logits = self.classifier(self.dropout(pooled))
         loss = None
         if labels is not None:
@@ -410,6 +415,23 @@ class DnazenForTokenClassification(DnazenPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
+
+
+def mean_of_tokens(
+    states: Float[Tensor, "batch width hidden"], attention_mask: Int[Tensor, "batch width"] | None
+) -> Float[Tensor, "batch hidden"]:
+    """The mean between [CLS] and the last [SEP]; where nothing stands there, [CLS]."""
+    width = states.shape[1]
+    lengths = (
+        states.new_full((len(states), 1), width)
+        if attention_mask is None
+        else attention_mask.sum(1, keepdim=True)
+    )
+    place = torch.arange(width, device=states.device)
+    between = (place > 0) & (place < lengths - 1)
+    between[:, 0] = lengths[:, 0] <= 2
+    shares = between / between.sum(1, keepdim=True)
+    return torch.einsum("bwh,bw->bh", states, shares.to(states.dtype))
 
 
 def _classifier_dropout(config: DnazenConfig) -> float:
