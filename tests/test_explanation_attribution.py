@@ -30,17 +30,22 @@ from dnazen.tokenizer import MASK, UNK
 SINGLE = "single_label_classification"
 
 
-@pytest.fixture(scope="module")
-def subject(ground, tmp_path_factory):
+def subject_of(ground, folder, **changes):
     """A model whose weights are large enough to be far from linear."""
     model, parts = random_directory(
         ground,
-        tmp_path_factory.mktemp("models") / "m",
+        folder,
         kind=DnazenForSequenceClassification,
         num_labels=3,
         initializer_range=0.1,
+        **changes,
     )
     return Subject(model.eval(), Collator.of(parts), output_of(SINGLE, 1))
+
+
+@pytest.fixture(scope="module")
+def subject(ground, tmp_path_factory):
+    return subject_of(ground, tmp_path_factory.mktemp("models") / "m")
 
 
 def sequence_of(subject, size=25, seed=0):
@@ -97,6 +102,20 @@ def test_attributions_sum_to_the_change_of_the_output(subject, seed):
     assert total == pytest.approx(found.output - found.baseline, abs=1e-4)
     assert found.gap == pytest.approx(found.output - found.baseline - total, abs=1e-9)
     assert abs(found.gap) < abs(integrated_gradients(subject, tokens, steps=3).gap)
+
+
+@pytest.mark.parametrize("embedding", ["composed", "shared"])
+def test_attributions_sum_for_models_of_other_shapes_too(ground, tmp_path, embedding):
+    subject = subject_of(
+        ground, tmp_path / "m", ggram_embedding=embedding, classifier_pooling="mean"
+    )
+    tokens = sequence_of(subject)
+    found = integrated_gradients(subject, tokens, steps=64)
+    assert found.output == pytest.approx(said(subject, tokens), abs=1e-5)
+    total = found.tokens.sum() + found.ggrams.sum()
+    assert total == pytest.approx(found.output - found.baseline, abs=1e-4)
+    # The row of a composed G-gram starts at the padding's: what it tells is its tokens'.
+    assert found.ggrams.any() == (embedding == "shared")
 
 
 def test_more_steps_tell_the_same(subject):
