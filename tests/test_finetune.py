@@ -18,12 +18,13 @@ from directories import random_directory
 from dnazen import cli
 from dnazen.config import hash_file
 from dnazen.errors import ConfigError, InputError, OutputError
-from dnazen.finetune import FinetuneConfig, Scale, finetune
+from dnazen.finetune import FinetuneConfig, finetune
 from dnazen.labelled import LabelConfig
 from dnazen.metrics import METRICS, score
 from dnazen.model.configuration import DnazenConfig
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.predict import PredictConfig, predict
+from dnazen.scale import Scale
 from dnazen.splits import SplitConfig
 from dnazen.training import OptimizerConfig, RunConfig
 

@@ -33,7 +33,7 @@ from .batches import Collator, Example
 from .config import read_json, run_record, write_json
 from .encoding import EncodedExamples, Length, TooLong, check_max_tokens, encode_examples
 from .errors import ConfigError, InputError
-from .labelled import Label, LabelConfig, spelt
+from .labelled import LabelConfig, spelt
 from .metrics import LOWER_IS_BETTER, METRICS, Scores, score
 from .model.configuration import ClassifierPooling
 from .model.directory import (
@@ -48,6 +48,7 @@ from .model.directory import (
 from .model.modeling import DnazenForSequenceClassification
 from .outputs import new_file
 from .predict import MAX_TOKENS, PredictionTable, predict_by_length
+from .scale import Scale
 from .splits import Split, SplitConfig, Splits, load_splits
 from .training import (
     CHECKPOINTS,
@@ -134,42 +135,6 @@ class FinetuneConfig:
     def chosen_metric(self) -> str:
         """The score on dev that chooses the epoch."""
         return self.best_metric or METRICS[self.labels.problem_type][0]
-
-
-class Scale(NamedTuple):
-    """Targets as the model learns them: (value - mean) / spread, so that any unit will do.
-
-    Decided here: mean and standard deviation of train. Both are put into the last layer when
-    training is done, so the model that is saved predicts in the data's own unit.
-    """
-
-    mean: Float[np.ndarray, "targets"]
-    spread: Float[np.ndarray, "targets"]
-
-    @classmethod
-    def of(cls, labels: list[Label]) -> Scale:
-        """The scale of some targets; a constant one keeps its unit."""
-        targets = np.array(labels, dtype=np.float64)
-        spread = targets.std(axis=0)
-        return cls(targets.mean(axis=0), np.where(spread > 0, spread, 1.0))
-
-    def scaled(self, labels: list[Label]) -> list[Label]:
-        """Targets as the model learns them."""
-        scaled = (np.array(labels, dtype=np.float64) - self.mean) / self.spread
-        return list(scaled.astype(np.float32).tolist())
-
-    def unscaled(self, values: Float[np.ndarray, "n targets"]) -> Float[np.ndarray, "n targets"]:
-        """Back to the data's own unit."""
-        back: Float[np.ndarray, "n targets"] = values * self.spread + self.mean
-        return back
-
-    def fold_into(self, model: DnazenForSequenceClassification) -> None:
-        """Make the model predict in the data's own unit."""
-        weight, bias = model.classifier.weight, model.classifier.bias
-        spread, mean = (torch.from_numpy(array).to(weight) for array in (self.spread, self.mean))
-        with torch.no_grad():
-            weight.mul_(spread[:, None])
-            bias.mul_(spread).add_(mean)
 
 
 class Encoded(NamedTuple):
