@@ -15,7 +15,13 @@ from dnazen.errors import ConfigError
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.gue.grid import GridConfig
 from dnazen.pretrain import ModelSettings, PretrainSettings
-from dnazen.study import StudyConfig, gue_arms, parse_study_arms, pretrain_config
+from dnazen.study import (
+    StudyConfig,
+    gue_arms,
+    hidden_ggrams,
+    parse_study_arms,
+    pretrain_config,
+)
 from dnazen.training import OptimizerConfig, RunConfig
 
 ARMS = ("ours: max_size=40", "twin: ggrams=none max_size=40", "fresh: random_of=ours")
@@ -62,13 +68,13 @@ def settings(ground, gue: Path, output: Path, **changes) -> StudyConfig:
 
 def test_arms_differ_in_what_they_name_and_nothing_else(ground, gue, tmp_path):
     config = settings(ground, gue, tmp_path / "out")
-    plain = pretrain_config(config, "a", parse_study_arms(["a:"])["a"], Path("v.tsv"))
+    plain = pretrain_config(config, "a", parse_study_arms(["a:"])["a"], Path("v.tsv"), None)
     assert plain.ggrams == Path("v.tsv")
     assert plain.mask_ggrams is None
     assert plain.masking.ggram_share == 0.8
     assert plain.output == tmp_path / "out" / "models" / "a"
     changes = {
-        "ggrams=none": {"ggrams": None, "mask_ggrams": Path("v.tsv")},
+        "ggrams=none": {"ggrams": None},
         "masking=plain": {"masking": replace(plain.masking, ggram_share=0.0)},
         "ggrams=none masking=plain": {
             "ggrams": None,
@@ -83,7 +89,8 @@ def test_arms_differ_in_what_they_name_and_nothing_else(ground, gue, tmp_path):
     }
     for text, change in changes.items():
         arm = parse_study_arms([f"a: {text}"])["a"]
-        assert pretrain_config(config, "a", arm, Path("v.tsv")) == replace(plain, **change), text
+        run = pretrain_config(config, "a", arm, Path("v.tsv"), None)
+        assert run == replace(plain, **change), text
     models = gue_arms(replace(config, models=("bases: kmer",)), parse_study_arms(ARMS))
     assert [(m.name, m.kind, Path(m.source).name) for m in models] == [
         ("ours", "dnazen", "ours"),
@@ -96,12 +103,27 @@ def test_arms_differ_in_what_they_name_and_nothing_else(ground, gue, tmp_path):
 def test_an_arm_may_hide_the_ggrams_of_the_study_and_see_its_own(ground, gue, tmp_path):
     config = settings(ground, gue, tmp_path / "out")
     arm = parse_study_arms(["few: max_size=9 masking=pmi"])["few"]
-    run = pretrain_config(config, "few", arm, Path("few.tsv"))
+    run = pretrain_config(config, "few", arm, Path("few.tsv"), hidden_ggrams(config, arm))
     assert run.ggrams == Path("few.tsv")
     assert run.masking.ggram_share == 0.8
     hidden = GGramVocabulary.load(run.mask_ggrams)
     assert run.mask_ggrams == tmp_path / "out/ggrams/pmi-1bit.tsv"
     assert len(hidden) > 9
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("", None),
+        ("ggrams=none", "pmi-1bit.tsv"),
+        ("ggrams=none max_size=9", "pmi-1bit-9.tsv"),
+        ("ggrams=none masking=plain", None),
+    ],
+)
+def test_a_twin_hides_what_it_does_not_see(ground, gue, tmp_path, text, hidden):
+    config = settings(ground, gue, tmp_path / "out")
+    found = hidden_ggrams(config, parse_study_arms([f"a: {text}"])["a"])
+    assert found == (None if hidden is None else tmp_path / "out/ggrams" / hidden)
 
 
 @pytest.mark.parametrize(

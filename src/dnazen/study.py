@@ -172,7 +172,9 @@ def study(config: StudyConfig) -> None:
         inputs = [hash_file(corpus.directory / RECORD_FILE)]
         write_json(config.output / STUDY_FILE, run_record("study", config, inputs))
         runs = {
-            name: pretrain_config(config, name, arm, _vocabulary(config, arm))
+            name: pretrain_config(
+                config, name, arm, _vocabulary(config, arm), hidden_ggrams(config, arm)
+            )
             for name, arm in arms.items()
             if arm.random_of is None
         }
@@ -210,9 +212,12 @@ def _report(config: StudyConfig, arms: dict[str, StudyArm]) -> None:
 
 
 def pretrain_config(
-    config: StudyConfig, name: str, arm: StudyArm, vocabulary: Path
+    config: StudyConfig, name: str, arm: StudyArm, vocabulary: Path, hidden: Path | None
 ) -> PretrainConfig:
-    """The pre-training of an arm; it goes on with what is there."""
+    """The pre-training of an arm; it goes on with what is there.
+
+    ``hidden`` are the G-grams to hide whole, if not those that it sees.
+    """
     shared = {f.name: getattr(config.pretrain, f.name) for f in fields(PretrainSettings)}
     model = {
         "fusion": arm.fusion,
@@ -221,22 +226,18 @@ def pretrain_config(
         "num_hidden_ggram_layers": arm.ggram_layers,
     }
     rate = {"ggram_learning_rate": arm.ggram_learning_rate}
-    alone = arm.ggrams == "none"
-    plain_masks = arm.masking == "plain"
-    share = {"ggram_share": 0.0 if plain_masks else None, "matches": arm.matches}
-    hidden = vocabulary if alone and not plain_masks else None
-    if arm.masking == "pmi":
-        hidden = _vocabulary(config, StudyArm())
+    share = 0.0 if arm.masking == "plain" else None
+    masking = {"ggram_share": share, "matches": arm.matches}
     return PretrainConfig(
         **shared
         | {
             "model": replace(shared["model"], **_said(model)),
             "optimizer": replace(shared["optimizer"], **_said(rate)),
-            "masking": replace(shared["masking"], **_said(share)),
+            "masking": replace(shared["masking"], **_said(masking)),
         },
         corpus=config.corpus,
         output=config.output / "models" / name,
-        ggrams=None if alone else vocabulary,
+        ggrams=None if arm.ggrams == "none" else vocabulary,
         mask_ggrams=hidden,
         resume=True,
     )
@@ -304,6 +305,14 @@ def _vocabulary(config: StudyConfig, arm: StudyArm) -> Path:
         )
     )
     return path
+
+
+def hidden_ggrams(config: StudyConfig, arm: StudyArm) -> Path | None:
+    """The G-grams that an arm hides whole without seeing them."""
+    if arm.masking == "pmi":
+        return _vocabulary(config, StudyArm())
+    alone = arm.ggrams == "none" and arm.masking == "whole"
+    return _vocabulary(config, arm) if alone else None
 
 
 def _held_out_files(grid: GridConfig) -> tuple[Path, ...]:
