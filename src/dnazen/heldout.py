@@ -16,6 +16,8 @@ from .model.directory import read_config
 _HEADER = (
     "arm",
     "fusion",
+    "embedding",
+    "matches",
     "G-grams",
     "G-gram layers",
     "hidden whole",
@@ -48,7 +50,7 @@ def heldout_section(models: Mapping[str, Path]) -> Section:
         "Pre-training",
         [
             Text(f"Scores on stretches that no arm was trained on, {how}"),
-            Table(_HEADER, [_row(arm, path, records[arm]) for arm, path in models.items()], 2),
+            Table(_HEADER, [_row(arm, path, records[arm]) for arm, path in models.items()], 4),
             Picture(
                 "pretraining",
                 _curves(models),
@@ -69,6 +71,8 @@ def _row(arm: str, directory: Path, record: dict[str, Any]) -> list[str]:
     return [
         arm,
         config.fusion if ggrams else "-",
+        config.ggram_embedding if ggrams else "-",
+        settings["masking"].get("matches", "corrupted") if ggrams else "-",
         f"{ggrams:,}",
         str(config.num_hidden_ggram_layers) if ggrams else "-",
         f"{share:g}" if hides else "0",
