@@ -20,11 +20,11 @@ test: $(READY)
 
 # The model's and the jobs' tests on the oldest versions that are supported.
 LOWEST := .venv-lowest/bin
-LOWEST_TESTS := attention model released directory convert adapters training pretrain finetune predict
+LOWEST_TESTS := model inference training
 
 test-lowest: .venv-lowest/.ready
 	$(LOWEST)/python -m pytest -W "ignore:mtime may not be reliable" \
-	    $(LOWEST_TESTS:%=tests/test_%.py)
+	    $(LOWEST_TESTS:%=tests/%)
 
 .venv-lowest/.ready: pyproject.toml constraints.txt constraints-lowest.txt
 	$(PYTHON) -m venv .venv-lowest

@@ -33,18 +33,18 @@ import numpy as np
 import torch
 import tyro
 
-from dnazen.batches import Collator, Example
 from dnazen.cli import main
-from dnazen.embedding import EmbeddingConfig, embed
-from dnazen.encoding import Length, encode_examples
-from dnazen.genome import read_records
 from dnazen.ggrams.vocabulary import GGramVocabulary
+from dnazen.inference.embedding import EmbeddingConfig, embed
+from dnazen.inference.pooling import Embedder, open_embedder
+from dnazen.model.batches import Collator, Example
 from dnazen.model.configuration import DnazenConfig, Size
 from dnazen.model.directory import save_directory
 from dnazen.model.modeling import DnazenForMaskedLM
 from dnazen.outputs import new_file
-from dnazen.pooling import Embedder, open_embedder
-from dnazen.tokenizer import load_tokenizer
+from dnazen.sequences.reader import read_records
+from dnazen.tokens.encoding import Length, encode_examples
+from dnazen.tokens.tokenizer import load_tokenizer
 from naive import WIDTH, NaiveForMaskedLM, naive_batch
 
 GUE_BP = {"EMP": 500, "prom_300": 300, "splice": 400, "tf and mouse": 101, "prom_core": 70}

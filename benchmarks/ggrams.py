@@ -27,17 +27,17 @@ import numpy as np
 import tyro
 from numba import njit
 
-from dnazen.batches import Collator, Example
-from dnazen.cluster import Workers
-from dnazen.corpus import Corpus
-from dnazen.ggrams.candidates import candidates, count_occurrences
 from dnazen.ggrams.masking import MaskingConfig, sequence_keys
 from dnazen.ggrams.matching import Matcher
-from dnazen.ggrams.mining import GGrams, MiningConfig, mine
-from dnazen.ggrams.pairs import strong_pairs
+from dnazen.ggrams.mining.candidates import candidates, count_occurrences
+from dnazen.ggrams.mining.mine import GGrams, MiningConfig, mine
+from dnazen.ggrams.mining.pairs import strong_pairs
 from dnazen.ggrams.spans import Spans
 from dnazen.ggrams.vocabulary import GGramVocabulary
+from dnazen.model.batches import Collator, Example
 from dnazen.outputs import new_file
+from dnazen.tokens.corpus import Corpus
+from dnazen.workers.cluster import Workers
 
 RELEASED_SIZE = 162_708
 """G-grams of the public release: the size that loading and matching are measured at."""

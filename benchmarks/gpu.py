@@ -26,13 +26,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dnazen import DnazenConfig, DnazenForMaskedLM
-from dnazen.batches import Collator, Example
 from dnazen.ggrams.masking import MaskingConfig
 from dnazen.ggrams.matching import Matcher
 from dnazen.ggrams.vocabulary import GGramVocabulary
+from dnazen.model.batches import Collator, Example
 from dnazen.model.configuration import Size
 from dnazen.outputs import new_file
-from dnazen.training import OptimizerConfig, RunConfig, rowwise_optimizer
+from dnazen.training.trainer import OptimizerConfig, RunConfig, rowwise_optimizer
 
 VOCAB = 4096
 ATTENTION = ("sdpa", "flex_attention")

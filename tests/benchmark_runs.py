@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dnazen.gue.tasks import TASKS
-from dnazen.metrics import score
+from dnazen.training.metrics import score
 
 LEARNING_RATE = 5e-5
 OTHER_RATE = 1e-4

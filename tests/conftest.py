@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from dnazen.corpus import Corpus, CorpusConfig, build_command
 from dnazen.ggrams.vocabulary import GGramVocabulary
-from dnazen.tokenizer import save_tokenizer, tokenizer_sha256, train
+from dnazen.tokens.corpus import Corpus, CorpusConfig, build_command
+from dnazen.tokens.tokenizer import save_tokenizer, tokenizer_sha256, train
 
 
 class Ground(NamedTuple):

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from dnazen.config import read_json
-from dnazen.corpus import Corpus
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.model.configuration import DnazenConfig
 from dnazen.model.directory import ModelDirectory, save_directory
 from dnazen.model.modeling import DnazenForMaskedLM
+from dnazen.records import read_json
+from dnazen.tokens.corpus import Corpus
 
 
 def weights_of(directory: Path) -> dict[str, torch.Tensor]:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from directories import random_directory
-from dnazen.embedding import embed
-from dnazen.pooling import open_embedder
-from test_model import batch_of, labels_of, random_model, sequences
+from dnazen.inference.embedding import embed
+from dnazen.inference.pooling import open_embedder
+from model.test_modeling import batch_of, labels_of, random_model, sequences
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

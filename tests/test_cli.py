@@ -21,8 +21,9 @@ from tyro.conf import Positional
 
 from dnazen import cli
 from dnazen.cli import COMMANDS, Command, main
-from dnazen.config import plain, recipe_flags
 from dnazen.errors import InputError
+from dnazen.records import plain
+from dnazen.settings import recipe_flags
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))

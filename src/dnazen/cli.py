@@ -26,19 +26,22 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "simulate": Command(
-        "simulate",
+        "sequences.simulate",
         "SimulateConfig",
         "simulate",
         "synthetic genome and labelled task with planted motifs",
     ),
     "tokenizer train": Command(
-        "tokenizer", "TokenizerConfig", "train_command", "train a BPE tokenizer on genomes"
+        "tokens.tokenizer", "TokenizerConfig", "train_command", "train a BPE tokenizer on genomes"
     ),
     "corpus build": Command(
-        "corpus", "CorpusConfig", "build_command", "tokenise genomes to a memory-mapped corpus"
+        "tokens.corpus",
+        "CorpusConfig",
+        "build_command",
+        "genomes as a memory-mapped corpus of tokens",
     ),
     "ggrams mine": Command(
-        "ggrams.mining", "MineConfig", "mine_command", "mine a G-gram vocabulary from a corpus"
+        "ggrams.mining.mine", "MineConfig", "mine_command", "mine a G-gram vocabulary from a corpus"
     ),
     "ggrams show": Command(
         "ggrams.show", "ShowConfig", "show_command", "a vocabulary's G-grams as a table"
@@ -59,25 +62,31 @@ COMMANDS: dict[str, Command] = {
         "how much of some sequences a vocabulary was mined from",
     ),
     "ggrams motifs": Command(
-        "ggrams.motifs",
+        "ggrams.motifs.comparison",
         "MotifsConfig",
         "motifs_command",
         "which G-grams resemble known motifs, beside controls",
     ),
     "pretrain": Command(
-        "pretrain", "PretrainConfig", "pretrain", "pre-train on a corpus with whole-G-gram masking"
+        "training.pretrain",
+        "PretrainConfig",
+        "pretrain",
+        "pre-train with whole-G-gram masking",
     ),
     "finetune": Command(
-        "finetune",
+        "training.finetune",
         "FinetuneConfig",
         "finetune",
         "fine-tune on labelled sequences and score the test split",
     ),
     "predict": Command(
-        "predict", "PredictConfig", "predict", "predict labels with a fine-tuned model"
+        "inference.predict", "PredictConfig", "predict", "predict labels with a fine-tuned model"
     ),
     "embed": Command(
-        "embedding", "EmbedConfig", "embed_command", "vectors of sequences, tokens or G-grams"
+        "inference.embedding",
+        "EmbedConfig",
+        "embed_command",
+        "vectors of sequences, tokens, G-grams",
     ),
     "variants": Command(
         "variation.variants",
@@ -113,15 +122,20 @@ COMMANDS: dict[str, Command] = {
         "what a run has found: HTML, Markdown and CSV",
     ),
     "study": Command(
-        "study", "StudyConfig", "study", "pre-train arms alike, compare them on GUE, and report"
+        "study.study",
+        "StudyConfig",
+        "study",
+        "pre-train arms alike, compare on GUE, report",
     ),
     "convert": Command(
-        "convert",
+        "model.convert",
         "ConvertConfig",
         "convert",
         "DNAZEN and DNABERT-2 release formats, in and out",
     ),
-    "demo": Command("demo", "DemoConfig", "demo", "every step on synthetic data, with a report"),
+    "demo": Command(
+        "commands.demo", "DemoConfig", "demo", "every step on synthetic data, and a report"
+    ),
 }
 
 
@@ -181,7 +195,7 @@ def _dispatch(words: list[str]) -> int:
 def _run(command: Command, name: str, words: list[str]) -> int:
     import tyro
 
-    from .config import recipe_flags
+    from .settings import recipe_flags
 
     module = importlib.import_module(f"dnazen.{command.module}")
     settings_class = getattr(module, command.settings)

@@ -19,11 +19,11 @@ import torch
 from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 
-from ..batches import Collator, Example
-from ..encoding import Tokens
-from ..labelled import ProblemType
+from ..model.batches import Collator, Example
 from ..model.modeling import DnazenForSequenceClassification
-from ..tokenizer import MASK
+from ..sequences.labelled import ProblemType
+from ..tokens.encoding import Tokens
+from ..tokens.tokenizer import MASK
 
 Output = Callable[[Float[Tensor, "batch labels"]], Float[Tensor, "batch"]]
 

@@ -13,13 +13,13 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from ..config import hash_file, run_record, write_json
 from ..errors import ConfigError
-from ..inputs import Inputs, TiledInputConfig
-from ..motifs import Hit, Motif, read_motifs, scan
+from ..ggrams.motifs.meme import Hit, Motif, read_motifs, scan
+from ..inference.predict import open_classifier
 from ..outputs import new_directory
-from ..predict import open_classifier
-from ..sequence import Counts, normalise
+from ..records import hash_file, run_record, write_json
+from ..sequences.alphabet import Counts, normalise
+from ..sequences.inputs import Inputs, TiledInputConfig
 from .explanation import Explanation, ExplanationConfig, check_classifier, explain_record
 from .files import ExplanationFiles
 from .page import Drawn, explanation_page

@@ -13,16 +13,21 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from ..embedding import records_of
-from ..encoding import Length, Tokens, TooLong, check_max_tokens, encode_examples
 from ..errors import ConfigError, InputError
-from ..inputs import InputRecord
-from ..labelled import Task
-from ..metrics import probabilities
-from ..predict import Classifier, open_classifier, predict_logits, predicted
-from ..sequence import normalise
-from ..tokenizer import UNK, token_lengths
-from ..windows import token_starts
+from ..inference.embedding import records_of
+from ..inference.predict import (
+    Classifier,
+    open_classifier,
+    predict_logits,
+    predicted,
+    probabilities,
+)
+from ..sequences.alphabet import normalise
+from ..sequences.inputs import InputRecord
+from ..sequences.labelled import Task
+from ..tokens.encoding import Length, Tokens, TooLong, check_max_tokens, encode_examples
+from ..tokens.tokenizer import UNK, token_lengths
+from ..tokens.windows import token_starts
 from .attribution import (
     Attribution,
     Reading,

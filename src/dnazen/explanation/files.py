@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TextIO
 
-from ..inputs import InputRecord
-from ..motifs import Hit, Motif
-from ..predict import MISSING
-from ..tokenizer import UNK
+from ..ggrams.motifs.meme import Hit, Motif
+from ..inference.predict import MISSING
+from ..sequences.inputs import InputRecord
+from ..tokens.tokenizer import UNK
 from .explanation import Explanation, GGramEffect
 
 SUMMARY = "ggram_summary.tsv"

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..motifs import Hit, Motif
-from ..page import heading, page, paragraph, table
-from ..predict import MISSING
-from ..tracks import stacked
+from ..ggrams.motifs.meme import Hit, Motif
+from ..inference.predict import MISSING
+from ..report.page import heading, page, paragraph, table
+from ..report.tracks import stacked
 from .explanation import Explanation
 from .files import Effects
 

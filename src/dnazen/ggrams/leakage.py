@@ -19,13 +19,13 @@ import tyro
 from jaxtyping import Bool, Int64, UInt8, UInt64
 from numba import njit
 
-from ..config import InputFile
-from ..corpus import Corpus
 from ..errors import ConfigError, InputError
-from ..genome import Record, read_records
 from ..outputs import new_file
-from ..sequence import normalise, reverse_complement
-from ..tokenizer import token_strings
+from ..records import InputFile
+from ..sequences.alphabet import normalise, reverse_complement
+from ..sequences.reader import Record, read_records
+from ..tokens.corpus import Corpus
+from ..tokens.tokenizer import token_strings
 from .vocabulary import SPECIAL, GGramVocabulary
 
 SHORTEST_OVERLAP_BP = 16

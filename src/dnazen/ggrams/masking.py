@@ -10,7 +10,7 @@ from jaxtyping import Int, Int64, UInt64
 from numba import njit
 
 from ..errors import ConfigError
-from ..tokenizer import MASK
+from ..tokens.tokenizer import MASK
 from .matching import Matcher
 from .vocabulary import SPECIAL
 

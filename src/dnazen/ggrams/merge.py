@@ -11,9 +11,9 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from ..config import hash_file, plain
 from ..errors import ConfigError
-from .candidates import bounds
+from ..records import hash_file, plain
+from .mining.candidates import bounds
 from .vocabulary import UNKNOWN_COUNT, GGramVocabulary, order_of_ids, padded
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, Int64
 
-from ..cluster import by_name
+from ..workers.cluster import by_name
 
 
 class Spans(NamedTuple):

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from tokenizers import Tokenizer
 
 from ..errors import ConfigError
-from ..inputs import InputConfig, InputRecord, Inputs
 from ..outputs import new_file
-from ..page import code, figure, heading, page
-from ..sequence import normalise, windows
-from ..tokenizer import encode, load_tokenizer, token_lengths, tokenizer_sha256
+from ..report.page import code, figure, heading, page
+from ..sequences.alphabet import normalise, windows
+from ..sequences.inputs import InputConfig, InputRecord, Inputs
+from ..tokens.tokenizer import encode, load_tokenizer, token_lengths, tokenizer_sha256
 from .matching import Matcher
 from .vocabulary import GGramVocabulary
 

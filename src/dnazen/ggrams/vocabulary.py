@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Float32, Int, Int64
 from tokenizers import Tokenizer
 
-from ..config import plain, read_json
 from ..errors import InputError
 from ..outputs import new_file
-from ..tokenizer import MAX_VOCAB_SIZE, SPECIAL_TOKENS, token_strings, tokenizer_sha256
+from ..records import plain, read_json
+from ..tokens.tokenizer import MAX_VOCAB_SIZE, SPECIAL_TOKENS, token_strings, tokenizer_sha256
 
 FORMAT = "dnazen-ggrams"
 VERSION = 1

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from ..batches import Example
-from ..config import hash_file
-from ..encoding import EncodedExamples
 from ..errors import ConfigError, InputError
-from ..finetune import Encoded, FinetuneConfig, Learner, dnazen_learner
+from ..model.batches import Example
 from ..model.directory import WEIGHTS_FILE
-from ..sequence import Counts, normalise
-from ..splits import Split, Splits
+from ..records import hash_file
+from ..sequences.alphabet import Counts, normalise
+from ..sequences.splits import Split, Splits
+from ..tokens.encoding import EncodedExamples
+from ..training.finetune import Encoded, FinetuneConfig, Learner, dnazen_learner
 from .baselines import cnn_learner
 
 KINDS = {

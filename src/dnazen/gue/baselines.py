@@ -15,12 +15,12 @@ from torch.nn.functional import cross_entropy, one_hot
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from ..batches import Example
-from ..encoding import EncodedExamples
-from ..finetune import Encoded, Learner
-from ..metrics import score
-from ..sequence import Counts, normalise
-from ..splits import Split, Splits
+from ..model.batches import Example
+from ..sequences.alphabet import Counts, normalise
+from ..sequences.splits import Split, Splits
+from ..tokens.encoding import EncodedExamples
+from ..training.finetune import Encoded, Learner
+from ..training.metrics import score
 
 LONGEST_KMER = 6
 REGULARISATIONS = (0.1, 1.0, 10.0, 100.0)

@@ -17,14 +17,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
-from ..batches import Example
-from ..config import plain, read_json, run_record, write_json
-from ..finetune import FinetuneConfig, Learner, fit
-from ..metrics import Scores, score
+from ..inference.predict import PredictionTable
+from ..model.batches import Example
 from ..outputs import new_directory
-from ..predict import PredictionTable
-from ..splits import Splits, load_splits
-from ..training import use_bf16
+from ..records import plain, read_json, run_record, write_json
+from ..sequences.splits import Splits, load_splits
+from ..training.finetune import FinetuneConfig, Learner, fit
+from ..training.metrics import Scores, score
+from ..training.trainer import use_bf16
 from .arms import Arm, learner_of, settings_of
 from .baselines import fit_kmers
 from .tasks import TASK_FILE

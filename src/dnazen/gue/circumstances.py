@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..document import Code, Section, Table, Text
+from ..report.document import Code, Section, Table, Text
 from .comparison import Analysis
 from .exposure import OVERLAP_BP
 from .results import Run, cells_of

@@ -13,9 +13,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..config import plain, read_json
 from ..errors import OutputError
-from ..processes import Job, in_a_line, run_jobs
+from ..records import plain, read_json
+from ..workers.processes import Job, in_a_line, run_jobs
 from .cell import CELL_FILE, Cell, run_cell
 
 LOG_FILE = "log.txt"
@@ -112,7 +112,7 @@ def _outcomes(
 ) -> Iterator[tuple[Cell, str | None]]:
     """Each cell as it is done, and what went wrong with it."""
     if ray is not None:
-        from ..cluster import spread
+        from ..workers.cluster import spread
 
         here = [_from_anywhere(cell) for cell in cells]
         yield from zip(cells, spread(run_apart, here, ray), strict=True)

@@ -11,16 +11,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from tokenizers import Tokenizer
 
-from ..config import plain, read_json
-from ..corpus import Corpus
-from ..encoding import Length, encode_examples
 from ..errors import DnazenError
-from ..genome import read_records
 from ..ggrams.leakage import build_index, covered_bases, mined_part
 from ..ggrams.matching import Matcher
 from ..ggrams.vocabulary import GGramVocabulary
 from ..model.directory import GGRAMS_FILE
-from ..sequence import normalise
+from ..records import plain, read_json
+from ..sequences.alphabet import normalise
+from ..sequences.reader import read_records
+from ..tokens.corpus import Corpus
+from ..tokens.encoding import Length, encode_examples
 from .arms import Arm
 
 STRATA = ("none", "low", "high")

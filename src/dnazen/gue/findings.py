@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from ..document import Block, Picture, Section, Table, Text
+from ..report.document import Block, Picture, Section, Table, Text
 from .comparison import MIN_ROWS, Analysis, ArmScore, Difference, compare, pooled
 from .exposure import STRATA
 from .figures import dot_plot, forest_plot, strata_plot

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import tyro
 
-from ..config import hash_file, read_json, run_record, write_json
-from ..document import Section, save_pictures, to_html, to_markdown
 from ..errors import ConfigError, InputError
 from ..outputs import new_directory, refuse_existing
+from ..records import hash_file, read_json, run_record, write_json
+from ..report.document import Section, save_pictures, to_html, to_markdown
 from .circumstances import beside_published, cost, how_made, leakage, learning_rates
 from .comparison import Analysis, analyse
 from .findings import (

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ..config import read_json
 from ..errors import InputError
+from ..records import read_json
 from .cell import CELL_FILE, PREDICTIONS_FILE
 from .exposure import strata
 from .run import CHOICES_FILE, DENSITY_FILE, LEAKAGE_FILE, RUN_FILE

@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from ..config import read_json, run_record, write_json
 from ..errors import ConfigError, DnazenError, InputError
-from ..finetune import FinetuneConfig
-from ..genome import read_records
 from ..model.directory import open_directory
 from ..outputs import growing_directory, new_file
-from ..training import OptimizerConfig, RunConfig
+from ..records import read_json, run_record, write_json
+from ..sequences.reader import read_records
+from ..training.finetune import FinetuneConfig
+from ..training.trainer import OptimizerConfig, RunConfig
 from .arms import Arm, model_sha256, parse_arms
 from .cell import CELL_FILE, Cell
 from .dispatch import run_cells

@@ -16,11 +16,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import tyro
 
-from ..config import hash_file, read_json, write_json
 from ..errors import ConfigError, InputError, OutputError
-from ..labelled import LabelConfig, Labelled, Row, read_labelled
 from ..outputs import new_directory
-from ..splits import SplitConfig, draw_splits
+from ..records import hash_file, read_json, write_json
+from ..sequences.labelled import LabelConfig, Labelled, Row, read_labelled
+from ..sequences.splits import SplitConfig, draw_splits
 
 Metric = Literal["mcc", "f1"]
 State = Literal["complete", "partial train", "no train", "other rows", "absent"]

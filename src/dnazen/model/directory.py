@@ -18,7 +18,7 @@ from transformers.utils import logging as hf_logging
 
 from ..errors import InputError
 from ..ggrams.vocabulary import GGramVocabulary
-from ..tokenizer import load_tokenizer, save_tokenizer, tokenizer_sha256
+from ..tokens.tokenizer import load_tokenizer, save_tokenizer, tokenizer_sha256
 from .configuration import DnazenConfig
 from .modeling import DnazenPreTrainedModel
 from .weights import (

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..config import hash_file, read_json
 from ..errors import ConfigError, InputError, OutputError
+from ..records import hash_file, read_json
 from .configuration import DnazenConfig
 from .released import config_from_released, is_released, weights_from_released
 

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..indexed import IndexedGenome
-from ..sequence import BASES, normalise
+from ..sequences.alphabet import BASES, normalise
+from ..sequences.indexed import IndexedGenome
 from .effects import Change, Scorer, open_scorer
 from .vcf import VcfRow, read_vcf, unscorable
 

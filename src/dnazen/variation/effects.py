@@ -20,15 +20,15 @@ from jaxtyping import Float, Int64
 from scipy.special import logsumexp
 from tokenizers import Tokenizer
 
-from ..batches import Collator
-from ..encoding import Length, Tokens, encode_examples
 from ..errors import InputError
+from ..inference.likelihood import TOKENS_PER_BATCH, HiddenToken, hidden_log_likelihoods, readings
+from ..inference.predict import open_classifier
+from ..model.batches import Collator
 from ..model.directory import load_weights, open_directory, read_weights
 from ..model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
-from ..predict import open_classifier
-from ..sequence import reverse_complement
-from ..tokenizer import UNK, token_lengths
-from .likelihood import TOKENS_PER_BATCH, HiddenToken, hidden_log_likelihoods, readings
+from ..sequences.alphabet import reverse_complement
+from ..tokens.encoding import Length, Tokens, encode_examples
+from ..tokens.tokenizer import UNK, token_lengths
 
 Strands = Literal["forward", "average"]
 

@@ -16,16 +16,16 @@ import tyro
 from jaxtyping import Float
 from tqdm import tqdm
 
-from ..config import hash_file, run_record, write_json
 from ..errors import ConfigError, InputError
-from ..indexed import IndexedGenome
+from ..inference.likelihood import TOKENS_PER_BATCH
 from ..outputs import new_directory, refuse_existing
-from ..regions import Region, parse_region
-from ..sequence import BASES, foreign, normalise, reverse_complement
+from ..records import hash_file, run_record, write_json
+from ..report.heatmap import draw_heatmap
+from ..sequences.alphabet import BASES, foreign, normalise, reverse_complement
+from ..sequences.indexed import IndexedGenome
+from ..sequences.regions import Region, parse_region
 from .alleles import window_start
 from .effects import Change, Scorer, Strands, open_scorer
-from .heatmap import draw_heatmap
-from .likelihood import TOKENS_PER_BATCH
 
 MOST_BP = 20_000
 """The longest stretch: each base of it costs three changes."""

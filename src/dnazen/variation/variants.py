@@ -22,15 +22,15 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from ..config import hash_file
 from ..errors import ConfigError, InputError
-from ..indexed import IndexedGenome
-from ..journal import Journal
+from ..inference.likelihood import TOKENS_PER_BATCH
+from ..inference.predict import MISSING
 from ..outputs import new_file
-from ..predict import MISSING
+from ..records import hash_file
+from ..sequences.indexed import IndexedGenome
 from .alleles import CHUNK_ROWS, SKIPPED_MEANING, Allele, Survey, score_rows, survey
 from .effects import Column, Scorer, Strands, open_scorer
-from .likelihood import TOKENS_PER_BATCH
+from .journal import Journal
 from .vcf import annotated, declared, info_line, read_vcf, with_lines
 
 _SUFFIXES = (".vcf", ".vcf.gz", ".tsv", ".tsv.gz")

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import pysam
 
 from ..errors import InputError
-from ..genome import Line, read_lines
+from ..sequences.reader import Line, read_lines
 
 _EXPECTED = "a VCF or BCF file"
 _HEADER = "a VCF header: '##fileformat=VCFv4...' first, and then '#CHROM' and the other columns"

@@ -1,0 +1,5 @@
+"""``python -m dnazen``."""
+
+from .cli import run
+
+run()

@@ -1,0 +1,1 @@
+"""The commands, one file each: settings, and the lines that call the library."""

@@ -1,0 +1,1 @@
+"""Mining: from the tokens of a corpus to its G-grams."""

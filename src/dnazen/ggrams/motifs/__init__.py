@@ -1,0 +1,1 @@
+"""Motif databases, and which G-grams resemble their motifs."""

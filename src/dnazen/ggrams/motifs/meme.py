@@ -1,0 +1,310 @@
+"""Known motifs: MEME files in, likeness to a motif (TOMTOM) and hits in a sequence (FIMO) out.
+
+The two algorithms are memelite's; it comes with the extra ``motifs`` and compiles itself on first
+use, which takes about a minute once.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int64
+from matplotlib.axes import Axes
+from tqdm import tqdm
+
+from ...errors import DnazenError, InputError
+from ...sequences.alphabet import BASES
+
+LONGEST_BP = 60
+"""Longest sequence that is compared with motifs: TOMTOM's memory grows with the cube of it."""
+
+_EXPECTED = "a MEME motif file of DNA"
+_MOST_OFF = 0.05  # by which a rounded row of probabilities may miss a sum of 1
+_AT_ONCE = 1000  # sequences compared together, against thousands of motifs
+
+
+class Motif(NamedTuple):
+    """A position probability matrix and where it comes from."""
+
+    database: str
+    """Its file, without folder and suffix."""
+    name: str
+    """Identifier, such as ``MA0004.1``."""
+    alternate: str
+    """Second name, such as ``Arnt``; empty where it has none."""
+    matrix: Float64[np.ndarray, "width 4"]
+    """Probabilities of A, C, G, T; every row sums to 1."""
+
+    @property
+    def title(self) -> str:
+        """Both names."""
+        return f"{self.name} {self.alternate}".strip()
+
+    @property
+    def consensus(self) -> str:
+        """The likeliest base of each column; of ties the first in the alphabet."""
+        return "".join(chr(BASES[base]) for base in self.matrix.argmax(axis=1))
+
+    @property
+    def bits(self) -> Float64[np.ndarray, "width 4"]:
+        """Letter heights of its logo: probability times the column's information in bits."""
+        logs = np.log2(self.matrix, out=np.zeros_like(self.matrix), where=self.matrix > 0)
+        information = 2 + (self.matrix * logs).sum(axis=1, keepdims=True)
+        heights: Float64[np.ndarray, "width 4"] = self.matrix * information
+        return heights
+
+
+class Similar(NamedTuple):
+    """Pairs of a sequence and a motif that resemble each other, in the order of both."""
+
+    sequence: Int64[np.ndarray, "pairs"]
+    """Number of the sequence."""
+    motif: Int64[np.ndarray, "pairs"]
+    """Number of the motif."""
+    p_value: Float64[np.ndarray, "pairs"]
+    """Of the best alignment over both strands, for one sequence and one motif."""
+    forward: Bool[np.ndarray, "pairs"]
+    """False where the sequence's reverse complement resembles the motif."""
+    offset: Int64[np.ndarray, "pairs"]
+    """Column of the motif at which the sequence, on that strand, begins; may be negative."""
+    overlap: Int64[np.ndarray, "pairs"]
+    """Aligned columns."""
+
+
+class Hit(NamedTuple):
+    """A place in a sequence that a motif matches, 0-based and half-open."""
+
+    sequence: int
+    start: int
+    end: int
+    motif: int
+    strand: str
+    p_value: float
+    """Chance of a score as high at one place, all bases being equally likely."""
+
+
+def read_motifs(path: Path) -> list[Motif]:
+    """The motifs of a MEME file, in file order; columns are scaled to sum to 1.
+
+    Log-odds matrices and everything else beside the probabilities are passed over.
+
+    Raises
+    ------
+    InputError
+        Naming file and line, if the file is absent, of no such format, or of other letters than
+        ACGT, or a motif has no matrix of probabilities.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError("no such file", path=path, expected=_EXPECTED) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"cannot be read as text ({type(error).__name__})", path=path, expected=_EXPECTED
+        ) from None
+    first = next((line for line in lines if line.strip()), "")
+    if not first.startswith("MEME version"):
+        raise InputError(
+            "does not begin with 'MEME version'", path=path, line=1, expected=_EXPECTED
+        )
+    motifs: list[Motif] = []
+    title: tuple[int, list[str]] | None = None  # of the motif whose matrix is still to come
+    for number, line in enumerate(lines, 1):
+        if line.startswith("ALPHABET") and line.split("=")[-1].strip() != BASES.decode():
+            raise InputError("another alphabet", path=path, line=number, expected="ALPHABET= ACGT")
+        if line.startswith("MOTIF"):
+            _require_no_title(title, path)
+            title = number, line.split()[1:3]
+        elif line.startswith("letter-probability matrix") and title is not None:
+            names = [*title[1], "", ""]
+            matrix = _matrix(lines, number, path)
+            motifs.append(Motif(path.name.removesuffix(".meme"), names[0], names[1], matrix))
+            title = None
+    _require_no_title(title, path)
+    if not motifs:
+        raise InputError("no motif", path=path, expected=_EXPECTED)
+    return motifs
+
+
+def similar_motifs(sequences: Sequence[str], motifs: Sequence[Motif], max_p: float) -> Similar:
+    """Every pair of a sequence and a motif whose TOMTOM p-value is at most ``max_p``.
+
+    A sequence is compared as a motif of certain bases. The p-value is of the best alignment on
+    either strand, overhangs allowed; it rests on the columns of all ``motifs``, so that fewer
+    than about 50 give poor ones. Time is about 1 ms for a sequence and a thousand motifs.
+    Source: Gupta and others 2007, Genome Biology 8:R24; memelite's complete scores.
+
+    Parameters
+    ----------
+    sequences
+        Upper-case ACGT, 1 to ``LONGEST_BP`` bases each.
+
+    Raises
+    ------
+    ValueError
+        If a sequence is empty or too long.
+    DnazenError
+        If the extra ``motifs`` is not installed.
+    """
+    if any(not 1 <= len(sequence) <= LONGEST_BP for sequence in sequences):
+        raise ValueError(f"sequences must have 1 to {LONGEST_BP} bases")
+    tomtom = _memelite().tomtom
+    targets = [motif.matrix.T for motif in motifs]
+    blocks = []
+    starts = range(0, len(sequences), _AT_ONCE)
+    for start in tqdm(starts, desc="comparing with motifs", disable=None):
+        queries = [_one_hot(sequence) for sequence in sequences[start : start + _AT_ONCE]]
+        with warnings.catch_warnings():  # of few targets, which the contract speaks of
+            warnings.simplefilter("ignore", UserWarning)
+            p, _, offset, overlap, strand = tomtom(queries, targets)
+        rows, columns = np.nonzero(p <= max_p)
+        found = (rows, columns)
+        blocks.append(
+            (rows + start, columns, p[found], strand[found], offset[found], overlap[found])
+        )
+    if not blocks:
+        blocks = [(np.empty(0, dtype=np.int64),) * 6]
+    sequence, motif, p_value, strands, offsets, overlaps = map(
+        np.concatenate, zip(*blocks, strict=True)
+    )
+    forward = strands == 0
+    begins = offsets.astype(np.int64)
+    # Of a reverse match the offset counts from the motif's end, and the sequence is turned too.
+    widths = np.array([len(m.matrix) for m in motifs], dtype=np.int64)[motif]
+    lengths = np.array([len(s) for s in sequences], dtype=np.int64)[sequence]
+    begins = np.where(forward, begins, widths - begins - lengths)
+    return Similar(sequence, motif, p_value, forward, begins, overlaps.astype(np.int64))
+
+
+def scan(sequences: Sequence[str], motifs: Sequence[Motif], max_p: float = 1e-4) -> list[Hit]:
+    """Every place on either strand that a motif matches with a p-value of at most ``max_p``.
+
+    Sorted by sequence, start and end. Places with an N match nothing. Source: Grant and others
+    2011, Bioinformatics 27:1017 (FIMO).
+
+    Parameters
+    ----------
+    sequences
+        Upper-case ACGT and N.
+
+    Raises
+    ------
+    DnazenError
+        If the extra ``motifs`` is not installed.
+    """
+    joined = "N".join(sequences)  # of one length for all, as FIMO takes them
+    if not joined:
+        return []
+    starts = np.cumsum([0, *(len(sequence) + 1 for sequence in sequences)])
+    unknown = np.cumsum([0, *(base == "N" for base in joined)])
+    # Shorter than the longest motif FIMO has no place to look at.
+    longest = max(len(motif.matrix) for motif in motifs)
+    one_hot = _one_hot(joined + "N" * longest).astype(np.int8)[None]
+    weights = {str(number): motif.matrix.T for number, motif in enumerate(motifs)}
+    tables = _memelite().fimo(weights, one_hot, dim=1, threshold=max_p)
+    if not tables:  # no hit at all
+        return []
+    (table,) = tables
+    hits = []
+    for motif, start, end, strand, p_value in zip(
+        table["motif_idx"],
+        table["start"],
+        table["end"],
+        table["strand"],
+        table["p-value"],
+        strict=True,
+    ):
+        if end <= len(joined) and unknown[end] == unknown[start]:
+            number = int(np.searchsorted(starts, start, side="right")) - 1
+            left = int(starts[number])
+            hits.append(
+                Hit(number, int(start) - left, int(end) - left, int(motif), strand, float(p_value))
+            )
+    return sorted(hits)
+
+
+def draw_logo(axes: Axes, motif: Motif) -> None:
+    """Draw a motif's logo, in bits, its first column at 0.
+
+    Raises
+    ------
+    DnazenError
+        If the extra ``motifs`` is not installed.
+    """
+    try:
+        from logomaker import Logo
+        from pandas import DataFrame
+    except ModuleNotFoundError:
+        raise DnazenError(
+            "logomaker is not installed; it draws motifs; pip install 'dnazen[motifs]'"
+        ) from None
+    Logo(DataFrame(motif.bits, columns=list(BASES.decode())), ax=axes, show_spines=False)
+    axes.set(ylim=(0, 2), yticks=(0, 2), xticks=())
+    axes.set_ylabel("bits", fontsize=8)
+    axes.tick_params(labelsize=8)
+
+
+def _require_no_title(title: tuple[int, list[str]] | None, path: Path) -> None:
+    if title is not None:
+        raise InputError(
+            f"motif {' '.join(title[1])} has no letter-probability matrix",
+            path=path,
+            line=title[0],
+            expected="'letter-probability matrix:' and its rows",
+        )
+
+
+def _matrix(lines: Sequence[str], header: int, path: Path) -> Float64[np.ndarray, "width 4"]:
+    """The rows below the 1-based line ``header``."""
+    rows: list[list[float]] = []
+    for number, line in enumerate(lines[header:], header + 1):
+        try:
+            row = [float(word) for word in line.split()]
+        except ValueError:
+            break
+        if not row:
+            break
+        if len(row) != len(BASES) or min(row) < 0 or not abs(sum(row) - 1) <= _MOST_OFF:
+            raise InputError(
+                "not a row of probabilities",
+                path=path,
+                line=number,
+                expected="four numbers, of A, C, G and T, that sum to 1",
+            )
+        rows.append(row)
+    stated = re.search(r"\bw=\s*(\d+)", lines[header - 1])
+    if not rows or (stated and int(stated[1]) != len(rows)):
+        raise InputError(
+            f"{len(rows)} rows",
+            path=path,
+            line=header,
+            expected=f"{stated[1]}, as it says" if stated else "at least one",
+            fix="is the file cut short?",
+        )
+    matrix = np.array(rows)
+    scaled: Float64[np.ndarray, "width 4"] = matrix / matrix.sum(axis=1, keepdims=True)
+    return scaled
+
+
+def _one_hot(sequence: str) -> Float[np.ndarray, "4 bases"]:
+    """1 where a base stands; an N has none."""
+    letters = np.frombuffer(sequence.encode(), dtype=np.uint8)
+    one_hot: Float[np.ndarray, "4 bases"] = (
+        letters == np.frombuffer(BASES, dtype=np.uint8)[:, None]
+    ).astype(np.float64)
+    return one_hot
+
+
+def _memelite() -> Any:
+    try:
+        import memelite
+    except ModuleNotFoundError:
+        raise DnazenError(
+            "memelite is not installed; it compares with motifs; pip install 'dnazen[motifs]'"
+        ) from None
+    return memelite

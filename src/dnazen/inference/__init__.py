@@ -1,0 +1,1 @@
+"""One opened model and one loop: embeddings, predictions, likelihoods."""

@@ -1,0 +1,204 @@
+"""From token ids to the tensors a model reads: matching, masking, padding, and batch plans.
+
+Every random number of a batch comes from the seed and the names of its examples, so a batch is
+the same however many workers load it and wherever a run is resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ..ggrams.masking import NO_LABEL, MaskingConfig, mask
+from ..ggrams.matching import Matcher
+from ..tokens.tokenizer import CLS, MASK, PAD, SEP
+from .directory import ModelDirectory
+
+
+class Example(NamedTuple):
+    """One sequence on its way into a batch."""
+
+    tokens: Int[np.ndarray, "tokens"]
+    """Token ids without special tokens."""
+    key: int = 0
+    """Names the random numbers of its mask; of ``ggrams.masking.sequence_keys``."""
+    label: int | float | Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Makes batches: [CLS] tokens [SEP], masked if asked, G-grams matched, padded to the longest.
+
+    Parameters
+    ----------
+    matcher
+        Finds G-grams; ``None`` for E4BU alone.
+    vocab_size
+        Tokens, special ones included.
+    max_ggrams
+        Cap on the distinct G-grams of a sequence, from the front; ``None`` is no cap.
+    masking
+        How to hide positions for pre-training; ``None`` leaves the tokens as they are.
+    masking_matcher
+        Finds the G-grams that are hidden whole, if they are not those of ``matcher``: the
+        E4BU-only twin of a run hides the same G-grams that it does not see.
+    """
+
+    matcher: Matcher | None
+    vocab_size: int
+    max_ggrams: int | None = None
+    masking: MaskingConfig | None = None
+    masking_matcher: Matcher | None = None
+
+    @classmethod
+    def of(cls, parts: ModelDirectory, **changes: Any) -> Collator:
+        """The collator of a model directory's tokens and G-grams; ``changes`` win."""
+        plain = cls(
+            matcher=None if parts.vocabulary is None else Matcher(parts.vocabulary),
+            vocab_size=parts.config.vocab_size,
+            max_ggrams=parts.config.max_ggrams,
+        )
+        return replace(plain, **changes)
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """A batch under the names of the models' inputs.
+
+        Labels are those of the masked-LM task when ``masking`` is set, of the examples otherwise
+        (left out if they have none).
+        """
+        lengths = np.array([len(e.tokens) + 2 for e in examples], dtype=np.int64)
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        tokens = np.empty(offsets[-1], dtype=np.int64)
+        for example, start, end in zip(examples, offsets[:-1], offsets[1:], strict=True):
+            tokens[start] = CLS
+            tokens[start + 1 : end - 1] = example.tokens
+            tokens[end - 1] = SEP
+        width = int(lengths.max())
+        cells = np.arange(offsets[-1]) + np.repeat(
+            np.arange(len(examples)) * width - offsets[:-1], lengths
+        )
+
+        def box(values: Int[np.ndarray, "total"], empty: int) -> Tensor:
+            out = np.full(len(examples) * width, empty, dtype=np.int64)
+            out[cells] = values
+            return torch.from_numpy(out.reshape(len(examples), width))
+
+        batch: dict[str, Tensor] = {}
+        matched = tokens
+        if self.masking is not None:
+            keys = np.array([e.key for e in examples], dtype=np.uint64)
+            whole = self.matcher if self.masking_matcher is None else self.masking_matcher
+            masked = mask(tokens, offsets, whole, keys, self.masking, self.vocab_size)
+            matched = tokens = masked.tokens
+            if self.masking.matches == "unhidden":
+                matched = np.where(masked.labels == NO_LABEL, tokens, MASK)
+            batch["labels"] = box(masked.labels, NO_LABEL)
+        elif examples[0].label is not None:
+            batch["labels"] = torch.tensor([e.label for e in examples])
+        batch["input_ids"] = box(tokens, PAD)
+        batch["attention_mask"] = box(np.ones_like(tokens), 0)
+        if self.matcher is not None:
+            matches = self.matcher.match(matched, offsets, self.max_ggrams)
+            batch["ggram_ids"] = torch.from_numpy(matches.ggram_ids)
+            batch["ggram_offsets"] = torch.from_numpy(matches.slot_offsets)
+            batch["cover_token"] = torch.from_numpy(cells[matches.cover_token])
+            batch["cover_slot"] = torch.from_numpy(matches.cover_slot)
+        return batch
+
+
+def token_budget_batches(
+    lengths: Int[np.ndarray, "examples"],
+    tokens_per_batch: int,
+    rng: np.random.Generator,
+    pool: int = 64,
+) -> list[Int[np.ndarray, "batch"]]:
+    """Group examples of like length so that a padded batch stays within a token budget.
+
+    Parameters
+    ----------
+    lengths
+        Tokens of each example, special ones included.
+    tokens_per_batch
+        Bound on sequences x longest; an example longer than that is a batch of its own.
+    pool
+        Batches' worth of shuffled examples that are sorted together: more means less padding,
+        fewer means more mixing.
+
+    Returns
+    -------
+    Batches of example numbers in random order; every example stands in exactly one.
+    """
+    order = rng.permutation(len(lengths))
+    if len(order) == 0:
+        return []
+    per_pool = max(1, pool * tokens_per_batch // max(1, int(lengths.mean())))
+    batches = []
+    for start in range(0, len(order), per_pool):
+        some = order[start : start + per_pool]
+        some = some[np.argsort(-lengths[some], kind="stable")]
+        first = 0
+        while first < len(some):
+            count = max(1, tokens_per_batch // int(lengths[some[first]]))
+            batches.append(some[first : first + count])
+            first += count
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+class Key(NamedTuple):
+    """Names an example of a run: the pass over the data and the example's number."""
+
+    epoch: int
+    number: int
+
+
+class BatchPlan:
+    """The batches of a whole run, made one pass at a time; a batch sampler for a data loader.
+
+    Batch n is the same in every run with the same arguments, so a resumed run skips to it.
+
+    Parameters
+    ----------
+    lengths
+        Tokens of each example, special ones included.
+    batches
+        How many batches the run takes.
+
+    Raises
+    ------
+    ValueError
+        If there is no example to make batches of.
+    """
+
+    def __init__(
+        self,
+        lengths: Int[np.ndarray, "examples"],
+        tokens_per_batch: int,
+        batches: int,
+        seed: int,
+    ) -> None:
+        if len(lengths) == 0:
+            raise ValueError("a plan needs at least one example")
+        self.lengths = lengths
+        self.tokens_per_batch = tokens_per_batch
+        self.batches = batches
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        made = epoch = 0
+        while made < self.batches:
+            rng = np.random.default_rng((self.seed, epoch))
+            for batch in token_budget_batches(self.lengths, self.tokens_per_batch, rng):
+                if made == self.batches:
+                    return
+                yield [Key(epoch, int(number)) for number in batch]
+                made += 1
+            epoch += 1

@@ -1,0 +1,115 @@
+"""``dnazen convert``: model directories between our format and the released one, without loss."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from safetensors.torch import save_file
+
+from ..errors import ConfigError
+from ..outputs import new_directory
+from ..records import hash_file, run_record, write_json
+from ..tokens.tokenizer import save_tokenizer
+from .configuration import DnazenConfig
+from .directory import (
+    RELEASED_GGRAMS_FILE,
+    WEIGHTS_FILE,
+    load_weights,
+    open_directory,
+    read_weights,
+    save_directory,
+    weights_being_written,
+)
+from .modeling import (
+    DnazenForMaskedLM,
+    DnazenForSequenceClassification,
+    DnazenPreTrainedModel,
+)
+from .released import config_to_released, released_cap, weights_to_released
+
+_ARCHITECTURE = {
+    DnazenForMaskedLM: "ZenForMaskedLM",
+    DnazenForSequenceClassification: "ZenForSequenceClassification",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """Convert a model directory.
+
+    Reads ours, a released DNAZEN directory, or a DNABERT-2 directory; which one is told by its
+    config.json. Weights, token ids and G-gram ids are kept bit for bit.
+    """
+
+    model: tyro.conf.Positional[Path]
+    """Model directory to read."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """New directory to write."""
+    to: Literal["dnazen", "released"] = "dnazen"
+    """Format to write; 'released' writes DNAZEN's, or DNABERT-2's for a model without G-grams."""
+
+
+def _require_released_shape(config: DnazenConfig) -> None:
+    """Raise ConfigError unless the released code would compute the same from this model."""
+    if config.classifier_pooling != "cls":
+        raise ConfigError(
+            f"the released classifier reads [CLS], this model's {config.classifier_pooling!r}"
+        )
+    if not config.ggram_vocab_size:
+        return
+    if config.fusion != "sum":
+        raise ConfigError(
+            f"the released format knows only 'sum' fusion, this model has {config.fusion!r}"
+        )
+    if config.ggram_embedding != "own":
+        raise ConfigError(
+            f"the released format knows only G-grams with an embedding of their own, this model's "
+            f"are {config.ggram_embedding!r}"
+        )
+    if config.num_hidden_ggram_layers == 0:
+        raise ConfigError("the released format has no fusion without a layer of the G-gram encoder")
+
+
+def convert(config: ConvertConfig) -> None:
+    """Run ``dnazen convert``.
+
+    Raises
+    ------
+    InputError
+        If the directory is no model, or weights are missing, unknown or of another shape.
+    ConfigError
+        If the model cannot be written in the released format.
+    """
+    parts = open_directory(config.model)
+    weights = read_weights(config.model, parts.config)
+    kind: type[DnazenPreTrainedModel] = (
+        DnazenForSequenceClassification
+        if any(name.startswith("classifier.") for name in weights)
+        else DnazenForMaskedLM
+    )
+    model = kind(parts.config)
+    load_weights(model, weights, config.model, may_miss=())  # a conversion invents no weights
+    with weights_being_written(config.output), new_directory(config.output) as partial:
+        if config.to == "dnazen":
+            save_directory(partial, model, parts.tokenizer, parts.vocabulary)
+        else:
+            _require_released_shape(model.config)
+            architecture = _ARCHITECTURE[type(model)]
+            write_json(partial / "config.json", config_to_released(model.config, architecture))
+            save_file(
+                weights_to_released(model.state_dict(), model.config),
+                partial / WEIGHTS_FILE,
+                metadata={"format": "pt"},
+            )
+            save_tokenizer(parts.tokenizer, partial)
+            if parts.vocabulary is not None:
+                parts.vocabulary.to_released(
+                    partial / RELEASED_GGRAMS_FILE, parts.tokenizer, released_cap(model.config)
+                )
+        inputs = [hash_file(p) for p in sorted(config.model.iterdir()) if p.is_file()]
+        write_json(partial / "convert.json", run_record("convert", config, inputs))
+    print(f"wrote {config.output}", file=sys.stderr)

@@ -1,0 +1,141 @@
+"""Regions of a genome: as text (``chr1:1,001-2,000``) and as BED files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from ..errors import InputError
+from .indexed import Strand
+from .reader import read_lines
+
+_REGION = re.compile(r"(?P<chrom>.+):(?P<first>[\d,]+)-(?P<last>[\d,]+)")
+_BED_COLUMNS = (
+    "chrom, start, end (0-based, start <= end) and, if at all, name, score, strand (+ - .)"
+)
+
+
+class Region(NamedTuple):
+    """A stretch of a contig, 0-based and half-open on the forward strand, and how to read it.
+
+    Examples
+    --------
+    >>> str(Region("chr1", 1000, 2000, "-"))
+    'chr1:1001-2000(-)'
+    """
+
+    chrom: str
+    start: int
+    end: int
+    strand: Strand = "+"
+    """``-`` reads the reverse complement."""
+
+    def part(self, start: int, end: int) -> Region:
+        """A stretch of it, counted along the strand that it is read on.
+
+        Examples
+        --------
+        >>> Region("chr1", 1000, 2000, "-").part(0, 10)
+        Region(chrom='chr1', start=1990, end=2000, strand='-')
+        """
+        if self.strand == "+":
+            return self._replace(start=self.start + start, end=self.start + end)
+        return self._replace(start=self.end - end, end=self.end - start)
+
+    def __str__(self) -> str:
+        """As ``parse_region`` reads it: 1-based, both ends; if empty, it ends before it starts."""
+        suffix = "" if self.strand == "+" else "(-)"
+        return f"{self.chrom}:{self.start + 1}-{self.end}{suffix}"
+
+
+class NamedRegion(NamedTuple):
+    """A region as a user asked for it."""
+
+    name: str
+    region: Region
+    asked_at: str
+    """``file:line`` or the words themselves, for messages."""
+
+
+def parse_region(text: str, lengths: Mapping[str, int]) -> Region:
+    """The region that ``CHROM:FIRST-LAST`` or ``CHROM`` means, 1-based with both ends included.
+
+    ``(-)`` or ``(+)`` may follow and give the strand. Commas in numbers are ignored. Text that is
+    itself a contig's name means the whole contig, colons and all.
+
+    Parameters
+    ----------
+    lengths
+        Bases of each contig of the genome.
+
+    Raises
+    ------
+    InputError
+        If it is no such text, starts before base 1, or ends before it starts.
+
+    Examples
+    --------
+    >>> parse_region("chr1:1,001-2,000", {"chr1": 5000})
+    Region(chrom='chr1', start=1000, end=2000, strand='+')
+    >>> parse_region("chr1(-)", {"chr1": 5000})
+    Region(chrom='chr1', start=0, end=5000, strand='-')
+    """
+    bare, strand = text, "+"
+    if text not in lengths and text.endswith(("(+)", "(-)")):
+        bare, strand = text[:-3], text[-2]
+    if bare in lengths:
+        return Region(bare, 0, lengths[bare], cast(Strand, strand))
+    found = _REGION.fullmatch(bare)
+    numbers = [found[side].replace(",", "") for side in ("first", "last")] if found else []
+    if found is None or not all(numbers):
+        raise InputError(
+            f"{text!r} is no region and no contig of the genome",
+            expected="CHROM:FIRST-LAST, 1-based with both ends, or the name of a contig",
+        )
+    first, last = map(int, numbers)
+    if not 1 <= first <= last:
+        raise InputError(f"region {text!r}: {first} to {last}", expected="1 <= FIRST <= LAST")
+    return Region(found["chrom"], first - 1, last, cast(Strand, strand))
+
+
+def read_bed(path: str | Path) -> Iterator[NamedRegion]:
+    """Yield the regions of a BED file, in order; plain, gzip or bgzip, ``-`` for stdin.
+
+    Three columns or more, of which the first six are read: a name (else the region's text) and
+    a strand (``.`` is forward). Blank lines, comments, ``track`` and ``browser`` lines are passed
+    over. An empty region, ``start = end``, is one.
+
+    Raises
+    ------
+    InputError
+        Naming file and line, if the file cannot be read, or a line is no region.
+    """
+    for number, text in read_lines(path, "a BED file"):
+        line = text.decode("utf-8", "replace").strip("\r\n")
+        if not line.strip() or line.startswith("#") or line.split()[0] in ("track", "browser"):
+            continue
+        words = line.split("\t") if "\t" in line else line.split()
+        problem = _problem(words)
+        if problem:
+            raise InputError(problem, path=path, line=number, expected=_BED_COLUMNS)
+        chrom, start, end, name, _, strand = (*words[:6], *[""] * 6)[:6]
+        region = Region(chrom, int(start), int(end), "-" if strand == "-" else "+")
+        yield NamedRegion(
+            name if name not in ("", ".") else str(region), region, f"{path}:{number}"
+        )
+
+
+def _problem(words: list[str]) -> str:
+    """Why these are not the columns of a BED line; empty if they are."""
+    if len(words) < 3:
+        return f"{len(words)} columns"
+    for side, number in zip(("start", "end"), words[1:3], strict=True):
+        if not (number.isascii() and number.isdecimal()):
+            return f"{side} {number!r} is no whole number of 0 or more"
+    if int(words[1]) > int(words[2]):
+        return f"start {words[1]} lies behind end {words[2]}"
+    if len(words) > 5 and words[5] not in ("+", "-", "."):
+        return f"strand {words[5]!r}"
+    return ""

@@ -1,0 +1,440 @@
+"""A synthetic genome and a labelled promoter-like task whose truth is known.
+
+The generating model, all of it:
+
+- *Background*: a second-order Markov chain over ACGT whose 16 rows of transition probabilities are
+  drawn from a Dirichlet distribution around 40 % GC. Stretches of 1,000 bases are chains of their
+  own.
+- *Motifs*: ``M1`` and ``M2``, each one random consensus; every base of an instance is the
+  consensus base with probability ``conservation``, else one of the other three.
+- *Arrangement*: an instance of M1, a gap of ``min_gap_bp`` to ``max_gap_bp`` bases of background,
+  an instance of M2.
+- *Genome*: background; arrangements and diverged copies of repeat families stand at random places
+  on both strands, without overlap.
+- *Task*: every sequence is background with two sites at the arrangement's distance, at a random
+  place. A **positive** has, with probability ``strength``, motifs in both sites, else in neither.
+  A **negative** has, with probability ``decoy_rate``, one motif in its site, else none. A site
+  without its motif holds an instance with its bases shuffled, so the bases tell nothing.
+
+Half of each split is positive. Whoever knows the truth of every site calls a sequence positive
+when both motifs stand there, which is right for every negative and for ``strength`` of the
+positives; that is the best that can be done (``ceiling_mcc``).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import tyro
+from jaxtyping import Bool, Float, Int, Int64, UInt8
+
+from ..errors import ConfigError
+from ..outputs import new_directory
+from ..records import run_record, write_json
+
+_ORDER = 2
+_COMPOSITION = np.array([0.3, 0.2, 0.2, 0.3])
+_CONCENTRATION = 20.0  # of the transition rows around it: neither uniform nor periodic
+_STRETCH_BP = 1000
+_LINE_BP = 60
+_LETTERS = np.frombuffer(b"ACGT", dtype=np.uint8)
+_LEAST = {
+    **dict.fromkeys(("genome_bp", "chromosomes", "arrangement_every_bp", "repeat_families"), 1),
+    **dict.fromkeys(("train", "dev", "test"), 2),
+    **dict.fromkeys(("motif_bp", "repeat_bp"), 4),
+}
+
+Codes = UInt8[np.ndarray, "bases"]
+"""Bases as 0 to 3 for A, C, G, T, so that 3 - x is the complement of x."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateConfig:
+    """Write a synthetic genome and a labelled task with planted motifs."""
+
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """New directory for genome.fa, genome.bed, train.csv, dev.csv, test.csv, task.bed, motifs.tsv,
+    motifs.meme and dnazen.json."""
+
+    seed: int = 0
+    """The same seed and settings give the same files, byte for byte."""
+
+    genome_bp: int = 1_000_000
+    """Length of the genome, over all chromosomes."""
+
+    chromosomes: int = 2
+    """Records of the genome, of equal length up to one base."""
+
+    arrangement_every_bp: int = 1000
+    """One planted arrangement per this many bases of the genome."""
+
+    repeat_families: int = 4
+    """Repeat families of the genome."""
+
+    repeat_bp: int = 300
+    """Length of a repeat."""
+
+    repeat_fraction: float = 0.1
+    """Fraction of the genome that is repeats."""
+
+    repeat_divergence: float = 0.1
+    """Chance of a substitution at each base of a repeat copy."""
+
+    motif_bp: int = 12
+    """Length of each of the two motifs."""
+
+    conservation: float = 0.95
+    """Chance that a base of a motif instance is the consensus base."""
+
+    min_gap_bp: int = 8
+    """Least number of bases between the motifs of an arrangement."""
+
+    max_gap_bp: int = 12
+    """Largest number of bases between the motifs of an arrangement."""
+
+    train: int = 2000
+    """Sequences of train.csv."""
+
+    dev: int = 500
+    """Sequences of dev.csv."""
+
+    test: int = 500
+    """Sequences of test.csv."""
+
+    sequence_bp: int = 200
+    """Length of the labelled sequences."""
+
+    strength: float = 0.95
+    """Chance that a positive sequence has the arrangement."""
+
+    decoy_rate: float = 0.25
+    """Chance that a negative sequence has one of the two motifs, in its place."""
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("repeat_fraction", "repeat_divergence", "conservation", "decoy_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be 0 to 1, got {getattr(self, name)}")
+        if not self.decoy_rate < self.strength <= 1:
+            raise ConfigError(
+                f"strength must be above decoy_rate ({self.decoy_rate}) and at most 1, "
+                f"got {self.strength}"
+            )
+        if not 0 <= self.min_gap_bp <= self.max_gap_bp:
+            raise ConfigError(
+                f"gaps must be 0 <= min_gap_bp <= max_gap_bp, got {self.min_gap_bp} and "
+                f"{self.max_gap_bp}"
+            )
+        if self.sequence_bp < self.arrangement_bp:
+            raise ConfigError(
+                f"sequence_bp must hold an arrangement of up to {self.arrangement_bp} bases, "
+                f"got {self.sequence_bp}"
+            )
+
+    @property
+    def arrangement_bp(self) -> int:
+        """Bases of the longest arrangement."""
+        return 2 * self.motif_bp + self.max_gap_bp
+
+
+class Truth(NamedTuple):
+    """What the genome and the task are drawn from."""
+
+    transitions: Float[np.ndarray, "contexts 4"]
+    """P(base | the two before), rows in the order AA, AC, ... TT."""
+    motifs: tuple[Codes, Codes]
+    """Consensus of M1 and of M2."""
+    repeats: UInt8[np.ndarray, "families repeat_bp"]
+
+
+class Feature(NamedTuple):
+    """A planted stretch, as a row of BED: 0-based half-open, named, on a strand."""
+
+    chrom: str
+    start: int
+    end: int
+    name: str
+    identity: float
+    """Fraction of its bases that equal the consensus."""
+    strand: str
+
+
+class Task(NamedTuple):
+    """Labelled sequences and the motifs planted in them."""
+
+    sequences: UInt8[np.ndarray, "rows bases"]
+    labels: Int[np.ndarray, "rows"]
+    starts: Int64[np.ndarray, "rows 2"]
+    """Where the site of each motif begins."""
+    present: Bool[np.ndarray, "rows 2"]
+    """Whether the motif stands there."""
+
+
+def ceiling_mcc(strength: float) -> float:
+    """The MCC of whoever knows the truth of every site, on endlessly many sequences.
+
+    Of the positives a fraction ``strength`` is found, and no negative is called:
+    MCC = sqrt(strength / (2 - strength)).
+
+    Examples
+    --------
+    >>> ceiling_mcc(1.0)
+    1.0
+    >>> round(ceiling_mcc(0.95), 3)
+    0.951
+    """
+    return math.sqrt(strength / (2 - strength))
+
+
+def draw_truth(rng: np.random.Generator, config: SimulateConfig) -> Truth:
+    """Draw background, motifs and repeat families.
+
+    A motif's consensus is a random order of the four bases in equal parts, so that shuffling its
+    bases leaves little of it.
+    """
+    transitions = rng.dirichlet(_CONCENTRATION * _COMPOSITION, size=4**_ORDER)
+    even = np.resize(np.arange(4, dtype=np.uint8), config.motif_bp)
+    motifs = (rng.permutation(even), rng.permutation(even))
+    repeats = draw_background(rng, transitions, config.repeat_families, config.repeat_bp)
+    return Truth(transitions, motifs, repeats)
+
+
+def draw_background(
+    rng: np.random.Generator,
+    transitions: Float[np.ndarray, "contexts 4"],
+    rows: int,
+    length: int,
+) -> UInt8[np.ndarray, "rows length"]:
+    """Draw ``rows`` independent chains, each begun in a random context."""
+    bounds = np.cumsum(transitions, axis=1)[:, :3]
+    context = rng.integers(len(transitions), size=rows)
+    codes = np.empty((rows, length), dtype=np.uint8)
+    for place in range(length):
+        base = (rng.random(rows)[:, None] >= bounds[context]).sum(axis=1)
+        codes[:, place] = base
+        context = (context * 4 + base) % len(transitions)
+    return codes
+
+
+def substitute(
+    rng: np.random.Generator, codes: UInt8[np.ndarray, "*shape"], rate: float
+) -> UInt8[np.ndarray, "*shape"]:
+    """A copy in which each base is, with chance ``rate``, one of the other three."""
+    hit = rng.random(codes.shape) < rate
+    shift = np.where(hit, rng.integers(1, 4, size=codes.shape), 0)
+    return ((codes + shift) % 4).astype(np.uint8)
+
+
+def place(
+    rng: np.random.Generator, lengths: Int[np.ndarray, "n"], space: int
+) -> Int64[np.ndarray, "n"]:
+    """Random starts of stretches that follow each other in the order given, without overlap.
+
+    Raises
+    ------
+    ConfigError
+        If they do not fit into ``space``.
+    """
+    free = space - int(lengths.sum())
+    if free < 0:
+        raise ConfigError(
+            f"planted stretches of {int(lengths.sum())} bases do not fit into a chromosome of "
+            f"{space}; lower repeat_fraction or raise arrangement_every_bp or genome_bp"
+        )
+    gaps = np.sort(rng.integers(free + 1, size=len(lengths)))
+    starts: Int64[np.ndarray, "n"] = gaps + np.cumsum(lengths) - lengths
+    return starts
+
+
+def draw_chromosome(
+    rng: np.random.Generator, truth: Truth, config: SimulateConfig, name: str, length: int
+) -> tuple[Codes, list[Feature]]:
+    """Draw a chromosome and what is planted in it, from left to right."""
+    stretches = draw_background(
+        rng, truth.transitions, math.ceil(length / _STRETCH_BP), _STRETCH_BP
+    )
+    codes = stretches.reshape(-1)[:length].copy()
+    copies = round(config.repeat_fraction * length / config.repeat_bp)
+    arrangements = length // config.arrangement_every_bp
+    families = rng.integers(config.repeat_families, size=copies)
+    gaps = rng.integers(config.min_gap_bp, config.max_gap_bp + 1, size=arrangements)
+    plans = [_repeat(rng, truth, config, int(family)) for family in families]
+    plans += [_arrangement(rng, truth, config, int(gap)) for gap in gaps]
+    plans = [plans[i] for i in rng.permutation(len(plans))]
+    starts = place(rng, np.array([_extent(plan) for plan in plans], dtype=np.int64), length)
+    features = []
+    for plan, start in zip(plans, starts.tolist(), strict=True):
+        forward = bool(rng.random() < 0.5)
+        features += _plant(codes, name, plan, start, forward)
+    return codes, sorted(features)
+
+
+def draw_task(rng: np.random.Generator, truth: Truth, config: SimulateConfig, rows: int) -> Task:
+    """Draw labelled sequences, half of them (rounded down) positive, in random order."""
+    labels = rng.permutation(np.arange(rows) < rows // 2).astype(np.int64)
+    both = (labels == 1) & (rng.random(rows) < config.strength)
+    decoy = (labels == 0) & (rng.random(rows) < config.decoy_rate)
+    which = rng.integers(2, size=rows)
+    present = np.stack([both | (decoy & (which == motif)) for motif in (0, 1)], axis=1)
+    gaps = rng.integers(config.min_gap_bp, config.max_gap_bp + 1, size=rows)
+    distance = config.motif_bp + gaps
+    first = rng.integers(config.sequence_bp - distance - config.motif_bp + 1)
+    starts = np.stack([first, first + distance], axis=1)
+    sequences = draw_background(rng, truth.transitions, rows, config.sequence_bp)
+    for motif, consensus in enumerate(truth.motifs):
+        sites = substitute(rng, np.tile(consensus, (rows, 1)), 1 - config.conservation)
+        shuffled = rng.permuted(sites, axis=1)
+        filled = np.where(present[:, motif, None], sites, shuffled)
+        columns = starts[:, motif, None] + np.arange(config.motif_bp)
+        np.put_along_axis(sequences, columns, filled, axis=1)
+    return Task(sequences, labels, starts, present)
+
+
+def simulate(config: SimulateConfig) -> None:
+    """Write the genome, the task and the truth about both.
+
+    Genome and splits draw from random streams of their own: changing the size of one leaves the
+    others as they were.
+    """
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(5)]
+    truth = draw_truth(streams[0], config)
+    with new_directory(config.output) as directory:
+        _write_motifs(directory / "motifs.tsv", truth, config)
+        _write_meme(directory / "motifs.meme", truth, config)
+        _write_genome(directory, streams[1], truth, config)
+        features = []
+        for split, rng in zip(("train", "dev", "test"), streams[2:], strict=True):
+            task = draw_task(rng, truth, config, getattr(config, split))
+            _write_csv(directory / f"{split}.csv", task)
+            features += _task_features(split, task, truth)
+        _write_bed(directory / "task.bed", features)
+        ceiling = ceiling_mcc(config.strength)
+        write_json(directory / "dnazen.json", run_record("simulate", config, ceiling_mcc=ceiling))
+    print(
+        f"{config.output}: {config.genome_bp:,} bp of genome and "
+        f"{config.train} + {config.dev} + {config.test} labelled sequences; "
+        f"the best possible test MCC is about {ceiling:.3f}",
+        file=sys.stderr,
+    )
+
+
+class _Part(NamedTuple):
+    """A named stretch of something to plant, at an offset from its start."""
+
+    name: str
+    offset: int
+    codes: Codes
+    consensus: Codes
+
+
+def _repeat(
+    rng: np.random.Generator, truth: Truth, config: SimulateConfig, family: int
+) -> list[_Part]:
+    consensus = truth.repeats[family]
+    copy = substitute(rng, consensus, config.repeat_divergence)
+    return [_Part(f"repeat{family + 1}", 0, copy, consensus)]
+
+
+def _arrangement(
+    rng: np.random.Generator, truth: Truth, config: SimulateConfig, gap: int
+) -> list[_Part]:
+    offsets = (0, config.motif_bp + gap)
+    return [
+        _Part(f"M{i + 1}", offsets[i], substitute(rng, motif, 1 - config.conservation), motif)
+        for i, motif in enumerate(truth.motifs)
+    ]
+
+
+def _extent(plan: list[_Part]) -> int:
+    return plan[-1].offset + len(plan[-1].codes)
+
+
+def _plant(codes: Codes, chrom: str, plan: list[_Part], start: int, forward: bool) -> list[Feature]:
+    """Write a plan's parts into ``codes``, mirrored on the reverse strand, and tell where."""
+    features = []
+    for part in plan:
+        size = len(part.codes)
+        offset = part.offset if forward else _extent(plan) - part.offset - size
+        left = start + offset
+        codes[left : left + size] = part.codes if forward else 3 - part.codes[::-1]
+        identity = float(np.mean(part.codes == part.consensus))
+        features.append(
+            Feature(chrom, left, left + size, part.name, identity, "+" if forward else "-")
+        )
+    return features
+
+
+def _task_features(split: str, task: Task, truth: Truth) -> list[Feature]:
+    features = []
+    for row, motif in zip(*(axis.tolist() for axis in np.nonzero(task.present)), strict=True):
+        consensus = truth.motifs[motif]
+        start = int(task.starts[row, motif])
+        site = task.sequences[row, start : start + len(consensus)]
+        identity = float(np.mean(site == consensus))
+        features.append(
+            Feature(f"{split}/{row + 1}", start, start + len(site), f"M{motif + 1}", identity, "+")
+        )
+    return features
+
+
+def _text(codes: Codes) -> str:
+    return str(_LETTERS[codes].tobytes(), "ascii")
+
+
+def _write_genome(
+    directory: Path, rng: np.random.Generator, truth: Truth, config: SimulateConfig
+) -> None:
+    features: list[Feature] = []
+    with open(directory / "genome.fa", "w", encoding="ascii", newline="\n") as fasta:
+        for number in range(config.chromosomes):
+            name = f"chr{number + 1}"
+            bounds = [config.genome_bp * (number + i) // config.chromosomes for i in (0, 1)]
+            codes, planted = draw_chromosome(rng, truth, config, name, bounds[1] - bounds[0])
+            features += planted
+            text = _text(codes)
+            fasta.write(f">{name}\n")
+            fasta.writelines(text[i : i + _LINE_BP] + "\n" for i in range(0, len(text), _LINE_BP))
+    _write_bed(directory / "genome.bed", features)
+
+
+def _write_csv(path: Path, task: Task) -> None:
+    with open(path, "w", encoding="ascii", newline="\n") as table:
+        table.write("sequence,label\n")
+        for codes, label in zip(task.sequences, task.labels.tolist(), strict=True):
+            table.write(f"{_text(codes)},{label}\n")
+
+
+def _write_bed(path: Path, features: Iterable[Feature]) -> None:
+    """BED6, whose score is 1000 times the identity to the consensus."""
+    with open(path, "w", encoding="ascii", newline="\n") as bed:
+        for f in features:
+            score = round(1000 * f.identity)
+            bed.write(f"{f.chrom}\t{f.start}\t{f.end}\t{f.name}\t{score}\t{f.strand}\n")
+
+
+def _write_motifs(path: Path, truth: Truth, config: SimulateConfig) -> None:
+    with open(path, "w", encoding="ascii", newline="\n") as table:
+        table.write("motif\tconsensus\tconservation\n")
+        for number, consensus in enumerate(truth.motifs, 1):
+            table.write(f"M{number}\t{_text(consensus)}\t{config.conservation}\n")
+
+
+def _write_meme(path: Path, truth: Truth, config: SimulateConfig) -> None:
+    """The same motifs as probabilities of A, C, G, T, for tools that scan and compare."""
+    others = (1 - config.conservation) / 3
+    with open(path, "w", encoding="ascii", newline="\n") as meme:
+        meme.write("MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n")
+        for number, consensus in enumerate(truth.motifs, 1):
+            meme.write(f"\nMOTIF M{number}\n")
+            meme.write(f"letter-probability matrix: alength= 4 w= {len(consensus)}\n")
+            for code in consensus.tolist():
+                row = (config.conservation if base == code else others for base in range(4))
+                meme.write(" ".join(f"{p:.6f}" for p in row) + "\n")

@@ -1,0 +1,193 @@
+"""Train, dev and test: three tables of a directory, or one table that is split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from ..errors import ConfigError, InputError
+from ..records import InputFile
+from .alphabet import normalise, reverse_complement
+from .labelled import (
+    SPLIT_NAMES,
+    Label,
+    LabelConfig,
+    Labelled,
+    Row,
+    Task,
+    labels_of,
+    number_of,
+    read_labelled,
+    task_of,
+)
+
+_TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """Which examples train the model, choose the epoch, and test it."""
+
+    train_file: str | None = None
+    """Of a directory, the training file; by default train.csv (or .tsv, .gz)."""
+    column: str = "split"
+    """Of a single table, the column that says train, dev (valid, val) or test."""
+    dev_fraction: float = 0.1
+    """Of a single table without that column, the fraction for dev."""
+    test_fraction: float = 0.1
+    """Of a single table without that column, the fraction for test."""
+    seed: int = 0
+    """Seed of that draw; it does not depend on the seed of training."""
+
+    def __post_init__(self) -> None:
+        for name in ("dev_fraction", "test_fraction"):
+            if not 0 < getattr(self, name) < 1:
+                raise ConfigError(
+                    f"splits.{name} must lie strictly between 0 and 1, got {getattr(self, name)}"
+                )
+        if self.dev_fraction + self.test_fraction >= 1:
+            raise ConfigError("splits.dev_fraction and splits.test_fraction leave nothing to train")
+
+
+class Split(NamedTuple):
+    """Rows with their labels as numbers."""
+
+    table: Labelled
+    labels: list[Label]
+
+
+class Splits(NamedTuple):
+    """A task and its three splits."""
+
+    task: Task
+    train: Split
+    dev: Split
+    test: Split
+    inputs: tuple[InputFile, ...]
+    """The files read."""
+    duplicates: dict[str, int]
+    """Rows of dev that stand in train (``train_dev``), and so on; see ``shared_rows``."""
+
+    @property
+    def parts(self) -> dict[str, Split]:
+        """The splits by name."""
+        return {"train": self.train, "dev": self.dev, "test": self.test}
+
+
+def load_splits(path: Path, labels: LabelConfig, splits: SplitConfig) -> Splits:
+    """Read train, dev and test: a directory of three tables, or one table that is split.
+
+    A table without a split column is split at random with the labels' distribution kept
+    (``draw_splits``). Class names are those of train.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or cannot be read (see ``read_labelled``), a split has no row, a
+        label does not parse, train has fewer than two classes, or dev or test has a class that
+        train lacks.
+    """
+    if path.is_dir():
+        files = [_split_file(path, split, splits.train_file) for split in SPLIT_NAMES]
+        tables = [read_labelled(file, label_columns=labels.columns) for file in files]
+        inputs = tuple(table.source for table in tables)
+    else:
+        whole = read_labelled(path, label_columns=labels.columns, split_column=splits.column)
+        known = [row.split for row in whole.rows if row.split is not None]
+        assigned = known or draw_splits(whole, labels, splits)
+        tables = []
+        for split in SPLIT_NAMES:
+            rows = [row for row, its in zip(whole.rows, assigned, strict=True) if its == split]
+            if not rows:
+                raise InputError(f"no row for {split}", path=path, expected="rows for each split")
+            tables.append(whole._replace(rows=rows))
+        inputs = (whole.source,)
+    if len({len(table.rows[0].sequences) for table in tables}) > 1:
+        raise InputError("some files hold pairs, others single sequences", path=path)
+    task = task_of(tables[0], labels.problem_type)
+    train, dev, test = (Split(table, labels_of(table, task)) for table in tables)
+    return Splits(task, train, dev, test, inputs, shared_rows(*tables))
+
+
+def draw_splits(table: Labelled, labels: LabelConfig, splits: SplitConfig) -> list[str]:
+    """Assign each row to train, dev or test, seeded, with the labels' distribution kept.
+
+    Decided here: examples are put in the order of their labels (numbers in regression), at random
+    among equals, and each split takes every n-th, so each class is divided to within one example.
+    Rows with the same sequence, or its reverse complement, are one example: what is tested was
+    not trained on.
+    """
+    keys = [strandless(row.sequences) for row in table.rows]
+    first: dict[tuple[bytes, ...], Row] = {}
+    for row, key in zip(table.rows, keys, strict=True):
+        first.setdefault(key, row)
+    rng = np.random.default_rng(splits.seed)
+    examples = list(first.items())
+    examples = [examples[i] for i in rng.permutation(len(examples))]
+    if labels.problem_type == "regression":
+        examples.sort(key=lambda example: number_of(table, example[1], 0))
+    else:
+        examples.sort(key=lambda example: example[1].labels)
+    test = _every_nth(len(examples), splits.test_fraction, rng)
+    dev = np.zeros_like(test)
+    dev_share = splits.dev_fraction / (1 - splits.test_fraction)
+    dev[~test] = _every_nth(int((~test).sum()), dev_share, rng)
+    chosen = np.where(test, "test", np.where(dev, "dev", "train")).tolist()
+    split_of = {key: split for (key, _), split in zip(examples, chosen, strict=True)}
+    return [split_of[key] for key in keys]
+
+
+def shared_rows(train: Labelled, dev: Labelled, test: Labelled) -> dict[str, int]:
+    """Rows of one split whose sequence, on either strand, stands in another split too.
+
+    ``train_dev`` counts rows of dev, ``train_test`` and ``dev_test`` rows of test.
+    """
+    of_train, of_dev, of_test = (
+        [strandless(row.sequences) for row in table.rows] for table in (train, dev, test)
+    )
+    in_train, in_dev = set(of_train), set(of_dev)
+    return {
+        "train_dev": sum(key in in_train for key in of_dev),
+        "train_test": sum(key in in_train for key in of_test),
+        "dev_test": sum(key in in_dev for key in of_test),
+    }
+
+
+def strandless(sequences: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Sequences as a key that is equal for equal bases on either strand (of both, in a pair)."""
+    forward = tuple(normalise(sequence)[0] for sequence in sequences)
+    return min(forward, tuple(reverse_complement(sequence) for sequence in forward))
+
+
+def _split_file(directory: Path, split: str, train_file: str | None) -> Path:
+    """The table of a split in a directory in GUE's layout."""
+    if split == "train" and train_file is not None:
+        return directory / train_file
+    found = [
+        file
+        for stem in SPLIT_NAMES[split]
+        for suffix in _TABLE_SUFFIXES
+        if (file := directory / f"{stem}{suffix}").is_file()
+    ]
+    if len(found) == 1:
+        return found[0]
+    expected = f"one of {', '.join(f'{stem}.csv' for stem in SPLIT_NAMES[split])} (or .tsv, .gz)"
+    if found:
+        both = " and ".join(file.name for file in found[:2])
+        raise InputError(f"holds {both}", path=directory, expected=expected)
+    raise InputError(
+        f"no {split}.csv",
+        path=directory,
+        expected=expected,
+        fix="name the file with --splits.train-file" if split == "train" else "",
+    )
+
+
+def _every_nth(count: int, fraction: float, rng: np.random.Generator) -> Bool[np.ndarray, "count"]:
+    """A systematic sample: evenly spaced, from a random start."""
+    steps: Int[np.ndarray, "count+1"] = np.floor(np.arange(count + 1) * fraction + rng.random())
+    return np.diff(steps) > 0

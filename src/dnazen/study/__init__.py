@@ -1,0 +1,1 @@
+"""Arms that differ in one thing, pre-trained alike and compared."""

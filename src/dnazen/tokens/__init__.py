@@ -1,0 +1,1 @@
+"""From letters to BPE tokens: tokenizer, encoding, windows, corpora."""

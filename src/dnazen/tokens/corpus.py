@@ -1,0 +1,360 @@
+"""Tokenised genomes on disk, memory-mapped.
+
+A corpus is a directory: five arrays (``tokens.npy`` flat, and per sequence ``offsets.npy``,
+``record.npy``, ``start.npy``, ``strand.npy``), the records' names (``records.tsv``), the tokenizer
+(``tokenizer/``) and, written last, what it all is (``corpus.json``).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, TextIO
+
+import numpy as np
+import tyro
+from jaxtyping import Int8, Int32, Int64, Integer, UInt16
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from ..errors import ConfigError, InputError
+from ..outputs import new_directory
+from ..records import read_json, run_record, write_json
+from ..sequences.alphabet import reverse_complement, windows
+from ..sequences.genomes import Genomes
+from ..workers.cluster import Workers
+from .tokenizer import (
+    CHUNK_BP,
+    encode,
+    grouped,
+    load_tokenizer,
+    save_tokenizer,
+    tokenizer_sha256,
+)
+
+FORMAT = "dnazen-corpus"
+VERSION = 1
+RECORD_FILE = "corpus.json"
+
+ARRAYS: dict[str, type[np.generic]] = {
+    "tokens": np.uint16,
+    "offsets": np.int64,
+    "record": np.int32,
+    "start": np.int64,
+    "strand": np.int8,
+}
+"""The arrays of a corpus and their types, each in a file of its name with ``.npy``."""
+
+Strands = Literal["both", "forward"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """Tokenise genomes to a memory-mapped corpus."""
+
+    genomes: tyro.conf.Positional[tuple[Path, ...]]
+    """Sequence files: FASTA, FASTQ, table or lines, plain, gzip or bgzip; 2bit; '-' for stdin."""
+
+    tokenizer: Path
+    """Directory of the tokenizer, or its tokenizer.json."""
+
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """New directory for the corpus."""
+
+    strands: Strands = "both"
+    """Both strands of every window, or the forward one only."""
+
+    window_bp: int = 1000
+    """Runs of ACGT are tokenised in windows of this length, each a sequence of its own."""
+
+    ray: str | None = None
+    """Tokenise on a Ray cluster: its address HOST:PORT, or 'local'. Files are read and written
+    here. The result does not depend on it."""
+
+    def __post_init__(self) -> None:
+        if not self.genomes:
+            raise ConfigError("no genome given; expected one or more sequence files")
+        if not 1 <= self.window_bp <= 100_000:
+            raise ConfigError(f"window_bp must be 1 to 100000, got {self.window_bp}")
+
+
+class Window(NamedTuple):
+    """A stretch of a record, on its forward strand: at most ``window_bp`` of ACGT."""
+
+    record: int
+    start: int
+    bases: bytes
+
+
+class Block(NamedTuple):
+    """Tokenised windows; sequence s is ``tokens[offsets[s]:offsets[s + 1]]``."""
+
+    tokens: UInt16[np.ndarray, "total"]
+    offsets: Int64[np.ndarray, "sequences+1"]
+    record: Int32[np.ndarray, "sequences"]
+    start: Int64[np.ndarray, "sequences"]
+    strand: Int8[np.ndarray, "sequences"]
+
+
+def tokenise_windows(
+    tokenizer: Tokenizer, batch: Sequence[Window], *, strands: Strands = "both"
+) -> Block:
+    """Tokenise windows in order; with both strands, each window's reverse complement follows it.
+
+    A pure function, and each window stands alone, so however a genome is cut into batches, the
+    blocks in order make the same corpus.
+    """
+    signs = (1, -1) if strands == "both" else (1,)
+    texts = [
+        (window.bases if sign > 0 else reverse_complement(window.bases)).decode()
+        for window in batch
+        for sign in signs
+    ]
+    tokens, offsets = encode(tokenizer, texts)
+    return Block(
+        tokens,
+        offsets,
+        np.repeat(np.array([w.record for w in batch], dtype=np.int32), len(signs)),
+        np.repeat(np.array([w.start for w in batch], dtype=np.int64), len(signs)),
+        np.tile(np.array(signs, dtype=np.int8), len(batch)),
+    )
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus opened for reading; its arrays are pages of the files, read when touched."""
+
+    directory: Path
+    tokens: UInt16[np.memmap, "total"]
+    """Token ids of all sequences, one after the other; no special tokens."""
+    record: Int32[np.ndarray, "sequences"]
+    """Number of the record that the sequence comes from: its row in ``record_names``."""
+    start: Int64[np.ndarray, "sequences"]
+    """0-based start of the sequence's window on the forward strand of its record, in bases."""
+    strand: Int8[np.ndarray, "sequences"]
+    """+1, or -1 where the sequence is the reverse complement of the window at ``start``."""
+    offsets: Int64[np.ndarray, "sequences+1"]
+    """Sequence s is ``tokens[offsets[s]:offsets[s + 1]]``."""
+    meta: dict[str, Any]
+    """What ``corpus.json`` says."""
+
+    @classmethod
+    def open(cls, directory: str | Path) -> Corpus:
+        """Map a corpus and check that its files are whole.
+
+        Raises
+        ------
+        InputError
+            If the directory is no corpus, is one of a newer format, or its files do not have
+            the sizes that ``corpus.json`` states.
+        """
+        directory = Path(directory)
+        path = directory / RECORD_FILE
+        meta = read_json(path, "a corpus made by 'dnazen corpus build'")
+        if meta.get("format") != FORMAT or not isinstance(meta.get("version"), int):
+            raise InputError("not a corpus record", path=path, expected=f"format '{FORMAT}'")
+        if meta["version"] > VERSION:
+            raise InputError(
+                f"corpus format {meta['version']}",
+                path=path,
+                expected=f"{VERSION} or older",
+                fix="update dnazen",
+            )
+        try:
+            sequences, tokens = int(meta["sequences"]), int(meta["tokens"])
+            shapes = dict.fromkeys(ARRAYS, sequences) | {
+                "tokens": tokens,
+                "offsets": sequences + 1,
+            }
+            _ = meta["vocab_size"], meta["tokenizer_sha256"], meta["inputs"], meta["settings"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"incomplete ({error})", path=path, fix="build it anew") from None
+        arrays = {name: _mapped(directory, name, length) for name, length in shapes.items()}
+        if int(arrays["offsets"][0]) != 0 or int(arrays["offsets"][-1]) != tokens:
+            raise InputError(
+                "offsets do not span the tokens",
+                path=directory / "offsets.npy",
+                fix="the corpus is damaged; build it anew",
+            )
+        return cls(directory=directory, meta=meta, **arrays)
+
+    def __len__(self) -> int:
+        """Sequences: windows, times two where both strands were taken."""
+        return len(self.record)
+
+    def __getitem__(self, sequence: int) -> UInt16[np.ndarray, "tokens"]:
+        """Token ids of one sequence."""
+        return self.tokens[self.offsets[sequence] : self.offsets[sequence + 1]]
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens of the tokenizer, special ones included."""
+        return int(self.meta["vocab_size"])
+
+    @property
+    def tokenizer_sha256(self) -> str:
+        """Hash of the tokenizer, as ``tokenizer.tokenizer_sha256`` makes it."""
+        return str(self.meta["tokenizer_sha256"])
+
+    @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """Path, size and SHA-256 of every file it was built from."""
+        return list(self.meta["inputs"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The ``CorpusConfig`` it was built with."""
+        return dict(self.meta["settings"])
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, loaded when first asked for.
+
+        Raises
+        ------
+        InputError
+            If it is not the one that the corpus was built with.
+        """
+        path = self.directory / "tokenizer"
+        tokenizer = load_tokenizer(path)
+        if tokenizer_sha256(tokenizer) != self.tokenizer_sha256:
+            raise InputError(
+                "not the tokenizer that the corpus was built with",
+                path=path,
+                fix="build the corpus anew",
+            )
+        return tokenizer
+
+    @cached_property
+    def record_names(self) -> list[str]:
+        """The name of every record, by number."""
+        with open(self.directory / "records.tsv", encoding="utf-8") as table:
+            next(table)
+            return [line.split("\t", 1)[0] for line in table]
+
+
+def build(config: CorpusConfig, tokenizer: Tokenizer, directory: Path) -> dict[str, Any]:
+    """Write the corpus of ``config.genomes`` into an existing directory and return its record.
+
+    Memory is one record of a genome and the chunks of ``CHUNK_BP`` at work, whatever the input's
+    size.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or none holds a base.
+    """
+    genomes = Genomes(config.genomes)
+    totals = {"sequences": 0, "tokens": 0}
+    with ExitStack() as stack:
+        files = {
+            name: stack.enter_context(_Appended(directory / f"{name}.npy", kind))
+            for name, kind in ARRAYS.items()
+        }
+        table = stack.enter_context(open(directory / "records.tsv", "w", encoding="utf-8"))
+        table.write("name\tfile\tlength_bp\n")
+        progress = stack.enter_context(
+            tqdm(desc="tokenising", unit="token", unit_scale=True, disable=None)
+        )
+        files["offsets"].append(np.zeros(1, dtype=np.int64))
+        stream = _windows(genomes, config.window_bp, table)
+        batches = grouped(stream, lambda window: len(window.bases), CHUNK_BP)
+        tokenise = partial(tokenise_windows, tokenizer, strands=config.strands)
+        for block in Workers(ray=config.ray).map(tokenise, batches):
+            files["offsets"].append(block.offsets[1:] + totals["tokens"])
+            for name in ("tokens", "record", "start", "strand"):
+                files[name].append(getattr(block, name))
+            totals["sequences"] += len(block.record)
+            totals["tokens"] += len(block.tokens)
+            progress.update(len(block.tokens))
+    save_tokenizer(tokenizer, directory / "tokenizer")
+    bases = genomes.counts.bases - genomes.counts.ambiguous
+    if config.strands == "both":
+        bases *= 2
+    record = {
+        "format": FORMAT,
+        "version": VERSION,
+        **totals,
+        "records": genomes.records,
+        "bases": bases,
+        "normalisation": genomes.counts,
+        "vocab_size": tokenizer.get_vocab_size(),
+        "tokenizer_sha256": tokenizer_sha256(tokenizer),
+        **run_record("corpus build", config, genomes.inputs),
+    }
+    write_json(directory / RECORD_FILE, record)
+    return record
+
+
+def build_command(config: CorpusConfig) -> None:
+    """Tokenise genomes into a new corpus directory; a note of what was read goes to stderr."""
+    tokenizer = load_tokenizer(config.tokenizer)
+    with new_directory(config.output) as directory:
+        record = build(config, tokenizer, directory)
+    print(
+        f"{config.output}: {record['sequences']:,} sequences, {record['tokens']:,} tokens, "
+        f"{record['bases']:,} bp from {record['records']:,} records "
+        f"({record['normalisation'].told()})",
+        file=sys.stderr,
+    )
+
+
+def _windows(genomes: Genomes, window_bp: int, table: TextIO) -> Iterator[Window]:
+    """Yield all windows in order, and write a row of ``table`` for each record."""
+    for number, (file, record) in enumerate(genomes):
+        table.write(f"{record.name}\t{file}\t{len(record.sequence)}\n")
+        for start, bases in windows(record.sequence, window_bp):
+            yield Window(number, start, bases)
+
+
+class _Appended:
+    """A one-dimensional ``.npy`` file written piece by piece; it is whole once closed."""
+
+    def __init__(self, path: Path, kind: type[np.generic]) -> None:
+        self.path = path
+        self.kind = np.dtype(kind)
+        self.length = 0
+
+    def __enter__(self) -> _Appended:
+        self.file: BinaryIO = open(self.path, "wb")
+        self._write_header()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.file:
+            self._write_header()
+
+    def append(self, piece: Integer[np.ndarray, "n"]) -> None:
+        """Write the items of ``piece`` after those before."""
+        self.file.write(np.ascontiguousarray(piece, dtype=self.kind).data)
+        self.length += len(piece)
+
+    def _write_header(self) -> None:
+        # numpy pads a header so that the final length fits where the first one stood
+        self.file.seek(0, os.SEEK_SET)
+        descr = np.lib.format.dtype_to_descr(self.kind)
+        header = {"descr": descr, "fortran_order": False, "shape": (self.length,)}
+        np.lib.format.write_array_header_1_0(self.file, header)
+
+
+def _mapped(directory: Path, name: str, length: int) -> np.memmap[Any, Any]:
+    path = directory / f"{name}.npy"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"not readable ({error})", path=path, fix="the corpus is damaged; build it anew"
+        ) from None
+    if array.dtype != ARRAYS[name] or array.shape != (length,):
+        raise InputError(
+            f"holds {array.dtype} {array.shape}",
+            path=path,
+            expected=f"{np.dtype(ARRAYS[name])} ({length},)",
+            fix="the corpus is damaged; build it anew",
+        )
+    return array  # type: ignore[no-any-return]

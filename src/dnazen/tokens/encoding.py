@@ -1,0 +1,128 @@
+"""From the letters of an example, one sequence or a pair, to the tokens that a model reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt16
+from tokenizers import Tokenizer
+
+from ..errors import ConfigError, InputError
+from ..sequences.alphabet import Counts, normalise
+from .tokenizer import SEP, UNK, encode
+
+Tokens = UInt16[np.ndarray, "tokens"]
+TooLong = Literal["refuse", "cut"]
+
+TILE_BP = 10_000
+"""A longer run of bases is tokenised in pieces: the cost of BPE explodes on very long words."""
+
+_PIECE = re.compile(rb"N+|[ACGT]{1,%d}" % TILE_BP)
+
+
+class Length(NamedTuple):
+    """How long an example may be, and what happens to a longer one."""
+
+    max_tokens: int
+    """[CLS], [SEP] and, in a pair, the [SEP] between included."""
+    too_long: TooLong
+    """Raise, or cut from the end; of a pair the longer sequence first."""
+
+
+class EncodedExamples(NamedTuple):
+    """Examples as tokens, and what was done to them."""
+
+    tokens: list[Tokens]
+    """Without the outer [CLS] and [SEP]; empty where a sequence holds no A, C, G or T."""
+    counts: Counts
+    """What normalisation met."""
+    cut: int
+    """Examples that lost tokens."""
+
+
+def check_max_tokens(max_tokens: int) -> None:
+    """Raise ConfigError unless a pair of one-token sequences fits."""
+    if max_tokens < 5:
+        raise ConfigError(f"max_tokens must be at least 5, got {max_tokens}")
+
+
+def encode_examples(
+    tokenizer: Tokenizer,
+    examples: Sequence[tuple[bytes, ...]],
+    length: Length,
+    places: Sequence[str],
+) -> EncodedExamples:
+    """Tokenise examples of nucleotide letters, on all cores; a pair is joined by [SEP].
+
+    Decided here: a stretch of N or other ambiguous letters is one [UNK], so tokens and G-grams
+    do not cross it; the two sequences of a pair share the token type.
+
+    Parameters
+    ----------
+    places
+        Where each example stands, such as ``file:line``, for the message.
+
+    Raises
+    ------
+    InputError
+        If an example is too long and may not be cut.
+    """
+    counts = Counts()
+    pieces: list[list[list[bytes]]] = []  # of each sequence of each example
+    for sequences in examples:
+        cleaned = [normalise(letters) for letters in sequences]
+        for _, here in cleaned:
+            counts = counts.plus(here)
+        pieces.append([_PIECE.findall(clean) for clean, _ in cleaned])
+
+    words = [w.decode() for example in pieces for some in example for w in some if _is_bases(w)]
+    flat, offsets = encode(tokenizer, words)
+    encoded = iter(np.split(flat, offsets[1:-1]))
+    unknown = np.array([UNK], dtype=np.uint16)
+    tokens: list[Tokens] = []
+    cut = 0
+    for number, example in enumerate(pieces):
+        parts = [
+            np.concatenate([next(encoded) if _is_bases(w) else unknown for w in some] or [unknown])
+            for some in example
+        ]
+        if not all(any(map(_is_bases, some)) for some in example):
+            tokens.append(unknown[:0])
+            continue
+        total = sum(map(len, parts)) + len(parts) + 1
+        if total > length.max_tokens:
+            if length.too_long == "refuse":
+                raise InputError(
+                    f"{places[number]}: {total} tokens",
+                    expected=f"at most {length.max_tokens}",
+                    fix="raise --max-tokens (memory grows with its square), or set --too-long cut",
+                )
+            parts = cut_to(parts, length.max_tokens - len(parts) - 1)
+            cut += 1
+        tokens.append(_joined(parts))
+    return EncodedExamples(tokens, counts, cut)
+
+
+def cut_to(parts: Sequence[Tokens], total: int) -> list[Tokens]:
+    """Cut ends off one sequence or two until ``total`` tokens are left, the longer one first.
+
+    Of two equally long ones the second is the shorter in the end.
+    """
+    lengths = [len(part) for part in parts]
+    if len(parts) == 2:
+        first = min(lengths[0], max((total + 1) // 2, total - lengths[1]))
+        return [parts[0][:first], parts[1][: total - first]]
+    return [parts[0][:total]]
+
+
+def _is_bases(piece: bytes) -> bool:
+    return not piece.startswith(b"N")
+
+
+def _joined(parts: Sequence[Tokens]) -> Tokens:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([parts[0], np.array([SEP], dtype=np.uint16), parts[1]])

@@ -1,0 +1,300 @@
+"""Train and load BPE tokenizers of DNA, and turn sequences to token ids in bulk."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NamedTuple, TypeVar
+
+import numpy as np
+import tyro
+from jaxtyping import Int, UInt16
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tqdm import tqdm
+
+from ..errors import ConfigError, InputError
+from ..outputs import new_directory
+from ..records import run_record, write_json
+from ..sequences.alphabet import BASES, windows
+from ..sequences.genomes import Genomes
+
+Item = TypeVar("Item")
+
+SPECIAL_TOKENS = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
+"""The special tokens; their ids are their places, 0 to 4."""
+
+UNK, CLS, SEP, PAD, MASK = range(len(SPECIAL_TOKENS))
+
+MAX_VOCAB_SIZE = 1 << 16
+"""Token ids are stored in 2 bytes."""
+
+TOKENIZER_FILE = "tokenizer.json"
+
+CHUNK_BP = 4_000_000
+"""Bases tokenised at a time: some 100 MB of working memory, and enough to busy many cores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """Train a BPE tokenizer on genomes."""
+
+    genomes: tyro.conf.Positional[tuple[Path, ...]]
+    """Sequence files: FASTA, FASTQ, table or lines, plain, gzip or bgzip; 2bit; '-' for stdin."""
+
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """New directory for the tokenizer."""
+
+    vocab_size: int = 4096
+    """Tokens, the 5 special ones and the 4 bases included; 9 to 65536."""
+
+    min_frequency: int = 2
+    """A pair seen less often is not merged."""
+
+    line_bp: int = 1000
+    """Training text is cut to lines of at most this length; the time grows with it."""
+
+    max_bp: int | None = 30_000_000
+    """Train on a random sample of lines of about this length in all; 'None' takes everything.
+    Memory is about 60 bytes per training base."""
+
+    seed: int = 0
+    """Seed of that sample."""
+
+    def __post_init__(self) -> None:
+        if not self.genomes:
+            raise ConfigError("no genome given; expected one or more sequence files")
+        lowest = len(SPECIAL_TOKENS) + len(BASES)
+        if not lowest <= self.vocab_size <= MAX_VOCAB_SIZE:
+            raise ConfigError(
+                f"vocab_size must be {lowest} to {MAX_VOCAB_SIZE}, got {self.vocab_size}"
+            )
+        if not 1 <= self.line_bp <= 10_000:
+            raise ConfigError(f"line_bp must be 1 to 10000, got {self.line_bp}")
+        if self.max_bp is not None and self.max_bp < self.line_bp:
+            raise ConfigError(f"max_bp must be at least line_bp, got {self.max_bp}")
+        if self.min_frequency < 1:
+            raise ConfigError(f"min_frequency must be at least 1, got {self.min_frequency}")
+
+
+class Encoded(NamedTuple):
+    """A ragged batch of tokenised sequences."""
+
+    tokens: UInt16[np.ndarray, "total"]
+    offsets: Int[np.ndarray, "sequences+1"]
+    """Sequence s is ``tokens[offsets[s]:offsets[s + 1]]``."""
+
+
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """Load ``tokenizer.json``, or the one in a directory, and check that it fits DNAZEN.
+
+    Truncation and padding that the file asks for are switched off: what is too long is the
+    caller's business, and is never cut in silence.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no tokenizer, its special tokens are not
+        ``SPECIAL_TOKENS`` with ids 0 to 4, it lacks one of the four bases, or its ids do not
+        fit 2 bytes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / TOKENIZER_FILE
+    if not path.is_file():
+        raise InputError("no such tokenizer", path=path, expected=f"a {TOKENIZER_FILE}")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for whatever it cannot read
+        raise InputError(f"not a tokenizer ({error})", path=path) from None
+    ids = [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS]
+    if ids != list(range(len(SPECIAL_TOKENS))):
+        found = ", ".join(f"{t} {i}" for t, i in zip(SPECIAL_TOKENS, ids, strict=True))
+        raise InputError(
+            f"special tokens have ids {found}",
+            path=path,
+            expected="0 to 4 in this order",
+            fix="train one with 'dnazen tokenizer train', or take DNABERT-2's",
+        )
+    missing = [base for base in BASES.decode() if tokenizer.token_to_id(base) is None]
+    if missing:
+        raise InputError(
+            f"no token for base {', '.join(missing)}", path=path, expected="A, C, G and T"
+        )
+    size = tokenizer.get_vocab_size()
+    if size > MAX_VOCAB_SIZE:
+        raise InputError(f"{size} tokens", path=path, expected=f"at most {MAX_VOCAB_SIZE}")
+    if max(tokenizer.get_vocab().values()) != size - 1:
+        raise InputError("token ids with gaps", path=path, expected=f"ids 0 to {size - 1}")
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
+    """Write the files that ``tokenizers`` and ``transformers.AutoTokenizer`` open.
+
+    The directory is made if absent; ``tokenizer.json``, ``tokenizer_config.json`` and
+    ``special_tokens_map.json`` in it are replaced.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    # not by the library's own save, which gives a full disk a bare Exception
+    (directory / TOKENIZER_FILE).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+    roles = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
+    write_json(directory / "special_tokens_map.json", roles)
+    write_json(
+        directory / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            **roles,
+        },
+    )
+
+
+def tokenizer_sha256(tokenizer: Tokenizer) -> str:
+    """SHA-256 of the vocabulary in id order and the merges in rank order.
+
+    Two files that differ in layout only, or in how merges are spelt (``"A C"`` or
+    ``["A", "C"]``), hash equally.
+    """
+    merges = json.loads(tokenizer.to_str())["model"].get("merges", [])
+    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in merges]
+    canonical = json.dumps({"vocab": token_strings(tokenizer), "merges": pairs})
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def token_strings(tokenizer: Tokenizer) -> list[str]:
+    """The string of every token, by id."""
+    vocabulary = tokenizer.get_vocab()
+    return sorted(vocabulary, key=vocabulary.__getitem__)
+
+
+def token_lengths(tokenizer: Tokenizer) -> Int[np.ndarray, "vocab"]:
+    """Bases that each token stands for, by id; 0 for special tokens."""
+    strings = token_strings(tokenizer)[len(SPECIAL_TOKENS) :]
+    return np.array([0] * len(SPECIAL_TOKENS) + [len(text) for text in strings], dtype=np.int64)
+
+
+def encode(tokenizer: Tokenizer, sequences: Sequence[str]) -> Encoded:
+    """Tokenise sequences of upper-case ACGT on all cores, without special tokens.
+
+    An empty sequence has no tokens. Time is near linear for sequences of up to a few kb. Beyond
+    what comes in and goes out, memory is that of ``CHUNK_BP`` bases.
+    """
+    blocks: list[UInt16[np.ndarray, "tokens"]] = []
+    counts = [0]
+    for chunk in grouped(sequences, len, CHUNK_BP):
+        encodings = tokenizer.encode_batch_fast(chunk, add_special_tokens=False)
+        ids = [encoding.ids for encoding in encodings]
+        sizes = list(map(len, ids))
+        flat = itertools.chain.from_iterable(ids)
+        blocks.append(np.fromiter(flat, dtype=np.uint16, count=sum(sizes)))
+        counts += sizes
+    tokens = np.concatenate(blocks) if blocks else np.empty(0, dtype=np.uint16)
+    return Encoded(tokens, np.cumsum(counts, dtype=np.int64))
+
+
+def grouped(items: Iterable[Item], size: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
+    """Group items, in order, to lists; each ends with the item that brings its sizes to ``most``.
+
+    Examples
+    --------
+    >>> list(grouped(["AC", "GTT", "A"], len, 4))
+    [['AC', 'GTT'], ['A']]
+    """
+    group: list[Item] = []
+    total = 0
+    for item in items:
+        group.append(item)
+        total += size(item)
+        if total >= most:
+            yield group
+            group, total = [], 0
+    if group:
+        yield group
+
+
+def train(lines: Iterable[str], *, vocab_size: int = 4096, min_frequency: int = 2) -> Tokenizer:
+    """Train BPE on lines of upper-case ACGT; the same lines give the same tokenizer.
+
+    Tokens come fewer than ``vocab_size`` when no pair is left that was seen ``min_frequency``
+    times. The tokenizer adds ``[CLS]`` before and ``[SEP]`` after a sequence unless told not to,
+    and decodes to bases without blanks between.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL_TOKENS[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.decoder = decoders.Fuse()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=list(BASES.decode()),
+        show_progress=sys.stderr.isatty(),
+    )
+    tokenizer.train_from_iterator(lines, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(token, SPECIAL_TOKENS.index(token)) for token in ("[CLS]", "[SEP]")],
+    )
+    return tokenizer
+
+
+def sample_lines(lines: Iterable[bytes], size: int | None, seed: int) -> list[str]:
+    """Draw ``size`` lines, each equally likely, in one pass and memory for ``size`` lines.
+
+    Reservoir sampling (Vitter 1985, algorithm R). ``None`` takes every line.
+    """
+    stream = iter(lines)
+    kept = [line.decode() for line in itertools.islice(stream, size)]
+    rng = random.Random(seed)
+    for seen, line in enumerate(stream, len(kept) + 1):
+        place = rng.randrange(seen)
+        if place < len(kept):
+            kept[place] = line.decode()
+    return kept
+
+
+def train_command(config: TokenizerConfig) -> None:
+    """Train a tokenizer on files and write it with a record of how (``dnazen.json``)."""
+    genomes = Genomes(config.genomes)
+    with new_directory(config.output) as directory:
+        most = None if config.max_bp is None else config.max_bp // config.line_bp
+        lines = sample_lines(_lines(genomes, config.line_bp), most, config.seed)
+        training_bp = sum(map(len, lines))
+        tokenizer = train(lines, vocab_size=config.vocab_size, min_frequency=config.min_frequency)
+        save_tokenizer(tokenizer, directory)
+        results = {
+            "normalisation": genomes.counts,
+            "training_bp": training_bp,
+            "tokens": tokenizer.get_vocab_size(),
+            "tokenizer_sha256": tokenizer_sha256(tokenizer),
+        }
+        record = run_record("tokenizer train", config, genomes.inputs, **results)
+        write_json(directory / "dnazen.json", record)
+    print(
+        f"{config.output}: {tokenizer.get_vocab_size()} tokens from {training_bp:,} of "
+        f"{genomes.counts.bases:,} bp ({genomes.counts.told()})",
+        file=sys.stderr,
+    )
+    if tokenizer.get_vocab_size() < config.vocab_size:
+        print(
+            f"note: {config.vocab_size} tokens were asked for, but no further pair was seen "
+            f"{config.min_frequency} times",
+            file=sys.stderr,
+        )
+
+
+def _lines(genomes: Genomes, line_bp: int) -> Iterator[bytes]:
+    """The training text: windows of every record."""
+    with tqdm(desc="reading", unit="bp", unit_scale=True, disable=None) as progress:
+        for _, record in genomes:
+            for _, bases in windows(record.sequence, line_bp):
+                yield bases
+            progress.update(len(record.sequence))

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from dnazen.cli import main
+from dnazen.commands.demo import DemoConfig, command_lines
+from dnazen.ggrams.vocabulary import GGramVocabulary
+from dnazen.tokens.tokenizer import load_tokenizer, token_strings
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A demo of the smallest size, and what it printed on stdout."""
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    words = ["demo", "-o", str(out), "--genome-bp", "20000", "--train", "100"]
+    words += ["--pretrain-steps", "10", "--epochs", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            assert main(words) == 0
+    return out, printed.getvalue()
+
+
+class Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.mark.slow
+def test_report_tells_both_arms_and_fetches_nothing(run: tuple[Path, str]) -> None:
+    out, _ = run
+    reader = Reader()
+    reader.feed((out / "report.html").read_text(encoding="utf-8"))
+    assert reader.tags.count("svg") == 2  # curves, and a sequence with what lies on it
+    assert all(link.startswith("#") for link in reader.links)
+    for arm in ("ggrams", "e4bu"):
+        mcc = json.loads((out / f"finetuned-{arm}/test_metrics.json").read_text())["mcc"]
+        assert f"{mcc:.3f}" in reader.text
+    for line in command_lines(DemoConfig(genome_bp=20000, train=100, pretrain_steps=10, epochs=1)):
+        assert any(line in text for text in reader.text)
+
+
+@pytest.mark.slow
+def test_table_on_stdout_has_a_row_an_arm(run: tuple[Path, str]) -> None:
+    _, printed = run
+    rows = list(csv.reader(printed.splitlines(), delimiter="\t"))
+    assert [row[0] for row in rows] == ["arm", "with G-grams", "without (E4BU alone)", "report"]
+    assert len({len(row) for row in rows[:3]}) == 1
+
+
+@pytest.mark.slow
+def test_arms_differ_in_their_ggrams_alone(run: tuple[Path, str]) -> None:
+    out, _ = run
+    rows = {}
+    for arm in ("ggrams", "e4bu"):
+        config = json.loads((out / f"pretrained-{arm}/config.json").read_text())
+        rows[arm] = config["ggram_vocab_size"]
+        settings = json.loads((out / f"pretrained-{arm}/run.json").read_text())["settings"]
+        settings.pop("output"), settings.pop("ggrams"), settings.pop("mask_ggrams")
+        rows[arm, "settings"] = settings
+    assert rows["e4bu"] == 0
+    assert rows["ggrams"] == len(GGramVocabulary.load(out / "ggrams.tsv")) + 1
+    assert rows["ggrams", "settings"] == rows["e4bu", "settings"]
+
+
+@pytest.mark.slow
+def test_ggrams_are_spelt_as_their_tokens(run: tuple[Path, str]) -> None:
+    out, _ = run
+    vocabulary = GGramVocabulary.load(out / "ggrams.tsv")
+    strings = token_strings(load_tokenizer(out / "tokenizer"))
+    for number, bases in enumerate(vocabulary.bases, start=1):
+        assert "".join(strings[token] for token in vocabulary.ggram(number)) == bases
+
+
+def test_a_folder_that_is_no_demo_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "precious.txt").write_text("x")
+    (tmp_path / "simulated").mkdir()
+    assert main(["demo", "-o", str(tmp_path), "--overwrite"]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert (tmp_path / "precious.txt").read_text() == "x"

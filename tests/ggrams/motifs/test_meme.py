@@ -1,0 +1,223 @@
+"""MEME files, likeness and hits, beside memelite's own reader, laws and brute force."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from memelite.io import read_meme, write_meme
+
+from dnazen.errors import DnazenError, InputError
+from dnazen.ggrams.motifs import meme as module
+from dnazen.ggrams.motifs.meme import Motif, draw_logo, read_motifs, scan, similar_motifs
+from dnazen.sequences.alphabet import reverse_complement
+
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "motifs"
+
+HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\n"
+MATRIX = "letter-probability matrix: alength= 4 w= 2 nsites= 9 E= 0\n0.5 0.5 0 0\n0 0 0 1\n"
+
+
+def turned(bases: str) -> str:
+    return reverse_complement(bases.encode()).decode()
+
+
+def sharp(consensus: str, name: str = "m") -> Motif:
+    matrix = np.full((len(consensus), 4), 0.01)
+    matrix[np.arange(len(consensus)), ["ACGT".index(base) for base in consensus]] = 0.97
+    return Motif("db", name, "", matrix)
+
+
+def random_motifs(rng, count: int) -> list[Motif]:
+    return [
+        Motif("db", f"m{n}", "", rng.dirichlet([0.2] * 4, size=rng.integers(6, 15)))
+        for n in range(count)
+    ]
+
+
+@given(
+    st.lists(st.lists(st.lists(st.floats(0, 1), min_size=4, max_size=4), min_size=1, max_size=9))
+)
+@settings(max_examples=30, deadline=None)
+def test_what_memelite_writes_is_read(tmp_path_factory, some):
+    matrices = [np.array(rows) + 0.01 for rows in some]
+    matrices = [m / m.sum(axis=1, keepdims=True) for m in matrices]
+    path = tmp_path_factory.mktemp("meme") / "x.meme"
+    write_meme(str(path), {f"m{n} other{n}": m.T for n, m in enumerate(matrices)})
+    if not matrices:
+        with pytest.raises(InputError, match="no motif"):
+            read_motifs(path)
+        return
+    found = read_motifs(path)
+    assert [m.title for m in found] == [f"m{n} other{n}" for n in range(len(matrices))]
+    assert {m.database for m in found} == {"x"}
+    for motif, matrix in zip(found, matrices, strict=True):
+        np.testing.assert_allclose(motif.matrix, matrix, atol=1e-12)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the motif databases are not here")
+def test_the_databases_in_the_wild_read_as_memelite_reads_them():
+    files = sorted(SHARED.rglob("*.meme"))
+    assert files
+    for file in files:
+        ours, theirs = read_motifs(file), read_meme(str(file))
+        assert [m.title for m in ours] == list(theirs)
+        for motif, matrix in zip(ours, theirs.values(), strict=True):
+            np.testing.assert_allclose(motif.matrix, matrix.T, atol=0.02)
+            np.testing.assert_allclose(motif.matrix.sum(axis=1), 1)
+
+
+def test_other_matrices_blank_lines_and_crlf_are_passed_over(tmp_path):
+    path = tmp_path / "x.meme"
+    logs = "log-odds matrix: alength= 4 w= 1 E= 0\n-40 -57 -72 77\n\n"
+    text = f"{HEAD}MOTIF A\n\n{logs}{MATRIX}\nURL http://x\n\nMOTIF B b extra\n{MATRIX}"
+    path.write_bytes(text.replace("\n", "\r\n").encode())
+    first, second = read_motifs(path)
+    assert (first.title, second.title) == ("A", "B b")
+    assert first.matrix.tolist() == second.matrix.tolist() == [[0.5, 0.5, 0, 0], [0, 0, 0, 1]]
+    assert first.consensus == "AT"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", ":1: does not begin with 'MEME version'"),
+        (">fasta\nACGT\n", ":1: does not begin with 'MEME version'"),
+        (HEAD, "no motif; expected a MEME motif file of DNA"),
+        (HEAD.replace("ACGT", "ACDEFGHIKLMNPQRSTVWY"), ":3: another alphabet; expected ALPHABET="),
+        (f"{HEAD}MOTIF A\nMOTIF B\n{MATRIX}", ":7: motif A has no letter-probability matrix"),
+        (f"{HEAD}MOTIF A a\n", ":7: motif A a has no letter-probability matrix"),
+        (f"{HEAD}MOTIF A\n{MATRIX[:-8]}", ":8: 1 rows; expected 2, as it says"),
+        (f"{HEAD}MOTIF A\nletter-probability matrix:\n\n", ":8: 0 rows; expected at least one"),
+        (f"{HEAD}MOTIF A\n{MATRIX.replace('0 0 0 1', '0 0 1')}", ":10: not a row of probabilities"),
+        (f"{HEAD}MOTIF A\n{MATRIX.replace('0 0 0 1', '0 0 0 7')}", ":10: not a row of"),
+        (f"{HEAD}MOTIF A\n{MATRIX.replace('0 0 0 1', '2 0 0 -1')}", ":10: not a row of"),
+        (f"{HEAD}MOTIF A\n{MATRIX.replace('0 0 0 1', '0 0 0 nan')}", ":10: not a row of"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_by_line(tmp_path, text, message):
+    path = tmp_path / "x.meme"
+    path.write_text(text)
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_motifs(path)
+
+
+def test_files_that_are_no_text(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_motifs(tmp_path / "absent")
+    with pytest.raises(InputError, match="cannot be read as text"):
+        read_motifs(tmp_path)
+    (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read as text"):
+        read_motifs(tmp_path / "x")
+
+
+def test_logo_heights_by_hand():
+    motif = Motif("d", "n", "", np.array([[1, 0, 0, 0], [0.5, 0, 0, 0.5], [0.25] * 4]))
+    np.testing.assert_allclose(motif.bits, [[2, 0, 0, 0], [0.5, 0, 0, 0.5], [0, 0, 0, 0]])
+    axes = Figure().subplots()
+    draw_logo(axes, motif)
+    assert axes.get_ylim() == (0, 2)
+
+
+def test_a_consensus_is_likest_to_its_own_motif():
+    rng = np.random.default_rng(0)
+    some = random_motifs(rng, 60)
+    widest = [m for m in some if len(m.matrix) >= 9 and m.bits.sum(axis=1).mean() > 1]
+    found = similar_motifs([m.consensus for m in widest], some, 1.0)
+    for number, motif in enumerate(widest):
+        mine = np.flatnonzero(found.sequence == number)
+        best = mine[found.p_value[mine].argmin()]
+        assert some[found.motif[best]] is motif
+        assert found.p_value[best] < 1e-3
+        assert (found.forward[best], found.offset[best]) == (True, 0)
+        assert found.overlap[best] == len(motif.matrix)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(("left", "right"), [("", ""), ("GC", ""), ("", "TAC"), ("GCA", "T")])
+def test_where_a_sequence_lies_on_a_motif(left, right, reverse):
+    motif = sharp("TTGACGTCAGG")
+    some = [*random_motifs(np.random.default_rng(1), 50), motif]
+    for inner, shift in ((motif.consensus, 0), (motif.consensus[2:-1], 2)):
+        bases = left + inner + right
+        found = similar_motifs([turned(bases) if reverse else bases], some, 1e-3)
+        (place,) = np.flatnonzero(found.motif == len(some) - 1)
+        assert found.forward[place] != reverse
+        assert found.offset[place] == shift - len(left)
+
+
+def test_random_sequences_are_seldom_like_a_motif():
+    rng = np.random.default_rng(2)
+    some = random_motifs(rng, 60)
+    bases = ["".join(rng.choice(list("ACGT"), 12)) for _ in range(300)]
+    p_values = similar_motifs(bases, some, 1.0).p_value
+    assert len(p_values) == 300 * 60
+    assert np.mean(p_values < 0.01) < 0.03
+    assert 0.4 < np.median(p_values) < 0.7
+
+
+def test_likeness_does_not_depend_on_the_other_sequences(monkeypatch):
+    rng = np.random.default_rng(3)
+    some = random_motifs(rng, 60)
+    bases = ["".join(rng.choice(list("ACGT"), rng.integers(4, 30))) for _ in range(40)]
+    whole = similar_motifs(bases, some, 0.05)
+    monkeypatch.setattr(module, "_AT_ONCE", 7)
+    for one, other in zip(whole, similar_motifs(bases, some, 0.05), strict=True):
+        np.testing.assert_array_equal(one, other)
+    order = np.lexsort((whole.motif, whole.sequence))
+    np.testing.assert_array_equal(order, np.arange(len(order)))
+
+
+def test_no_sequence_and_sequences_of_the_wrong_length():
+    some = random_motifs(np.random.default_rng(4), 3)
+    assert len(similar_motifs([], some, 0.1).p_value) == 0
+    for wrong in ("", "A" * (module.LONGEST_BP + 1)):
+        with pytest.raises(ValueError, match="1 to 60 bases"):
+            similar_motifs(["ACGT", wrong], some, 0.1)
+
+
+def test_hits_of_sharp_motifs_are_the_occurrences_of_their_consensus():
+    """Only the consensus itself, one of 4^7 sequences, has a p-value below 1e-4."""
+    rng = np.random.default_rng(5)
+    some = [sharp("ACGTTGA"), sharp("GGATACC")]
+    sequences = ["".join(rng.choice(list("ACGTN"), 400, p=[0.24] * 4 + [0.04])) for _ in range(5)]
+    sequences[1] = "ACGTTG" + "NACGTTGANTCAACGT" + sequences[1] + "GGATACC"
+    sequences[2:2] = ["", "ACG", "ACGTTGAGGTATCC"]
+    expected = {
+        (number, match.start(), match.start() + 7, m, strand)
+        for number, sequence in enumerate(sequences)
+        for m, motif in enumerate(some)
+        for strand, bases in (("+", motif.consensus), ("-", turned(motif.consensus)))
+        for match in re.finditer(f"(?={bases})", sequence)
+    }
+    found = scan(sequences, some)
+    assert {hit[:5] for hit in found} == expected
+    assert len(expected) >= 5
+    assert found == sorted(found)
+    assert all(hit.p_value == pytest.approx(4**-7, rel=0.01) for hit in found)
+    assert scan([], some) == scan([""], some) == scan(["GATTACA" * 3], some) == []
+
+
+def test_p_values_of_hits_by_brute_force():
+    matrix = np.random.default_rng(6).dirichlet([0.5] * 4, size=5)
+    codes = np.indices((4,) * 5).reshape(5, -1).T
+    scores = np.log2(matrix + 1e-4)[np.arange(5), codes].sum(axis=1)
+    best = "".join("ACGT"[c] for c in codes[np.argsort(-scores)[3]])
+    (hit,) = [h for h in scan([best], [Motif("d", "n", "", matrix)], 0.02) if h.strand == "+"]
+    assert hit.p_value == pytest.approx(4 / 4**5, rel=0.3)  # FIMO's scores are binned
+
+
+def test_the_missing_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "memelite", None)
+    with pytest.raises(DnazenError, match=r"pip install 'dnazen\[motifs\]'"):
+        similar_motifs(["ACGT"], [sharp("ACGT")], 0.1)
+    monkeypatch.setitem(sys.modules, "logomaker", None)
+    with pytest.raises(DnazenError, match=r"pip install 'dnazen\[motifs\]'"):
+        draw_logo(Figure().subplots(), sharp("ACGT"))

@@ -1,0 +1,173 @@
+"""Leakage against substring search, and mining with --exclude end to end."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
+
+from dnazen import cli
+from dnazen.errors import InputError
+from dnazen.ggrams.leakage import build_index, covered_bases, mined_part, sharing_sequences
+from dnazen.ggrams.vocabulary import GGramVocabulary
+from dnazen.tokens.corpus import Corpus, CorpusConfig, build_command
+from dnazen.tokens.tokenizer import SPECIAL_TOKENS, save_tokenizer
+
+
+def complement(sequence):
+    return sequence[::-1].translate(str.maketrans("ACGT", "TGCA"))
+
+
+def covered_by_hand(sequence, others, overlap):
+    """Positions of ``sequence`` in stretches that stand in any of ``others`` or its complement."""
+    covered = set()
+    for i in range(len(sequence) - overlap + 1):
+        word = sequence[i : i + overlap]
+        if "N" not in word and any(word in o or complement(word) in o for o in others):
+            covered.update(range(i, i + overlap))
+    return len(covered)
+
+
+@pytest.fixture(scope="module")
+def tokenizer_dir(tmp_path_factory):
+    """The four bases and nothing else."""
+    path = tmp_path_factory.mktemp("tokenizer")
+    words = [*SPECIAL_TOKENS, "A", "C", "G", "T", "AC"]
+    vocab = {word: i for i, word in enumerate(words)}
+    save_tokenizer(Tokenizer(models.BPE(vocab=vocab, merges=[("A", "C")])), path)
+    return path
+
+
+def corpus_of(sequences, tokenizer_dir, directory):
+    fasta = directory / "genome.fa"
+    fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)))
+    build_command(
+        CorpusConfig(
+            genomes=(fasta,), tokenizer=tokenizer_dir, output=directory / "corpus",
+            strands="forward", window_bp=100_000,
+        )
+    )  # fmt: skip
+    return Corpus.open(directory / "corpus")
+
+
+# Pieces of few kinds, so that long stretches are shared, in pieces, in repeats and reversed.
+PIECES = [random.Random(i).choices("ACGT", k=23) for i in range(3)]
+pieces = st.sampled_from(
+    ["".join(p) for p in PIECES] + [complement("".join(p)) for p in PIECES] + ["A" * 9, "N", "G"]
+)
+sequence = st.lists(pieces, min_size=1, max_size=6).map("".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    others=st.lists(sequence, min_size=1, max_size=4),
+    texts=st.lists(sequence.map(lambda s: s.replace("N", "") + "T"), min_size=1, max_size=5),
+    overlap=st.sampled_from([16, 20, 33, 50]),
+    threads=st.integers(1, 2),
+)
+def test_sharing_agrees_with_substring_search(
+    others, texts, overlap, threads, tokenizer_dir, tmp_path_factory
+):
+    directory = tmp_path_factory.mktemp("leakage")
+    corpus = corpus_of(texts, tokenizer_dir, directory)
+    (directory / "others.txt").write_text("sequence\n" + "\n".join(others) + "\n")
+    shared = sharing_sequences(corpus, [directory / "others.txt"], overlap, threads)
+    expected = [covered_by_hand(t, others, overlap) > 0 for t in texts]
+    assert shared.sequences.tolist() == expected
+    index = build_index([o.encode() for o in others], overlap)
+    keep = np.ones(len(corpus), dtype=bool)
+    covered = covered_bases(index, corpus, keep, threads)
+    assert covered.tolist() == [covered_by_hand(o, texts, overlap) for o in others]
+    assert covered_bases(index, corpus, ~keep, threads).tolist() == [0] * len(others)
+
+
+def test_excluded_sequences_are_not_mined_and_the_check_agrees(tokenizer_dir, tmp_path, capsys):
+    rng = random.Random(5)
+    texts = ["".join(rng.choices("ACGT", k=300)) for _ in range(60)]
+    corpus_of(texts, tokenizer_dir, tmp_path)
+    test = [texts[3][100:200], complement(texts[7])[20:90], "".join(rng.choices("ACGT", k=100))]
+    (tmp_path / "test.csv").write_text("sequence,label\n" + "".join(f"{t},0\n" for t in test))
+    loose, strict = tmp_path / "loose.tsv", tmp_path / "strict.tsv"
+    mine = ["ggrams", "mine", str(tmp_path / "corpus"), "--min-pmi", "-1", "-o"]
+    assert cli.main([*mine, str(loose)]) == 0
+    assert cli.main([*mine, str(strict), "--exclude", str(tmp_path / "test.csv")]) == 0
+    excluded = GGramVocabulary.load(strict).provenance["excluded"]
+    assert excluded["sequences"] == 2
+    assert excluded["overlap_bp"] == 50
+    assert excluded["files"][0]["path"].endswith("test.csv")
+    a, b = GGramVocabulary.load(loose), GGramVocabulary.load(strict)
+    assert a.counts.sum() > b.counts.sum()
+
+    rest = [t for i, t in enumerate(texts) if i not in (3, 7)]
+    directory = tmp_path / "rest"
+    directory.mkdir()
+    corpus_of(rest, tokenizer_dir, directory)
+    alone = directory / "alone.tsv"
+    assert (
+        cli.main(["ggrams", "mine", str(directory / "corpus"), "--min-pmi", "-1", "-o", str(alone)])
+        == 0
+    )
+    c = GGramVocabulary.load(alone)
+    np.testing.assert_array_equal(b.tokens, c.tokens)
+    np.testing.assert_array_equal(b.counts, c.counts)
+    np.testing.assert_array_equal(b.pmi, c.pmi)
+
+    capsys.readouterr()
+    for vocabulary, row in [
+        (loose, "3\t2\t2\t270\t170\t0.6296"),
+        (strict, "3\t0\t0\t270\t0\t0.0000"),
+    ]:
+        table = tmp_path / "each.tsv"
+        words = [str(vocabulary), str(tmp_path / "test.csv"), "-o", str(table)]
+        assert cli.main(["ggrams", "check-leakage", *words]) == 0
+        assert capsys.readouterr().out.splitlines()[1].endswith(row)
+    assert [line.split("\t")[3] for line in table.read_text().splitlines()[1:]] == ["0", "0", "0"]
+
+
+def test_mistakes_get_one_line(tokenizer_dir, tmp_path, capsys):
+    corpus_of(["ACGT" * 50], tokenizer_dir, tmp_path)
+    corpus, out = str(tmp_path / "corpus"), str(tmp_path / "v.tsv")
+    capsys.readouterr()
+    for words, message in [
+        (["mine", str(tmp_path), "-o", out], "no such file"),
+        (["mine", corpus, "-o", out, "--exclude", "absent.csv"], "absent.csv: no such file"),
+        (["mine", corpus, "-o", out, "--exclude-overlap-bp", "5"], "must be at least 16"),
+        (["mine", corpus, "-o", out, "--memory-gb", "0"], "memory_gb must be more than 0"),
+        (["mine", corpus, "-o", out, "--threads", "0"], "threads must be at least 1"),
+        (["check-leakage", "absent.tsv", corpus], "absent.tsv: no such file"),
+    ]:
+        assert cli.main(["ggrams", *words]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "v.tsv").exists()
+
+
+def test_the_mined_part_is_known_only_from_the_files_it_was_made_of(tokenizer_dir, tmp_path):
+    rng = random.Random(6)
+    texts = ["".join(rng.choices("ACGT", k=200)) for _ in range(20)]
+    corpus = corpus_of(texts, tokenizer_dir, tmp_path)
+    test, path = tmp_path / "test.csv", tmp_path / "v.tsv"
+    test.write_text(f"sequence,label\n{texts[4]},0\n")
+    words = ["ggrams", "mine", str(tmp_path / "corpus"), "--min-pmi", "-1", "-o", str(path)]
+    assert cli.main([*words, "--exclude", str(test)]) == 0
+    vocabulary = GGramVocabulary.load(path)
+    opened, mined = mined_part(path, vocabulary)
+    assert opened.directory == corpus.directory
+    assert np.flatnonzero(~mined).tolist() == [4]
+
+    (tmp_path / "other").mkdir()
+    corpus_of(texts[:3], tokenizer_dir, tmp_path / "other")
+    with pytest.raises(InputError, match=r"other/corpus: not the corpus that .* --corpus"):
+        mined_part(path, vocabulary, corpus=tmp_path / "other" / "corpus")
+    for hollow in ({}, {"corpus": 1, "excluded": {}}, {"corpus": {"inputs": "ab"}, "excluded": []}):
+        with pytest.raises(InputError, match=r"v\.tsv: does not say what it was mined from"):
+            mined_part(path, replace(vocabulary, provenance=hollow))
+    test.write_text(f"sequence,label\n{texts[5]},0\n")
+    with pytest.raises(InputError, match=r"test\.csv: changed since it was excluded"):
+        mined_part(path, vocabulary)

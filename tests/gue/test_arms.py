@@ -1,0 +1,262 @@
+"""Each kind of model as something that can be fine-tuned, Hugging Face ones among them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForMaskedLM,
+    EsmConfig,
+    EsmForMaskedLM,
+    EsmTokenizer,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
+
+from directories import random_directory, weights_of
+from dnazen.errors import ConfigError, InputError
+from dnazen.gue.arms import (
+    CNN_EPOCHS,
+    CNN_LEARNING_RATE,
+    Arm,
+    learner_of,
+    model_sha256,
+    parse_arm,
+    parse_arms,
+    settings_of,
+)
+from dnazen.model.batches import Example
+from dnazen.sequences.labelled import LabelConfig
+from dnazen.sequences.splits import SplitConfig, load_splits
+from dnazen.training.finetune import FinetuneConfig, fit
+from dnazen.training.trainer import OptimizerConfig, RunConfig
+from tiny_gue import make_gue
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("arms")
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    return make_gue(folder / "gue") / "mouse/3"
+
+
+@pytest.fixture(scope="module")
+def splits(data):
+    return load_splits(data, LabelConfig(), SplitConfig())
+
+
+@pytest.fixture(scope="module")
+def ours(ground, folder):
+    random_directory(ground, folder / "ours", hidden_size=32, intermediate_size=32)
+    return folder / "ours"
+
+
+@pytest.fixture(scope="module")
+def bert(ground, folder):
+    """A masked language model with BERT's layers and our BPE tokenizer, as others save them."""
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(ground.tokenizer / "tokenizer.json"),
+        unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]",
+        mask_token="[MASK]", model_max_length=64,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=64,
+    )  # fmt: skip
+    BertForMaskedLM(config).save_pretrained(folder / "bert")
+    tokenizer.save_pretrained(folder / "bert")
+    return folder / "bert"
+
+
+@pytest.fixture(scope="module")
+def esm(folder):
+    """As Nucleotide Transformer is: ESM with rotary positions over k-mers, here 2-mers."""
+    words = [
+        "<unk>",
+        "<pad>",
+        "<mask>",
+        "<cls>",
+        *(a + b for a in "ACGT" for b in "ACGT"),
+        *"ACGTN",
+    ]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    tokenizer = EsmTokenizer(str(folder / "vocab.txt"), eos_token=None, model_max_length=100)
+    torch.manual_seed(0)
+    config = EsmConfig(
+        vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=102, pad_token_id=1, mask_token_id=2,
+        position_embedding_type="rotary", token_dropout=False,
+    )  # fmt: skip
+    EsmForMaskedLM(config).save_pretrained(folder / "esm")
+    tokenizer.save_pretrained(folder / "esm")
+    return folder / "esm"
+
+
+def config(data, output, **more):
+    base = {
+        "epochs": 4, "batch_size": 8, "run": RunConfig(precision="float32"),
+        "optimizer": OptimizerConfig(learning_rate=3e-3, warmup_steps=2),
+    }  # fmt: skip
+    return FinetuneConfig(data=data, model=output, output=output, **{**base, **more})
+
+
+@pytest.mark.parametrize(
+    ("text", "arm"),
+    [
+        ("ours: dnazen runs/a b", Arm("ours", "dnazen", "runs/a b")),
+        (" x-1.2_y :  hf  org/name ", Arm("x-1.2_y", "hf", "org/name")),
+        ("cnn: cnn", Arm("cnn", "cnn", "")),
+        ("base:kmer", Arm("base", "kmer", "")),
+    ],
+)
+def test_models_are_named_with_kind_and_source(text, arm):
+    assert parse_arm(text) == arm
+
+
+@pytest.mark.parametrize(
+    "text", ["runs/a", "a: runs/a", "a: dnazen", "a: cnn x", "a/b: cnn", ": cnn", "..: cnn", "a:"]
+)
+def test_other_forms_are_refused(text):
+    with pytest.raises(ConfigError, match=r"is no model; expected 'NAME: KIND SOURCE'"):
+        parse_arm(text)
+
+
+def test_names_are_different():
+    with pytest.raises(ConfigError, match="two models are called 'a'"):
+        parse_arms(["a: cnn", "b: cnn", "a: kmer"])
+    with pytest.raises(ConfigError, match="no model given"):
+        parse_arms([])
+
+
+def test_the_hash_follows_the_model_not_its_place(ours, bert, tmp_path):
+    arm = Arm("a", "dnazen", str(ours))
+    copy = tmp_path / "copy"
+    shutil.copytree(ours, copy)
+    (copy / "run.json").write_text("{}")
+    assert model_sha256(arm._replace(source=str(copy))) == model_sha256(arm)
+    for file in ("ggrams.tsv", "config.json", "model.safetensors", "tokenizer.json"):
+        changed = tmp_path / file
+        shutil.copytree(ours, changed)
+        (changed / file).write_bytes((changed / file).read_bytes() + b" ")
+        assert model_sha256(arm._replace(source=str(changed))) != model_sha256(arm)
+    assert model_sha256(Arm("h", "hf", str(bert))) != model_sha256(arm)
+    assert model_sha256(Arm("h", "hf", "org/name")) is None
+    assert model_sha256(Arm("c", "cnn", "")) is None
+    for kind in ("dnazen", "hf"):
+        with pytest.raises(InputError, match=r"no such model; expected a folder with model\.safe"):
+            model_sha256(Arm("a", kind, str(tmp_path)))
+    with pytest.raises(InputError, match="no such model"):
+        model_sha256(Arm("a", "e4bu", str(tmp_path / "gone")))
+
+
+def test_the_twins_of_a_directory(ours, data, splits, tmp_path):
+    learners = {}
+    for kind in ("dnazen", "e4bu", "random"):
+        arm = Arm(kind, kind, str(ours))
+        learners[kind] = learner_of(arm, settings_of(arm, config(data, tmp_path)), splits)
+    models = {}
+    for kind, learner in learners.items():
+        set_seed(3)
+        models[kind] = {n: p.detach() for n, p in learner.fresh().named_parameters()}
+    stored = weights_of(ours)
+    encoder = {n: w for n, w in stored.items() if n.startswith("dnazen.")}
+    for name, weight in models["dnazen"].items():
+        assert torch.equal(weight, encoder[name]) if name in encoder else "dnazen." not in name
+    parts = ("dnazen.ggram_", "dnazen.fusions.")
+    assert {n for n in models["dnazen"] if not n.startswith(parts)} == set(models["e4bu"])
+    assert all(torch.equal(w, encoder[n]) for n, w in models["e4bu"].items() if n in encoder)
+    assert set(models["random"]) == set(models["dnazen"])
+    words = "dnazen.embeddings.word_embeddings.weight"
+    assert not torch.equal(models["random"][words], encoder[words])
+    some = [Example(tokens) for tokens in learners["e4bu"].encoded.test.tokens[:3]]
+    assert "ggram_ids" in learners["random"].collator(some)
+    assert "ggram_ids" not in learners["e4bu"].collator(some)
+
+
+def test_the_cnn_has_settings_of_its_own(data, tmp_path):
+    arm = Arm("c", "cnn", "")
+    given = config(data, tmp_path)
+    theirs = settings_of(arm, given)
+    assert (theirs.epochs, theirs.optimizer.learning_rate) == (CNN_EPOCHS, CNN_LEARNING_RATE)
+    assert theirs.optimizer.warmup_steps == given.optimizer.warmup_steps
+    assert settings_of(arm, config(data, tmp_path, epochs=20)).epochs == 20
+
+
+@pytest.mark.parametrize("name", ["bert", "esm"])
+def test_hugging_face_models_learn(name, request, data, splits, tmp_path):
+    source = request.getfixturevalue(name)
+    arm = Arm(name, "hf", str(source))
+    settings = config(data, tmp_path / "out")
+    learner = learner_of(arm, settings, splits)
+    fitted = fit(settings, splits, learner, resumable=False)
+    assert fitted.scores["mcc"] > 0.7  # low against high GC
+    before, after = weights_of(source), fitted.model.state_dict()
+    shared = [n for n in after if n in before]
+    assert len(shared) > 20
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_hugging_face_models_start_from_their_weights_and_read_their_tokens(
+    bert, esm, data, splits
+):
+    learner = learner_of(Arm("b", "hf", str(bert)), config(data, bert), splits)
+    set_seed(0)
+    model = learner.fresh()
+    stored = weights_of(bert)
+    words = "bert.embeddings.word_embeddings.weight"
+    assert torch.equal(model.state_dict()[words], stored[words])
+    assert model.config.num_labels == 2
+    texts = [row.sequences[0].decode() for row in splits.test.table.rows[:4]]
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(bert)
+    expected = tokenizer(texts, padding=True, return_tensors="pt")
+    batch = learner.collator([Example(t) for t in learner.encoded.test.tokens[:4]])
+    for key in ("input_ids", "attention_mask"):
+        assert torch.equal(batch[key], expected[key])
+    kmers = learner_of(Arm("e", "hf", str(esm)), config(data, esm), splits).encoded.test.tokens[0]
+    by_hand = [
+        3,
+        *(
+            4 + 4 * "ACGT".index(a) + "ACGT".index(b)
+            for a, b in zip(*[iter(texts[0])] * 2, strict=True)
+        ),
+    ]
+    assert kmers.tolist() == by_hand
+
+
+def test_a_classifier_of_other_classes_gets_a_new_head(bert, data, splits, tmp_path):
+    shutil.copytree(bert, tmp_path / "five")
+    AutoModelForSequenceClassification.from_pretrained(bert, num_labels=5).save_pretrained(
+        tmp_path / "five"
+    )
+    learner = learner_of(Arm("f", "hf", str(tmp_path / "five")), config(data, tmp_path), splits)
+    assert learner.fresh().classifier.weight.shape == (2, 32)
+
+
+def test_sequences_longer_than_a_hugging_face_model_takes(bert, data, splits, tmp_path):
+    shutil.copytree(bert, tmp_path / "short")
+    path = tmp_path / "short" / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 9}))
+    arm = Arm("s", "hf", str(tmp_path / "short"))
+    with pytest.raises(InputError, match=r"train.csv:2: \d+ tokens of .*; expected at most 9"):
+        learner_of(arm, config(data, tmp_path), splits)
+    cut = learner_of(arm, config(data, tmp_path, too_long="cut"), splits).encoded.train
+    assert cut.cut == len(cut.tokens)
+    assert {len(tokens) for tokens in cut.tokens} == {9}
+    assert np.isin([tokens[-1] for tokens in cut.tokens], [2]).all()  # [SEP] is kept
+
+
+def test_what_transformers_cannot_open_is_told(ours, data, splits, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "none such"}')
+    for source in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(InputError, match="cannot be opened by transformers"):
+            learner_of(Arm("x", "hf", str(source)), config(data, tmp_path), splits)

@@ -1,0 +1,163 @@
+"""One cell: what it writes, what it depends on, and what it costs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from directories import random_directory
+from dnazen.errors import InputError
+from dnazen.gue.arms import Arm
+from dnazen.gue.cell import Cell, run_cell
+from dnazen.gue.tasks import TASKS, check, prepare
+from dnazen.training.finetune import FinetuneConfig
+from dnazen.training.metrics import score
+from dnazen.training.trainer import OptimizerConfig, RunConfig
+from tiny_gue import make_gue
+
+
+@pytest.fixture(scope="module")
+def folder(ground, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cells")
+    data = make_gue(folder / "gue")
+    prepare(check(data, TASKS["mouse/3"]), folder / "tasks" / "mouse/3")
+    random_directory(ground, folder / "ours", hidden_size=32, intermediate_size=32)
+    return folder
+
+
+def cell_of(folder, arm, output, seed=0, **more):
+    settings = FinetuneConfig(
+        data=folder / "tasks" / "mouse/3",
+        model=folder,
+        output=output,
+        best_metric="mcc",
+        **{
+            "epochs": 2,
+            "batch_size": 16,
+            "optimizer": OptimizerConfig(learning_rate=1e-2, warmup_steps=1),
+            "run": RunConfig(seed=seed, precision="float32"),
+            **more,
+        },
+    )
+    return Cell(arm, "mouse/3", settings, "0123")
+
+
+def arm_of(folder, kind):
+    return Arm(f"the-{kind}", kind, "" if kind in ("cnn", "kmer") else str(folder / "ours"))
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def predictions(directory):
+    with (directory / "test_predictions.tsv").open(newline="") as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+@pytest.mark.parametrize("kind", ["dnazen", "random", "cnn", "kmer"])
+def test_a_cell_is_whole(folder, kind, tmp_path):
+    out = tmp_path / "cell"
+    run_cell(cell_of(folder, arm_of(folder, kind), out))
+    files = {path.name for path in out.iterdir()}
+    history = set() if kind == "kmer" else {"history.json"}
+    assert files == {"cell.json", "test_predictions.tsv"} | history
+    record, rows = read(out / "cell.json"), predictions(out)
+    truth = [
+        line.split(",")[1] for line in (folder / "gue/mouse/3/test.csv").read_text().split()[1:]
+    ]
+    assert [row["label"] for row in rows] == truth
+    logits = np.log([[float(row["p_0"]), float(row["p_1"])] for row in rows])
+    expected = score("single_label_classification", np.array(truth, dtype=int), logits)
+    assert record["test"] == pytest.approx(expected)
+    assert (record["arm"], record["task"], record["seed"]) == (f"the-{kind}", "mouse/3", 0)
+    assert record["data_state"] == "not the official splits: 48 train, 24 dev, 20 test rows"
+    assert record["rows"] == {"train": 48, "dev": 24, "test": 20}
+    assert set(record["dev"]) >= {"mcc", "f1", "auroc"}
+    cost = record["cost"]
+    assert cost["parameters"] > 100
+    assert cost["flops_per_sequence"] > 100
+    assert 50e6 < cost["peak_memory_bytes"] < 20e9
+    assert cost["seconds"] > 0
+    epochs = {"kmer": 0, "cnn": 10}.get(kind, 2)
+    assert cost["training_flops"] == pytest.approx(3 * epochs * 48 * cost["flops_per_sequence"])
+
+
+def test_the_dev_scores_are_those_of_the_best_epoch(folder, tmp_path):
+    run_cell(cell_of(folder, arm_of(folder, "dnazen"), tmp_path / "cell", epochs=4))
+    record, log = read(tmp_path / "cell/cell.json"), read(tmp_path / "cell/history.json")["log"]
+    dev = [entry["eval_mcc"] for entry in log if "eval_mcc" in entry]
+    assert len(dev) == 4
+    assert record["dev"]["mcc"] == max(dev)
+    assert record["best_epoch"] == 1 + dev.index(max(dev))
+
+
+def test_patience_ends_a_cell(folder, tmp_path):
+    still = OptimizerConfig(learning_rate=1e-9, warmup_steps=0)
+    run_cell(
+        cell_of(
+            folder, arm_of(folder, "e4bu"), tmp_path / "cell", epochs=9, patience=2, optimizer=still
+        )
+    )
+    log = read(tmp_path / "cell/history.json")["log"]
+    assert sum("eval_mcc" in entry for entry in log) == 3  # the first, and two no better
+    cost = read(tmp_path / "cell/cell.json")["cost"]
+    assert cost["training_flops"] == pytest.approx(3 * 3 * 48 * cost["flops_per_sequence"])
+
+
+@pytest.mark.parametrize("kind", ["dnazen", "cnn"])
+def test_the_same_seed_gives_the_same_and_another_another(folder, kind, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run_cell(cell_of(folder, arm_of(folder, kind), tmp_path / name, seed=seed))
+    one, same, other = (
+        (tmp_path / name / "test_predictions.tsv").read_bytes() for name in ("a", "b", "c")
+    )
+    assert one == same
+    assert one != other
+
+
+def test_the_flops_of_the_cnn_are_those_by_hand(folder, tmp_path):
+    run_cell(cell_of(folder, arm_of(folder, "cnn"), tmp_path / "cell", epochs=1))
+    by_hand = 2 * 40 * (4 * 64 * 11 + 64 * 64 * 7) + 2 * 64 * 2
+    assert read(tmp_path / "cell/cell.json")["cost"]["flops_per_sequence"] == by_hand
+
+
+def test_a_cell_that_fails_leaves_nothing(folder, tmp_path):
+    cell = cell_of(folder, arm_of(folder, "dnazen"), tmp_path / "cell", max_tokens=5)
+    with pytest.raises(InputError, match="expected at most 5"):
+        run_cell(cell)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed(folder, tmp_path):
+    (tmp_path / ".cell.4194999.partial" / "checkpoints").mkdir(parents=True)
+    (tmp_path / ".cell-2.4194999.partial").mkdir()
+    run_cell(cell_of(folder, arm_of(folder, "kmer"), tmp_path / "cell"))
+    assert {path.name for path in tmp_path.iterdir()} == {"cell", ".cell-2.4194999.partial"}
+
+
+def test_the_identity_tells_what_the_result_depends_on(folder, tmp_path):
+    cell = cell_of(folder, arm_of(folder, "dnazen"), tmp_path)
+    told = cell.identity
+    assert told["model"] == "0123"
+    assert told["settings"]["run"]["seed"] == 0
+    assert told["rows"] == {"train": 48, "dev": 24, "test": 20}
+    elsewhere = cell.config.output / "elsewhere"
+    moved = cell._replace(
+        arm=cell.arm._replace(name="other", source="/elsewhere"),
+        config=replace(cell.config, output=elsewhere),
+    )
+    assert moved.identity == told
+    for change in (
+        cell._replace(model_sha256="4567"),
+        cell._replace(arm=cell.arm._replace(kind="e4bu")),
+        cell._replace(config=replace(cell.config, epochs=7)),
+        cell._replace(config=replace(cell.config, run=RunConfig(seed=1, precision="float32"))),
+    ):
+        assert change.identity != told
+    named = cell._replace(arm=Arm("h", "hf", "org/name"), model_sha256=None)
+    assert named.identity["model"] == "org/name"

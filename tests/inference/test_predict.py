@@ -1,0 +1,317 @@
+"""Predictions against the model called by hand; batches, padding and formats change nothing."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from directories import random_directory
+from dnazen import cli
+from dnazen.errors import ConfigError
+from dnazen.inference.predict import (
+    PredictConfig,
+    open_classifier,
+    predict,
+    predict_by_length,
+    predict_logits,
+)
+from dnazen.model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
+from dnazen.sequences.alphabet import reverse_complement
+from dnazen.tokens.encoding import Length, encode_examples
+from sequences.test_indexed import twobit
+
+SINGLE = "single_label_classification"
+MULTI = "multi_label_classification"
+
+
+def save_model(folder: Path, ground, names, kind=DnazenForSequenceClassification, **more) -> Path:
+    """A model with random weights whose logits differ from sequence to sequence."""
+    more |= {"id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
+    random_directory(ground, folder, kind=kind, seed=3, initializer_range=0.3, **more)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(ground, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "three"
+    return save_model(folder, ground, ["a", "b", "c"], problem_type=SINGLE, max_tokens=300)
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    rng = np.random.default_rng(5)
+    return ["".join(rng.choice(list("ACGT"), size)) for size in rng.integers(1, 150, 23)]
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+
+
+def run(model, *files, capsys=None, **settings):
+    predict(PredictConfig(model=model, sequences=files, **settings))
+    return rows_of(capsys.readouterr().out) if capsys else None
+
+
+@pytest.fixture
+def fasta(tmp_path, sequences):
+    path = tmp_path / "s.fa"
+    path.write_text("".join(f">r{i} rest\n{s}\n" for i, s in enumerate(sequences)))
+    return path
+
+
+def test_rows_are_what_the_model_says_alone(model, fasta, sequences, capsys):
+    rows = run(model, fasta, capsys=capsys)
+    classifier = open_classifier(model, "cpu")
+    assert [row["name"] for row in rows] == [f"r{i}" for i in range(len(sequences))]
+    for row, letters in zip(rows, sequences, strict=True):
+        encoded = encode_examples(
+            classifier.tokenizer, [(letters.encode(),)], Length(300, "refuse"), [""]
+        )
+        ids = torch.tensor([[1, *encoded.tokens[0].tolist(), 2]])
+        matcher = classifier.collator.matcher
+        matches = matcher.match(ids[0].numpy(), np.array([0, ids.shape[1]]))
+        names = ("ggram_ids", "ggram_offsets", "cover_token", "cover_slot")
+        given = {name: torch.from_numpy(x) for name, x in zip(names, matches, strict=True)}
+        with torch.no_grad():
+            expected = classifier.model(ids, **given).logits.softmax(1)[0].tolist()
+        assert [float(row[f"p_{name}"]) for name in "abc"] == pytest.approx(expected, abs=1e-5)
+        assert row["prediction"] == "abc"[int(np.argmax(expected))]
+    assert len({row["p_a"] for row in rows}) > 10  # so that a mix-up of rows would show
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
+def test_the_numbers_do_not_depend_on_the_batch(model, fasta, capsys, batch_size):
+    rows = run(model, fasta, capsys=capsys)
+    other = run(model, fasta, capsys=capsys, batch_size=batch_size)
+    for row, same in zip(rows, other, strict=True):
+        assert row.keys() == same.keys() == {"name", "prediction", "p_a", "p_b", "p_c"}
+        for name in ("p_a", "p_b", "p_c"):
+            assert float(row[name]) == pytest.approx(float(same[name]), abs=1e-5)
+
+
+def test_batches_are_of_like_length(model, sequences):
+    classifier = open_classifier(model, "cpu")
+    letters = [(s.encode(),) for s in [*sequences, "NN"]]
+    length = Length(300, "refuse")
+    tokens = encode_examples(classifier.tokenizer, letters, length, ["here"] * 24).tokens
+    widths = []
+
+    def spy(examples):
+        batch = classifier.collator(examples)
+        widths.append(batch["attention_mask"].sum(1).tolist())
+        return batch
+
+    found = predict_by_length(classifier.model, spy, tokens, 5)
+    assert [n for some in widths for n in some] == sorted(
+        (len(t) + 2 for t in tokens if len(t)), reverse=True
+    )
+    assert found[-1] is None
+    for logits, some in zip(found[:-1], tokens, strict=False):
+        (alone,) = predict_logits(classifier.model, classifier.collator, [some])
+        np.testing.assert_allclose(logits, alone, atol=1e-5)
+
+
+def test_every_format_gives_the_same_numbers(model, fasta, sequences, tmp_path, capsys):
+    expected = [row["p_a"] for row in run(model, fasta, capsys=capsys)]
+    files = {
+        "s.fq": "".join(f"@r\n{s.lower()}\n+\n{'I' * len(s)}\n" for s in sequences),
+        "s.csv": "sequence,label\r\n" + "".join(f"{s},0\r\n" for s in sequences),
+        "s.tsv": "id\tsequence\n" + "".join(f"x\t{s}\n" for s in sequences),
+        "s.txt": "".join(f"{s.replace('T', 'U')}\n" for s in sequences),
+    }
+    for name, text in files.items():
+        path = tmp_path / f"{name}.gz"
+        path.write_bytes(gzip.compress(text.encode()))
+        assert [row["p_a"] for row in run(model, path, capsys=capsys)] == expected
+
+
+def test_several_files_follow_each_other(model, fasta, capsys):
+    once = run(model, fasta, capsys=capsys)
+    assert run(model, fasta, fasta, capsys=capsys) == once + once
+
+
+def test_records_without_a_base_keep_their_row(model, tmp_path, capsys):
+    path = tmp_path / "s.fa"
+    path.write_text(">a\n\n>b\nACGTTA\n>c\nnnNN\n")
+    predict(PredictConfig(model=model, sequences=(path,)))
+    out, err = capsys.readouterr()
+    rows = rows_of(out)
+    assert [row["name"] for row in rows] == ["a", "b", "c"]
+    assert set(rows[0].values()) == {"a", "NA"}
+    assert set(rows[2].values()) == {"c", "NA"}
+    assert rows[1]["prediction"] in "abc"
+    assert "3 predictions, 2 of them NA (no A, C, G or T), 0 from sequences cut" in err
+
+
+def test_an_empty_file_gives_the_header(model, tmp_path, capsys):
+    path = tmp_path / "empty"
+    path.write_text("")
+    predict(PredictConfig(model=model, sequences=(path,)))
+    assert capsys.readouterr().out == "name\tprediction\tp_a\tp_b\tp_c\n"
+
+
+def test_through_the_command_line(model, fasta, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "new" / "p.tsv"
+    assert cli.main(["predict", str(model), str(fasta), "-o", str(out)]) == 0
+    assert capsys.readouterr().out == ""
+    assert cli.main(["predict", str(model), str(fasta)]) == 0
+    assert capsys.readouterr().out == out.read_text()
+
+    class Stdin:
+        buffer = io.BytesIO(fasta.read_bytes())
+
+    monkeypatch.setattr("sys.stdin", Stdin())
+    assert cli.main(["predict", str(model), "-", "-o", "-"]) == 0
+    assert capsys.readouterr().out == out.read_text()
+
+
+def test_regions_are_predicted_where_they_stand(model, sequences, tmp_path, capsys):
+    genome, bed, reads = tmp_path / "g.2bit", tmp_path / "x.bed", tmp_path / "s.fa"
+    letters = "".join(sequences)
+    twobit({"chr1": letters}, genome)
+    bed.write_text(f"chr1\t20\t90\tpeak\t0\t-\nchr1\t{len(letters) - 30}\t{len(letters) + 2}\n")
+    reverse = reverse_complement(letters[20:90].encode()).decode()
+    reads.write_text(f">a\n{letters[9:60]}\n>peak\n{reverse}\n>b\n{letters[-30:]}NN\n")
+    words = ["predict", str(model), str(genome), "--bed", str(bed), "--regions", "chr1:10-60"]
+    assert cli.main(words) == 0
+    out, err = capsys.readouterr()
+    assert "2 bp off the contigs read as N" in err
+    rows, plain = rows_of(out), run(model, reads, capsys=capsys)
+    end = len(letters)
+    assert [[row[key] for key in ("name", "chrom", "start", "end", "strand")] for row in rows] == [
+        ["chr1:10-60", "chr1", "9", "60", "+"],
+        ["peak", "chr1", "20", "90", "-"],
+        [f"chr1:{end - 29}-{end + 2}", "chr1", str(end - 30), str(end + 2), "+"],
+    ]
+    for row, same in zip(rows, plain, strict=True):
+        assert row.keys() - same.keys() == {"chrom", "start", "end", "strand"}
+        assert all(row[key] == same[key] for key in same if key != "name")
+    bed.write_text("chr2\t1\t4\n")
+    assert cli.main(words) == 2
+    assert f"{bed}:1: no contig 'chr2' in {genome}" in capsys.readouterr().err
+
+
+def test_long_records_are_predicted_tile_by_tile(model, sequences, tmp_path, capsys):
+    """Each row is that of the tile's letters alone."""
+    whole, tiles = tmp_path / "whole.fa", tmp_path / "tiles.fa"
+    letters = "".join(sequences)[:95]
+    whole.write_text(f">a\n{letters}\n>b\n{letters[:40]}\n")
+    places = [(0, 40), (30, 70), (55, 95)]
+    tiles.write_text("".join(f">t\n{letters[s:e]}\n" for s, e in [*places, (0, 40)]))
+    words = ["predict", str(model), str(whole), "--tile-bp", "40", "--tile-overlap-bp", "10"]
+    assert cli.main(words) == 0
+    rows, plain = rows_of(capsys.readouterr().out), run(model, tiles, capsys=capsys)
+    assert [(row["name"], row["chrom"], row["start"], row["end"]) for row in rows] == [
+        *((f"a:{s + 1}-{e}", "a", str(s), str(e)) for s, e in places),
+        ("b", "b", "0", "40"),
+    ]
+    for row, same in zip(rows, plain, strict=True):
+        assert all(row[key] == same[key] for key in same if key != "name")
+
+
+def test_tiles_of_pairs_are_refused(ground, tmp_path, fasta, capsys):
+    model = save_model(
+        tmp_path / "m", ground, ["0", "1"], problem_type=SINGLE, sequences_per_example=2
+    )
+    assert cli.main(["predict", str(model), str(fasta), "--tile-bp", "40"]) == 2
+    assert "tile_bp: the model reads pairs" in capsys.readouterr().err
+
+
+def test_pairs_do_not_reach_across_files(ground, tmp_path, capsys):
+    model = save_model(
+        tmp_path / "m", ground, ["0", "1"], problem_type=SINGLE, sequences_per_example=2
+    )
+    one, other = tmp_path / "one.fa", tmp_path / "other.fa"
+    one.write_text(">p\nACGTT\n")
+    other.write_text(">q\nGGATT\n")
+    assert cli.main(["predict", str(model), str(one), str(other)]) == 2
+    assert f"{one}: record p has no partner; expected pairs" in capsys.readouterr().err
+
+
+def test_several_labels(ground, tmp_path, fasta, capsys):
+    model = save_model(tmp_path / "m", ground, ["x", "y"], problem_type=MULTI)
+    rows = run(model, fasta, capsys=capsys)
+    for row in rows:
+        chosen = [name for name in "xy" if float(row[f"p_{name}"]) > 0.5]
+        assert row["prediction"] == ";".join(chosen)
+    assert len({row["prediction"] for row in rows}) > 1
+
+
+def test_numbers(ground, tmp_path, fasta, capsys):
+    one = save_model(tmp_path / "one", ground, ["y"], problem_type="regression")
+    rows = run(one, fasta, capsys=capsys)
+    assert rows[0].keys() == {"name", "prediction"}
+    assert len({float(row["prediction"]) for row in rows}) > 10
+    two = save_model(tmp_path / "two", ground, ["y", "z"], problem_type="regression")
+    assert all(row["prediction"].count(";") == 1 for row in run(two, fasta, capsys=capsys))
+
+
+def test_pairs(ground, tmp_path, capsys):
+    model = save_model(
+        tmp_path / "m", ground, ["0", "1"], problem_type=SINGLE, sequences_per_example=2
+    )
+    table, reads = tmp_path / "pairs.csv", tmp_path / "pairs.fa"
+    table.write_text("name,sequence_1,sequence_2\np,ACGTT,GGATT\nq,GGATT,ACGTT\n")
+    reads.write_text(">p\nACGTT\n>p2\nGGATT\n>q\nGGATT\n>q2\nACGTT\n")
+    rows = run(model, table, capsys=capsys)
+    assert [row["name"] for row in rows] == ["p", "q"]
+    assert rows[0]["p_0"] != rows[1]["p_0"]
+    assert run(model, reads, capsys=capsys) == rows
+    reads.write_text(">p\nACGTT\n")
+    assert cli.main(["predict", str(model), str(reads)]) == 2
+    assert "pairs.fa: record p has no partner; expected pairs" in capsys.readouterr().err
+
+
+def test_long_records_are_refused_or_cut_aloud(model, tmp_path, capsys):
+    path, out = tmp_path / "s.fa", tmp_path / "p.tsv"
+    path.write_text(f">short\nACGT\n>long\n{'ACGGT' * 400}\n")
+    words = ["predict", str(model), str(path), "-o", str(out)]
+    assert cli.main(words) == 2
+    error = capsys.readouterr().err
+    assert f"{path}: record long: " in error
+    assert "tokens; expected at most 300; raise --max-tokens" in error
+    assert not out.exists()
+    assert cli.main([*words, "--too-long", "cut"]) == 0
+    assert "1 from sequences cut to 300 tokens" in capsys.readouterr().err
+    assert cli.main([*words, "--max-tokens", "3000"]) == 0
+    assert "0 from sequences cut to 3000 tokens" in capsys.readouterr().err
+
+
+def test_what_cannot_predict_is_refused(ground, model, fasta, tmp_path, capsys):
+    plain = save_model(tmp_path / "plain", ground, ["0", "1"], kind=DnazenForMaskedLM)
+    assert cli.main(["predict", str(plain), str(fasta)]) == 2
+    assert capsys.readouterr().err.endswith(
+        f"{plain}: a model without a classifier; expected a fine-tuned model; fine-tune it with "
+        "'dnazen finetune'\n"
+    )
+    with pytest.raises(ConfigError, match="no sequences given"):
+        run(model)
+    assert cli.main(["predict", str(tmp_path / "none"), str(fasta)]) == 2
+    assert "no such model directory" in capsys.readouterr().err
+    protein, out = tmp_path / "p.fa", tmp_path / "p.tsv"
+    protein.write_text(">ok\nACGT\n>p\nMEEPQSDPSV\n")
+    assert cli.main(["predict", str(model), str(protein), "-o", str(out)]) == 2
+    assert f"{protein}:4: character 'E' is no nucleotide" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_settings_out_of_range():
+    for bad, message in (
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"max_tokens": 3}, "max_tokens must be at least 5, got 3"),
+    ):
+        settings = {"model": Path("m"), "sequences": (Path("s"),), **bad}
+        with pytest.raises(ConfigError, match=message):
+            PredictConfig(**settings)
+
+
+def test_a_released_classifier_predicts(released, fasta, capsys):
+    rows = run(released / "classifier", fasta, capsys=capsys)
+    assert {"p_LABEL_0", "p_LABEL_1", "p_LABEL_2"} <= rows[0].keys()
+    assert sum(float(rows[0][f"p_LABEL_{i}"]) for i in range(3)) == pytest.approx(1)

@@ -1,0 +1,190 @@
+"""Model directories open strictly: what is missing, foreign or damaged is one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from directories import assert_bit_equal, random_directory, rewrite, weights_of
+from dnazen.errors import InputError
+from dnazen.model.directory import open_directory, open_model
+from dnazen.model.modeling import (
+    DnazenForMaskedLM,
+    DnazenForSequenceClassification,
+    DnazenModel,
+)
+from dnazen.records import read_json
+
+
+def test_a_head_that_is_missing_is_told_and_one_that_is_not_used_too(released, tmp_path, capsys):
+    open_model(DnazenForSequenceClassification, released / "checkpoint")
+    told = capsys.readouterr().err
+    assert "has no pooler, classifier: starting at random" in told
+    assert "also has head: not used here" in told
+    open_model(DnazenModel, released / "checkpoint")
+    assert capsys.readouterr().err.count("note: ") == 1
+    open_model(DnazenForMaskedLM, released / "checkpoint")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_classifier_of_other_classes_starts_anew(released, capsys):
+    model = open_model(DnazenForSequenceClassification, released / "classifier", num_labels=7)
+    assert model.classifier.weight.shape == (7, 48)
+    assert "has no classifier: starting at random" in capsys.readouterr().err
+    stored = weights_of(released / "classifier")
+    assert torch.equal(model.pooler.weight, stored["bert.pooler.dense.weight"])
+
+
+@pytest.fixture
+def copy(released, tmp_path):
+    """A copy of the fixture's checkpoint that a test may damage."""
+    return Path(shutil.copytree(released / "checkpoint", tmp_path / "copy"))
+
+
+def refusal_of(directory: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        open_model(DnazenForMaskedLM, directory)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(directory) in message
+    return message
+
+
+def test_missing_weights_are_named(copy):
+    layer = "bert.encoder.layer.2.mlp.wo."
+    rewrite(copy, lambda w: [w.pop(f"{layer}{kind}") for kind in ("weight", "bias")])
+    message = refusal_of(copy)
+    assert "2 weights are missing: dnazen.layers.2.feed_forward.output.weight, " in message
+
+
+def test_a_projection_with_a_part_missing_is_refused(copy):
+    rewrite(copy, lambda w: w.pop("bert.encoder.ngram_layers.0.attention.self.key.bias"))
+    assert "weights are " in refusal_of(copy)
+
+
+def test_unexpected_weights_are_named(copy):
+    rewrite(copy, lambda w: w.update({"bert.encoder.layer.9.new.weight": torch.zeros(2)}))
+    assert "1 weights are not known: bert.encoder.layer.9.new.weight; expected" in refusal_of(copy)
+
+
+def test_weights_of_another_shape_are_named(copy):
+    name = "bert.encoder.layer.0.mlp.wo.weight"
+    rewrite(copy, lambda w: w.update({name: torch.zeros(48, 95)}))
+    message = refusal_of(copy)
+    assert "the first dnazen.layers.0.feed_forward.output.weight (48, 95)" in message
+    assert "expected (48, 96)" in message
+
+
+@pytest.mark.parametrize("size", [0, 4, 1000, -1])
+def test_a_truncated_file_of_weights_is_refused(copy, size):
+    path = copy / "model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:size])
+    assert "model.safetensors: not readable as weights" in refusal_of(copy)
+
+
+def test_absent_weights_are_refused(copy):
+    (copy / "model.safetensors").unlink()
+    assert "no weights; expected model.safetensors or pytorch_model.bin" in refusal_of(copy)
+
+
+def test_pickled_weights_load_as_the_safe_ones_do(copy):
+    expected = open_model(DnazenForMaskedLM, copy).state_dict()
+    torch.save(weights_of(copy), copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    found = open_model(DnazenForMaskedLM, copy).state_dict()
+    assert_bit_equal(found, expected)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, (self.target,)
+
+
+def test_a_pickle_that_runs_code_is_refused_unrun(copy, tmp_path):
+    bomb = Bomb()
+    Bomb.target = str(tmp_path / "exploded")
+    (copy / "model.safetensors").unlink()
+    torch.save({"bert.pooler.dense.weight": bomb}, copy / "pytorch_model.bin")
+    assert "pytorch_model.bin: not readable as weights" in refusal_of(copy)
+    (copy / "pytorch_model.bin").write_bytes(pickle.dumps(bomb, protocol=2))
+    assert "pytorch_model.bin: not readable as weights" in refusal_of(copy)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_cut_or_altered_pickle_is_refused(copy):
+    weights = weights_of(copy)
+    (copy / "model.safetensors").unlink()
+    path = copy / "pytorch_model.bin"
+    torch.save({"bert.embeddings.LayerNorm.bias": weights["bert.embeddings.LayerNorm.bias"]}, path)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(content[: int(rng.integers(len(content)))])
+        for at in rng.integers(0, max(1, len(damaged)), 3):
+            damaged[at : at + 1] = bytes([int(rng.integers(256))])
+        path.write_bytes(damaged)
+        assert "weights" in refusal_of(copy)
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), [1, 2], {"model": {"a": torch.zeros(1)}}])
+def test_a_pickle_of_other_things_is_refused(copy, content):
+    (copy / "model.safetensors").unlink()
+    torch.save(content, copy / "pytorch_model.bin")
+    assert "holds other things than weights; expected the state dict" in refusal_of(copy)
+
+
+def edit_config(directory: Path, **changes) -> None:
+    settings = {**read_json(directory / "config.json", ""), **changes}
+    settings = {key: value for key, value in settings.items() if value is not ...}
+    (directory / "config.json").write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"alibi_starting_size": ...}, "model_type is 'bert'; expected 'dnazen', or a released"),
+        ({"model_type": "llama"}, "model_type is 'llama'"),
+        ({"model_type": ...}, "model_type is None"),
+        ({"num_attention_heads": 5}, "cannot be a model's configuration (hidden_size 48 is no"),
+        ({"num_attention_heads": 0}, "cannot be a model's configuration"),
+        ({"hidden_size": "48"}, "cannot be a model's configuration"),
+        ({"num_hidden_layers": -1}, "cannot be a model's configuration"),
+        ({"ngram_vocab_size": "many"}, "cannot be a model's configuration"),
+        ({"id2label": 5}, "cannot be a model's configuration"),
+        ({"id2label": {"a": "b"}}, "cannot be a model's configuration"),
+        ({"vocab_size": 4000}, "the tokenizer has 4096 tokens, the model 4000"),
+        ({"ngram_vocab_size": 8000}, "8000 G-grams for a table of 8000 rows"),
+        ({"num_hidden_layers": 5}, "weights are missing: dnazen.layers.4."),
+        ({"num_hidden_layers": 3}, "weights are not known: "),
+        ({"hidden_size": 60}, "weights have another shape"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(copy, changes, message):
+    edit_config(copy, **changes)
+    with pytest.raises(InputError) as caught:  # noqa: PT012
+        open_directory(copy)
+        open_model(DnazenForMaskedLM, copy)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_directory_that_is_none_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such model directory; expected a folder"):
+        open_directory(tmp_path / "absent")
+    with pytest.raises(InputError, match=r"config\.json: no such file; expected the configuration"):
+        open_directory(tmp_path)
+
+
+def test_g_grams_of_another_tokenizer_are_refused(ground, foreign_ground, tmp_path):
+    random_directory(ground, tmp_path / "ours")
+    shutil.copy(foreign_ground.ggrams, tmp_path / "ours" / "ggrams.tsv")
+    with pytest.raises(InputError, match="mined with another tokenizer"):
+        open_directory(tmp_path / "ours")

@@ -1,0 +1,143 @@
+"""What commands are given: files and regions, in order, with their places."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from dnazen.errors import ConfigError, InputError
+from dnazen.sequences.alphabet import reverse_complement
+from dnazen.sequences.inputs import InputConfig, InputRecord, Inputs, TiledInputConfig
+from dnazen.sequences.regions import Region
+from sequences.test_indexed import bgzip, fasta_text, twobit
+
+CONTIGS = {"chr1": "ACGTTGCAAGGGATTACAacct" * 3, "chr2": "NNACGT"}
+
+
+@pytest.fixture
+def genome(tmp_path) -> Path:
+    path = tmp_path / "g.fa"
+    path.write_bytes(fasta_text(CONTIGS))
+    return path
+
+
+def test_records_of_files_are_contigs_of_their_own(genome, tmp_path):
+    reads = tmp_path / "reads.fq.gz"
+    reads.write_bytes(gzip.compress(b"@r\nACG\n+\nIII\n@r\nT\n+\nI\n"))
+    taken = Inputs([genome, reads])
+    assert list(taken) == [
+        InputRecord(name, text.encode(), Region(name, 0, len(text)), f"{genome}: record {name}")
+        for name, text in CONTIGS.items()
+    ] + [
+        InputRecord("r", b"ACG", Region("r", 0, 3), f"{reads}: record r"),
+        InputRecord("r", b"T", Region("r", 0, 1), f"{reads}: record r"),
+    ]
+    assert taken.padded == 0
+    assert [len(list(part)) for part in Inputs([genome, reads, reads]).parts()] == [2, 2, 2]
+
+
+def test_a_twobit_gives_its_contigs_whole(tmp_path):
+    path = twobit(CONTIGS, tmp_path / "g")
+    assert [(r.name, r.sequence, r.region) for r in Inputs([path])] == [
+        (name, text.upper().encode(), Region(name, 0, len(text))) for name, text in CONTIGS.items()
+    ]
+
+
+def packed(kind: str, folder: Path) -> Path:
+    path = folder / "genome"
+    if kind == "2bit":
+        return twobit(CONTIGS, path)
+    if kind == "bgzip":
+        return bgzip(fasta_text(CONTIGS), path)
+    path.write_bytes(fasta_text(CONTIGS))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["plain", "bgzip", "2bit"])
+def test_regions_then_bed_in_the_order_asked_for(tmp_path, kind):
+    genome, bed = packed(kind, tmp_path), tmp_path / "x.bed"
+    bed.write_text("chr2\t4\t9\n#\nchr1\t60\t70\tpeak\t0\t-\nchr1\t60\t70\tpeak\t0\t+\n")
+    taken = Inputs([genome], InputConfig(regions=("chr1:3-5", "chr2(-)"), bed=bed))
+    last = CONTIGS["chr1"].upper()[60:].encode() + b"NNNN"
+    assert list(taken) == [
+        InputRecord("chr1:3-5", b"GTT", Region("chr1", 2, 5), "--regions chr1:3-5"),
+        InputRecord("chr2:1-6(-)", b"ACGTNN", Region("chr2", 0, 6, "-"), "--regions chr2(-)"),
+        InputRecord("chr2:5-9", b"GTNNN", Region("chr2", 4, 9), f"{bed}:1"),
+        InputRecord("peak", reverse_complement(last), Region("chr1", 60, 70, "-"), f"{bed}:3"),
+        InputRecord("peak", last, Region("chr1", 60, 70), f"{bed}:4"),
+    ]
+    assert taken.padded == 3 + 4 + 4
+
+
+def test_parts_of_a_region_are_where_their_letters_are(genome):
+    for text in ("chr1:5-40", "chr1:5-40(-)"):
+        (whole,) = Inputs([genome], InputConfig(regions=(text,)))
+        part = whole.region.part(3, 11)
+        (alone,) = Inputs([genome], InputConfig(regions=(str(part),)))
+        assert alone.sequence == whole.sequence[3:11]
+
+
+def test_an_unknown_contig_is_told_with_the_line(genome, tmp_path):
+    bed = tmp_path / "x.bed"
+    bed.write_text("chr1\t1\t5\n1\t1\t5\n")
+    with pytest.raises(InputError, match=r"x\.bed:2: no contig '1' in .*writes 'chr1' for '1'"):
+        list(Inputs([genome], InputConfig(bed=bed)))
+    with pytest.raises(InputError, match=r"--regions X:1-5: no contig 'X' in"):
+        list(Inputs([genome], InputConfig(regions=("X:1-5",))))
+
+
+def test_what_cannot_be_taken_is_told(genome):
+    with pytest.raises(ConfigError, match="no sequences given; expected one or more"):
+        Inputs([])
+    for paths in ([genome, genome], [Path("-")]):
+        with pytest.raises(ConfigError, match="expected one genome to take them from"):
+            Inputs(paths, InputConfig(regions=("chr1",)))
+
+
+def test_no_regions_no_records(genome, tmp_path):
+    bed = tmp_path / "empty.bed"
+    bed.write_text("# nothing\n")
+    assert list(Inputs([genome], InputConfig(bed=bed))) == []
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(7, 0), (7, 3), (10, 9), (22, 0), (65, 0)])
+def test_tiles_cover_a_region_and_are_where_their_letters_are(genome, tile, overlap):
+    """The letters of each tile are those of its place, taken alone."""
+    config = TiledInputConfig(
+        regions=("chr1:2-64(-)", "chr2"), tile_bp=tile, tile_overlap_bp=overlap
+    )
+    tiles = list(Inputs([genome], config))
+    assert tiles[-1].name == "chr2:1-6"  # it fits
+    *others, last = tiles[:-1]
+    for one in (*others, last):
+        assert len(one.sequence) == min(tile, 63)
+        (alone,) = Inputs([genome], InputConfig(regions=(str(one.region),)))
+        assert one.sequence == alone.sequence
+    # On the reverse strand the first tile is the rightmost.
+    starts = [one.region.start for one in others]
+    assert starts == [64 - tile - n * (tile - overlap) for n in range(len(others))]
+    assert last.region.start == 1
+    assert not others or 1 < starts[-1] <= 1 + tile - overlap
+
+
+def test_tiles_of_a_record_have_its_name_and_their_bases(genome):
+    (first, *_, last), *_ = [
+        list(part) for part in Inputs([genome], TiledInputConfig(tile_bp=50)).parts()
+    ]
+    letters = CONTIGS["chr1"].encode()
+    assert first == InputRecord(
+        "chr1:1-50", letters[:50], Region("chr1", 0, 50), f"{genome}: record chr1, bases 1 to 50"
+    )
+    assert last.name == "chr2"
+
+
+def test_tiles_that_cannot_be(genome):
+    assert InputConfig().by_part is False
+    assert TiledInputConfig(tile_bp=5).by_part
+    for tile, overlap in ((5, 5), (5, -1), (0, 0)):
+        with pytest.raises(ConfigError, match="cannot overlap by"):
+            TiledInputConfig(tile_bp=tile, tile_overlap_bp=overlap)
+    with pytest.raises(ConfigError, match="give tile_bp too"):
+        TiledInputConfig(tile_overlap_bp=5)

@@ -1,0 +1,200 @@
+"""Splits of labelled tables: by directory, by column, and drawn."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dnazen.errors import ConfigError, InputError
+from dnazen.records import InputFile
+from dnazen.sequences.alphabet import reverse_complement
+from dnazen.sequences.labelled import LabelConfig, Labelled, Row
+from dnazen.sequences.splits import SplitConfig, draw_splits, load_splits, shared_rows, strandless
+
+SHARED = Path(__file__).parents[3] / "shared"
+SOURCE = InputFile("table.csv", 0, "")
+BASES = st.text("ACGT", min_size=1, max_size=6).map(str.encode)
+
+
+def table_of(rows):
+    return Labelled(
+        SOURCE,
+        ("label",),
+        [
+            Row(i + 2, str(i), sequences, (label,), None)
+            for i, (sequences, label) in enumerate(rows)
+        ],
+    )
+
+
+def write(directory, **files):
+    directory.mkdir(exist_ok=True)
+    for stem, rows in files.items():
+        (directory / f"{stem}.csv").write_text("sequence,label\n" + "\n".join(rows) + "\n")
+    return directory
+
+
+def load(path, *, labels=None, **kwargs):
+    return load_splits(path, labels or LabelConfig(), SplitConfig(**kwargs))
+
+
+TWO = ["AAC,0", "CCA,1"]
+
+
+def test_a_directory_in_gue_layout(tmp_path):
+    data = write(tmp_path / "task", train=[*TWO, "GG,1"], dev=["AG,1"], test=["TC,0", "TG,1"])
+    splits = load(data)
+    assert splits.task.label_names == ("0", "1")
+    assert [split.labels for split in (splits.train, splits.dev, splits.test)] == [
+        [0, 1, 1],
+        [1],
+        [0, 1],
+    ]
+    assert [Path(file.path).name for file in splits.inputs] == ["train.csv", "dev.csv", "test.csv"]
+    assert splits.duplicates == {"train_dev": 0, "train_test": 0, "dev_test": 0}
+
+
+@pytest.mark.parametrize("stem", ["dev", "valid", "val", "validation"])
+def test_names_of_dev(tmp_path, stem):
+    data = write(tmp_path / "task", train=TWO, test=TWO, **{stem: ["AA,1"]})
+    assert load(data).dev.labels == [1]
+
+
+def test_the_training_file_can_be_named(tmp_path):
+    data = write(tmp_path / "task", train_partial=TWO, dev=TWO, test=TWO)
+    with pytest.raises(InputError, match=r"no train\.csv; .*--splits\.train-file"):
+        load(data)
+    assert load(data, train_file="train_partial.csv").train.labels == [0, 1]
+
+
+def test_missing_and_ambiguous_files(tmp_path):
+    data = write(tmp_path / "task", train=TWO, dev=TWO)
+    with pytest.raises(InputError, match=r"no test\.csv; expected one of test\.csv"):
+        load(data)
+    write(data, test=TWO, val=TWO)
+    with pytest.raises(InputError, match=r"holds dev\.csv and val\.csv; expected one of"):
+        load(data)
+    with pytest.raises(InputError, match=r"none: no such file"):
+        load(tmp_path / "none")
+
+
+def test_a_class_that_train_lacks_is_told_with_file_and_line(tmp_path):
+    data = write(tmp_path / "task", train=TWO, dev=[*TWO, "AC,2"], test=TWO)
+    with pytest.raises(InputError, match=r"dev\.csv:4: column 'label': label '2'; expected a cl"):
+        load(data)
+
+
+def test_pairs_beside_single_sequences(tmp_path):
+    data = write(tmp_path / "task", train=TWO, dev=TWO)
+    (data / "test.csv").write_text("sequence_1,sequence_2,label\nA,C,0\n")
+    with pytest.raises(InputError, match="some files hold pairs, others single sequences"):
+        load(data)
+
+
+def test_a_split_column(tmp_path):
+    path = tmp_path / "all.csv"
+    path.write_text("split,sequence,label\ntrain,A,x\ntest,C,y\nval,G,x\ntrain,T,y\n")
+    splits = load(path)
+    assert [row.name for row in splits.train.table.rows] == ["1", "4"]
+    assert [row.name for row in splits.dev.table.rows] == ["3"]
+    assert splits.test.labels == [1]
+    path.write_text("split,sequence,label\ntrain,A,x\ntest,C,y\ntrain,T,y\n")
+    with pytest.raises(InputError, match="no row for dev; expected rows for each split"):
+        load(path)
+
+
+@settings(deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=2, max_size=4),
+    dev=st.floats(0.05, 0.4),
+    test=st.floats(0.05, 0.4),
+    seed=st.integers(0, 100),
+)
+def test_drawn_splits_keep_the_distribution_of_labels(counts, dev, test, seed):
+    numbers = iter(range(sum(counts)))
+    code = bytes.maketrans(b"0123456789", b"ACACACACAC")
+    rows = []
+    for label, count in enumerate(counts):
+        for _ in range(count):
+            n = next(numbers)
+            rows.append(((b"A" * n + b"C" + str(n).encode().translate(code),), str(label)))
+    config = SplitConfig(dev_fraction=dev, test_fraction=test, seed=seed)
+    drawn = draw_splits(table_of(rows), LabelConfig(), config)
+    assert drawn == draw_splits(table_of(rows), LabelConfig(), config)
+    found = Counter((label, split) for (_, label), split in zip(rows, drawn, strict=True))
+    for label, count in enumerate(counts):
+        assert abs(found[str(label), "test"] - test * count) <= 1
+        assert abs(found[str(label), "dev"] - dev * count) <= 2  # of what test leaves
+
+
+def test_another_seed_draws_other_splits():
+    rows = [((b"A" * i + b"C",), str(i % 2)) for i in range(100)]
+    one, two = (draw_splits(table_of(rows), LabelConfig(), SplitConfig(seed=s)) for s in (0, 1))
+    assert one != two
+
+
+def test_drawn_splits_spread_numbers():
+    rows = [((b"A" * i + b"C",), str(i**2)) for i in range(100)]
+    labels = LabelConfig(problem_type="regression")
+    drawn = draw_splits(table_of(rows), labels, SplitConfig())
+    chosen = [i for i, split in enumerate(drawn) if split == "test"]
+    assert len(chosen) == 10
+    assert [i // 10 for i in chosen] == sorted(range(10))  # one of each tenth
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.tuples(BASES), st.sampled_from("01")), min_size=1, max_size=30))
+def test_equal_sequences_stay_together(rows):
+    drawn = draw_splits(table_of(rows), LabelConfig(), SplitConfig())
+    splits = defaultdict(set)
+    for (sequences, _), split in zip(rows, drawn, strict=True):
+        one = sequences[0]
+        splits[frozenset({one, reverse_complement(one)})].add(split)
+    assert all(len(found) == 1 for found in splits.values())
+
+
+@settings(deadline=None)
+@given(*[st.lists(BASES, max_size=8)] * 3)
+def test_shared_rows_are_counted_on_both_strands(train, dev, test):
+    def stands_in(one, others):
+        return one in others or reverse_complement(one) in others
+
+    tables = [table_of([((s,), "0") for s in sequences]) for sequences in (train, dev, test)]
+    assert shared_rows(*tables) == {
+        "train_dev": sum(stands_in(s, train) for s in dev),
+        "train_test": sum(stands_in(s, train) for s in test),
+        "dev_test": sum(stands_in(s, dev) for s in test),
+    }
+
+
+def test_case_and_uracil_do_not_hide_a_duplicate():
+    assert strandless((b"acgu",)) == strandless((b"ACGT",))
+    assert strandless((b"AAC", b"G")) == strandless((b"GTT", b"C"))
+    assert strandless((b"AAC", b"G")) != strandless((b"G", b"AAC"))
+
+
+@pytest.mark.parametrize(
+    ("settings_", "message"),
+    [
+        ({"dev_fraction": 0.0}, "dev_fraction must lie strictly between 0 and 1, got 0.0"),
+        ({"test_fraction": 1.5}, "test_fraction must lie strictly between 0 and 1, got 1.5"),
+        ({"dev_fraction": 0.5, "test_fraction": 0.5}, "leave nothing to train"),
+    ],
+)
+def test_settings_out_of_range(settings_, message):
+    with pytest.raises(ConfigError, match=message):
+        SplitConfig(**settings_)
+
+
+def test_real_tasks_have_the_published_rows():
+    gue = SHARED / "data" / "gue"
+    if not gue.is_dir():
+        pytest.skip(f"needs {gue}")
+    splits = load(gue / "mouse" / "3")
+    sizes = [len(split.labels) for split in (splits.train, splits.dev, splits.test)]
+    assert sizes == [1904, 239, 239]
+    assert splits.duplicates == {"train_dev": 0, "train_test": 0, "dev_test": 0}

@@ -1,0 +1,266 @@
+"""LoRA adapters against peft itself: what is trained, saved, read again, merged and refused."""
+
+from __future__ import annotations
+
+import builtins
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from directories import random_directory, rewrite, weights_of
+from dnazen import cli
+from dnazen.errors import ConfigError, InputError
+from dnazen.inference.predict import open_classifier
+from dnazen.model.batches import Collator, Example
+from dnazen.model.directory import open_directory, open_model
+from dnazen.model.modeling import DnazenForSequenceClassification
+from dnazen.tokens.tokenizer import encode
+from dnazen.training.adapters import TRAINED_WHOLE, LoraSettings, add_adapter
+from dnazen.training.finetune import FinetuneConfig, finetune
+from dnazen.training.trainer import OptimizerConfig, RunConfig
+from training.test_finetune import sequences, task  # noqa: F401
+
+# peft asks transformers by a name that goes out of use.
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+
+CLOSE = {"atol": 1e-5, "rtol": 1e-5}
+ADAPTER_FILES = {
+    "adapter_config.json", "adapter_model.safetensors", "base.json", "config.json",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+}  # fmt: skip
+
+
+def settings(data, model, output, **more):
+    base = {
+        "epochs": 2,
+        "batch_size": 8,
+        "optimizer": OptimizerConfig(learning_rate=1e-2, warmup_steps=2),
+        "run": RunConfig(precision="float32", device="cpu"),
+        "lora": LoraSettings(rank=3),
+    }
+    return FinetuneConfig(data=data, model=model, output=output, **{**base, **more})
+
+
+@pytest.fixture(scope="module")
+def base(ground, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "base"
+    random_directory(ground, folder, seed=1, hidden_size=32, intermediate_size=32)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapter(base, task, tmp_path_factory):  # noqa: F811
+    """What a fine-tuning with an adapter leaves."""
+    output = tmp_path_factory.mktemp("runs") / "adapter"
+    finetune(settings(task, base, output))
+    return output
+
+
+@pytest.fixture(scope="module")
+def batch(base):
+    parts = open_directory(base)
+    tokens, offsets = encode(parts.tokenizer, sequences(9, seed=7)[0])
+    made = Collator.of(parts)([Example(t) for t in np.split(tokens, offsets[1:-1])])
+    assert len(made["ggram_ids"])
+    return made
+
+
+def logits(model, batch):
+    with torch.no_grad():
+        return model.eval()(**batch).logits
+
+
+def test_the_directory_is_small_and_names_its_base(adapter, base):
+    assert {path.name for path in adapter.iterdir()} >= ADAPTER_FILES
+    assert "model.safetensors" not in {path.name for path in adapter.iterdir()}
+    named = json.loads((adapter / "adapter_config.json").read_text())
+    assert named["base_model_name_or_path"] == str(base.resolve())
+    assert (named["r"], named["lora_alpha"]) == (3, 6)
+    stored = load_file(adapter / "adapter_model.safetensors")
+    heads = {n for n in stored if ".lora_" not in n}
+    assert {n.split(".")[2] for n in heads} == set(TRAINED_WHOLE)
+    assert not any("embeddings" in name for name in stored)
+
+
+def test_every_matrix_product_of_both_encoders_is_adapted_and_no_table(base):
+    model = open_model(DnazenForSequenceClassification, base)
+    products = {
+        name for name, part in model.dnazen.named_modules() if isinstance(part, torch.nn.Linear)
+    }
+    adapted = add_adapter(model, LoraSettings(rank=2), base)
+    found = {
+        name.split(".lora_A.")[0].removeprefix("base_model.model.dnazen.")
+        for name, _ in adapted.named_parameters()
+        if ".lora_A." in name
+    }
+    assert found == products
+    assert len(found) == 4 * 2 + 4 * 1  # qkv, output, in, out of two layers and a G-gram layer
+    trained = {name for name, p in adapted.named_parameters() if p.requires_grad}
+    assert all(".lora_" in name or "pooler" in name or "classifier" in name for name in trained)
+
+
+def test_training_changes_the_adapted_layers_and_nothing_else(adapter, base):
+    model = open_model(DnazenForSequenceClassification, adapter)
+    before = weights_of(base)
+    changed = {
+        name
+        for name, tensor in model.state_dict().items()
+        if name in before and not torch.equal(tensor, before[name])
+    }
+    assert changed
+    assert all(".attention." in name or ".feed_forward." in name for name in changed)
+    assert len(changed) == 4 * 2 + 4 * 1
+
+
+def test_reading_an_adapter_gives_what_peft_computes_and_merges(adapter, base, batch):
+    ours = open_model(DnazenForSequenceClassification, adapter)
+    config = open_directory(adapter).config
+    plain = open_model(DnazenForSequenceClassification, base, config=config)
+    theirs = PeftModel.from_pretrained(plain, str(adapter))
+    expected = logits(theirs, batch)
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(logits(ours, batch), expected, **CLOSE)
+    merged = theirs.merge_and_unload()
+    torch.testing.assert_close(logits(merged, batch), expected, **CLOSE)
+    for name, tensor in merged.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], tensor, **CLOSE, msg=name)
+
+
+def rows_of(path):
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+def test_predict_takes_an_adapter_and_its_merged_model(adapter, task, tmp_path, capsys):  # noqa: F811
+    test = str(task / "test.csv")
+    merged = tmp_path / "merged"
+    assert cli.main(["convert", str(adapter), "-o", str(merged)]) == 0
+    assert (merged / "model.safetensors").is_file()
+    for number, model in enumerate((adapter, merged)):
+        out = tmp_path / f"{number}.tsv"
+        assert cli.main(["predict", str(model), test, "-o", str(out)]) == 0
+        for row, old in zip(rows_of(out), rows_of(adapter / "test_predictions.tsv"), strict=True):
+            assert row["name"] == old["name"]
+            assert float(row["p_1"]) == pytest.approx(float(old["p_1"]), abs=1e-5)
+    assert "starting at random" not in capsys.readouterr().err
+
+
+def test_an_adapter_on_e4bu_alone_and_numbers_in_any_unit(base, ground, tmp_path):
+    data = tmp_path / "data.csv"
+    texts, bands = sequences(60, seed=3)
+    data.write_text(
+        "sequence,label\n"
+        + "".join(f"{s},{1000 + 50 * b}\n" for s, b in zip(texts, bands, strict=True))
+    )
+    command = ["finetune", "--data", str(data), "--model", str(base), "-o", str(tmp_path / "run")]
+    command += ["--lora.rank", "2", "--without-ggrams", "--labels.problem-type", "regression"]
+    command += ["--epochs", "1", "--optimizer.warmup-steps", "1", "--run.precision", "float32"]
+    assert cli.main(command) == 0
+    classifier = open_classifier(tmp_path / "run", "cpu")
+    assert classifier.collator.matcher is None
+    found = [float(row["prediction"]) for row in rows_of(tmp_path / "run" / "test_predictions.tsv")]
+    assert all(900 < value < 1200 for value in found)
+
+
+def test_resuming_equals_not_stopping(adapter, base, task, tmp_path, monkeypatch):  # noqa: F811
+    from transformers import Trainer
+
+    class StoppedError(Exception): ...
+
+    real = Trainer._save_checkpoint
+
+    def stopping(self, *args, **kwargs):
+        real(self, *args, **kwargs)
+        raise StoppedError
+
+    monkeypatch.setattr(Trainer, "_save_checkpoint", stopping)
+    with pytest.raises(StoppedError):
+        finetune(settings(task, base, tmp_path / "run"))
+    monkeypatch.undo()
+    finetune(settings(task, base, tmp_path / "run", resume=True))
+    one, other = (
+        load_file(folder / "adapter_model.safetensors") for folder in (adapter, tmp_path / "run")
+    )
+    assert set(one) == set(other)
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+# -- refusals
+
+
+@pytest.fixture
+def copies(adapter, base, tmp_path):
+    """An adapter and a base that a test may damage."""
+    folder = shutil.copytree(adapter, tmp_path / "adapter")
+    model = shutil.copytree(base, tmp_path / "base")
+    change_settings(folder, base_model_name_or_path=str(model))
+    return folder, model
+
+
+def change_settings(folder, **changes):
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_base_that_is_gone_or_another_is_refused(copies):
+    folder, model = copies
+    open_classifier(folder, "cpu")
+    rewrite(model, lambda weights: weights["head.dense.bias"].add_(1))
+    with pytest.raises(InputError, match="are not those that this adapter was trained on"):
+        open_classifier(folder, "cpu")
+    shutil.rmtree(model)
+    with pytest.raises(InputError, match=r"no model in .*name its new place as base_model_name"):
+        open_classifier(folder, "cpu")
+
+
+@pytest.mark.parametrize("change", [{"use_dora": True}, {"peft_type": "IA3"}])
+def test_adapters_of_other_kinds_are_refused(copies, change):
+    change_settings(copies[0], **change)
+    with pytest.raises(InputError, match="an adapter of another kind; expected plain LoRA"):
+        open_classifier(copies[0], "cpu")
+
+
+def test_without_peft_training_is_refused_and_reading_is_not(
+    adapter,
+    base,
+    task,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "peft":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ConfigError, match=r"pip install 'dnazen\[peft\]'"):
+        finetune(settings(task, base, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    open_classifier(adapter, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rank": -1}, "lora.rank must be >= 0, got -1"),
+        ({"alpha": 0}, "lora.alpha must be > 0, got 0"),
+        ({"dropout": 1.0}, "lora.dropout must lie in 0 <= p < 1, got 1.0"),
+    ],
+)
+def test_settings_out_of_range(change, message):
+    with pytest.raises(ConfigError, match=message):
+        LoraSettings(**change)
+
+
+def test_random_weights_take_no_adapter(base, task, tmp_path):  # noqa: F811
+    with pytest.raises(ConfigError, match="an adapter needs a trained model"):
+        settings(task, base, tmp_path / "run", from_random_weights=True)

@@ -1,0 +1,433 @@
+"""Fine-tuning on tasks that can be learned: what is written, chosen, resumed and refused."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, Trainer
+
+from directories import random_directory
+from dnazen import cli
+from dnazen.errors import ConfigError, InputError, OutputError
+from dnazen.inference.predict import PredictConfig, predict
+from dnazen.model.configuration import DnazenConfig
+from dnazen.model.modeling import DnazenForSequenceClassification
+from dnazen.records import hash_file
+from dnazen.sequences.labelled import LabelConfig
+from dnazen.sequences.splits import SplitConfig
+from dnazen.training.finetune import FinetuneConfig, finetune
+from dnazen.training.metrics import METRICS, score
+from dnazen.training.scale import Scale
+from dnazen.training.trainer import OptimizerConfig, RunConfig
+
+MULTI, NUMBERS = "multi_label_classification", "regression"
+FAST = OptimizerConfig(learning_rate=3e-3, warmup_steps=2)
+FLOAT32 = RunConfig(precision="float32")
+
+
+@pytest.fixture(scope="module")
+def pretrained(ground, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "pretrained"
+    random_directory(ground, folder, seed=1, hidden_size=32, intermediate_size=32, fusion="gated")
+    return folder
+
+
+def sequences(count, seed):
+    """Sequences whose GC content lies in one of three bands, and the band of each."""
+    rng = np.random.default_rng(seed)
+    bands = rng.permutation(np.arange(count) % 3)
+    gc = np.array([0.1, 0.5, 0.9])[bands] / 2
+    texts = ["".join(rng.choice(list("ACGT"), 40, p=[0.5 - p, p, p, 0.5 - p])) for p in gc]
+    return texts, bands
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """Low or high GC, 60 / 20 / 20 examples, in GUE's layout."""
+    folder = tmp_path_factory.mktemp("task")
+    for seed, (split, count) in enumerate({"train": 90, "dev": 30, "test": 30}.items()):
+        rows = [(s, b // 2) for s, b in zip(*sequences(count, seed), strict=True) if b != 1]
+        text = "".join(f"{s},{label}\n" for s, label in rows)
+        (folder / f"{split}.csv").write_text("sequence,label\n" + text)
+    return folder
+
+
+def settings(data, model, output, **more):
+    base = {"epochs": 3, "batch_size": 8, "optimizer": FAST, "run": FLOAT32}
+    return FinetuneConfig(data=data, model=model, output=output, **{**base, **more})
+
+
+@pytest.fixture(scope="module")
+def done(pretrained, task, tmp_path_factory):
+    """A finished run."""
+    output = tmp_path_factory.mktemp("runs") / "done"
+    finetune(settings(task, pretrained, output))
+    return output
+
+
+def table(path):
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_the_directory_is_whole(done, task, pretrained):
+    assert {path.name for path in done.iterdir()} == {
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "special_tokens_map.json", "ggrams.tsv", "run.json", "history.json", "logs",
+        "test_metrics.json", "test_predictions.tsv",
+    }  # fmt: skip
+    record = read(done / "run.json")
+    assert record["command"] == "finetune"
+    assert record["settings"]["optimizer"]["learning_rate"] == 3e-3
+    assert record["rows"] == {"train": 60, "dev": 20, "test": 20}
+    assert record["classes"]["train"] == {"0": 30, "1": 30}
+    assert record["inputs"] == [
+        hash_file(task / f"{split}.csv")._asdict() for split in ("train", "dev", "test")
+    ]
+    model = AutoModelForSequenceClassification.from_pretrained(done)
+    assert isinstance(model, DnazenForSequenceClassification)
+    assert model.config.id2label == {0: "0", 1: "1"}
+    assert model.config.problem_type == "single_label_classification"
+
+
+def test_the_scores_are_those_of_the_predictions(done, task):
+    rows, found = table(done / "test_predictions.tsv"), read(done / "test_metrics.json")
+    truth = [line.split(",")[1] for line in (task / "test.csv").read_text().split()[1:]]
+    assert [row["label"] for row in rows] == truth
+    logits = np.log([[float(row["p_0"]), float(row["p_1"])] for row in rows])
+    expected = score("single_label_classification", np.array(truth, dtype=int), logits)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert found["rows"] == 20
+    assert found["mcc"] > 0.7  # the task is easy
+    assert not found["collapsed"]
+
+
+def test_predict_gives_the_test_predictions_again(done, task, tmp_path):
+    out = tmp_path / "p.tsv"
+    predict(PredictConfig(model=done, sequences=(task / "test.csv",), output=out, batch_size=3))
+    before = table(done / "test_predictions.tsv")
+    for row, old in zip(table(out), before, strict=True):
+        assert row["name"] == old["name"]
+        assert row["prediction"] == old["prediction"]
+        assert float(row["p_1"]) == pytest.approx(float(old["p_1"]), abs=1e-5)
+
+
+def test_the_test_is_not_run_in_the_precision_of_training(pretrained, task, tmp_path, capsys):
+    run = RunConfig(precision="bf16")
+    slow = OptimizerConfig(learning_rate=3e-3, warmup_steps=8)
+    finetune(settings(task, pretrained, tmp_path / "run", run=run, epochs=1, optimizer=slow))
+    assert "8 optimizer steps in all, so the learning rate never gets" in capsys.readouterr().err
+    out = tmp_path / "p.tsv"
+    predict(PredictConfig(model=tmp_path / "run", sequences=(task / "test.csv",), output=out))
+    before = table(tmp_path / "run" / "test_predictions.tsv")
+    for row, old in zip(table(out), before, strict=True):
+        assert float(row["p_1"]) == pytest.approx(float(old["p_1"]), abs=1e-5)
+
+
+def test_the_best_epoch_is_kept(done):
+    epochs = [e for e in read(done / "history.json")["log"] if "eval_mcc" in e]
+    assert len(epochs) == 3
+    best = max(epochs, key=lambda e: e["eval_mcc"])  # the first of equals
+    found = read(done / "test_metrics.json")
+    assert found["best_epoch"] == best["epoch"]
+    assert found["dev_mcc"] == best["eval_mcc"]
+
+
+def test_the_same_seed_is_bit_equal_and_another_is_not(done, pretrained, task, tmp_path):
+    weights = load_file(done / "model.safetensors")
+    for seed in (0, 1):
+        run = RunConfig(precision="float32", seed=seed)
+        finetune(settings(task, pretrained, tmp_path / str(seed), run=run))
+        other = load_file(tmp_path / str(seed) / "model.safetensors")
+        equal = all(torch.equal(weights[name], other[name]) for name in weights)
+        assert equal == (seed == 0)
+
+
+def test_resuming_equals_not_stopping(done, pretrained, task, tmp_path, monkeypatch):
+    step, calls = Trainer.training_step, []
+
+    def interrupted(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 12:  # in the second of three epochs of 8 steps
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    output = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(settings(task, pretrained, output))
+    assert not (output / "model.safetensors").exists()
+    assert read(output / "run.json")["resumed_from"] is None
+    with pytest.raises(OutputError, match="not empty"):
+        finetune(settings(task, pretrained, output))
+
+    other = tmp_path / "other"
+    shutil.copytree(task, other)
+    (other / "test.csv").write_text("sequence,label\nACGT,0\n")
+    with pytest.raises(InputError, match=r"run\.json: the run to go on with began with other da"):
+        finetune(settings(other, pretrained, output, resume=True))
+
+    finetune(settings(task, pretrained, output, resume=True))
+    assert len(calls) == 12
+    weights, expected = (load_file(d / "model.safetensors") for d in (output, done))
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    for name in ("test_metrics.json", "test_predictions.tsv"):
+        assert (output / name).read_bytes() == (done / name).read_bytes()
+    with pytest.raises(OutputError, match="this run is complete"):
+        finetune(settings(task, pretrained, output, resume=True))
+
+
+def test_a_run_stopped_while_saving_is_finished(done, pretrained, task, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    output = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("dnazen.training.finetune.save_directory", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(settings(task, pretrained, output))
+    finetune(settings(task, pretrained, output, resume=True))
+    for name in ("model.safetensors", "test_metrics.json", "test_predictions.tsv"):
+        assert (output / name).read_bytes() == (done / name).read_bytes()
+
+
+def test_the_encoder_is_that_of_the_model_unless_asked(pretrained, task, tmp_path):
+    # No step moves a weight at this rate: what is saved is what training began with.
+    frozen = OptimizerConfig(learning_rate=1e-30, weight_decay=0.0)
+    given = load_file(pretrained / "model.safetensors")
+    for random in (False, True):
+        output = tmp_path / str(random)
+        finetune(
+            settings(
+                task, pretrained, output, epochs=1, optimizer=frozen, from_random_weights=random
+            )
+        )
+        saved = load_file(output / "model.safetensors")
+        shared = [name for name in saved if name in given and "embeddings.word" in name]
+        assert len(shared) == 2
+        assert all(torch.equal(saved[name], given[name]) != random for name in shared)
+
+
+def test_several_classes_in_one_table(pretrained, tmp_path, capsys):
+    data, output = tmp_path / "all.tsv", tmp_path / "run"
+    texts, bands = sequences(150, 9)
+    rows = zip(texts, bands, strict=True)
+    text = "".join(f"{('low', 'mid', 'high')[b]}\t{s}\n" for s, b in rows)
+    data.write_text("label\tsequence\n" + text)
+    words = f"finetune --data {data} --model {pretrained} -o {output} --epochs 6 --batch-size 8 "
+    words += "--optimizer.learning-rate 3e-3 --optimizer.warmup-steps 2 --run.precision float32 "
+    words += "--best-metric f1 --splits.test-fraction 0.2"
+    assert cli.main(words.split()) == 0
+    scores = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert list(scores) == ["mcc", "f1", "accuracy", "auroc", "auprc", "collapsed"]
+    assert float(scores["mcc"]) > 0.6
+    assert read(output / "run.json")["rows"] == {"train": 105, "dev": 15, "test": 30}
+    assert read(output / "config.json")["id2label"] == {"0": "high", "1": "low", "2": "mid"}
+    assert {row["label"] for row in table(output / "test_predictions.tsv")} == {
+        "low",
+        "mid",
+        "high",
+    }
+
+
+def test_several_labels(pretrained, tmp_path):
+    data, output = tmp_path / "all.csv", tmp_path / "run"
+    texts, bands = sequences(150, 4)
+    names = [("", "some", "rich;some")[b] for b in bands]
+    rows = zip(texts, names, strict=True)
+    data.write_text("sequence,label\n" + "".join(f"{s},{name}\n" for s, name in rows))
+    labels = LabelConfig(problem_type=MULTI)
+    scores = finetune(settings(data, pretrained, output, labels=labels, epochs=6))
+    assert scores["mcc"] > 0.5
+    found = table(output / "test_predictions.tsv")
+    assert found[0].keys() == {"name", "label", "prediction", "p_rich", "p_some"}
+    assert {row["label"] for row in found} == {"", "some", "rich;some"}
+
+
+def test_numbers_in_any_unit(pretrained, tmp_path):
+    data, output = tmp_path / "all.csv", tmp_path / "run"
+    texts, _ = sequences(150, 4)
+    gc = [(s.count("G") + s.count("C")) / len(s) for s in texts]
+    rows = zip(texts, gc, strict=True)
+    data.write_text("sequence,kelvin\n" + "".join(f"{s},{5000 + 100 * p:.3f}\n" for s, p in rows))
+    labels = LabelConfig(problem_type=NUMBERS, columns=("kelvin",))
+    scores = finetune(settings(data, pretrained, output, labels=labels, epochs=6))
+    assert scores["pearson"] > 0.8
+    assert scores["mse"] < np.var([100 * p for p in gc])
+    found = table(output / "test_predictions.tsv")
+    assert found[0].keys() == {"name", "label", "prediction"}
+    out = tmp_path / "p.tsv"
+    predict(PredictConfig(model=output, sequences=(data,), output=out))
+    predicted = [float(row["prediction"]) for row in table(out)]
+    assert 4990 < min(predicted) < max(predicted) < 5110
+
+
+def test_pairs(pretrained, tmp_path):
+    data, output = tmp_path / "all.csv", tmp_path / "run"
+    texts, bands = sequences(60, 4)
+    rows = zip(texts[:30], texts[30:], bands[:30], strict=True)
+    text = "".join(f"{a},{b},{label}\n" for a, b, label in rows)
+    data.write_text("sequence_1,sequence_2,label\n" + text)
+    finetune(settings(data, pretrained, output, epochs=1))
+    out = tmp_path / "p.tsv"
+    predict(PredictConfig(model=output, sequences=(data,), output=out))
+    assert len(table(out)) == 30
+
+
+def test_a_collapsed_run_is_told_loudly(pretrained, task, tmp_path, capsys):
+    frozen = OptimizerConfig(learning_rate=1e-30)
+    constant = DnazenConfig.from_pretrained(pretrained)
+    constant.initializer_range = 1e-9  # equal logits for every sequence
+    folder = tmp_path / "flat"
+    shutil.copytree(pretrained, folder)
+    constant.save_pretrained(folder)
+    scores = finetune(
+        settings(
+            task, folder, tmp_path / "run", epochs=1, optimizer=frozen, from_random_weights=True
+        )
+    )
+    assert scores["collapsed"]
+    assert read(tmp_path / "run" / "test_metrics.json")["collapsed"] is True
+    assert "WARNING: " in (err := capsys.readouterr().err)
+    assert "COLLAPSED: the model predicts the same for every example" in err
+
+
+def test_a_diverged_run_writes_null_and_is_told(pretrained, task, tmp_path, capsys, monkeypatch):
+    forward = DnazenForSequenceClassification.forward
+
+    @functools.wraps(forward)
+    def diverged(self, *args, **kwargs):
+        output = forward(self, *args, **kwargs)
+        output.logits = output.logits * math.nan
+        return output
+
+    monkeypatch.setattr(DnazenForSequenceClassification, "forward", diverged)
+    finetune(settings(task, pretrained, tmp_path / "run", epochs=1))
+    found = read(tmp_path / "run" / "test_metrics.json")
+    assert found["mcc"] is None
+    assert found["collapsed"] is True
+    assert "NaN" not in (tmp_path / "run" / "history.json").read_text()
+    assert "COLLAPSED" in capsys.readouterr().err
+
+
+def test_a_model_that_reads_the_mean_predicts_so_too(pretrained, task, tmp_path):
+    finetune(settings(task, pretrained, tmp_path / "run", pooling="mean"))
+    assert json.loads((tmp_path / "run/config.json").read_text())["classifier_pooling"] == "mean"
+    out = tmp_path / "again.tsv"
+    predict(PredictConfig(model=tmp_path / "run", sequences=(task / "test.csv",), output=out))
+    first, again = table(tmp_path / "run/test_predictions.tsv"), table(out)
+    assert [row["prediction"] for row in first] == [row["prediction"] for row in again]
+
+
+def test_patience_stops_early(pretrained, task, tmp_path):
+    frozen = OptimizerConfig(learning_rate=1e-30)
+    config = settings(task, pretrained, tmp_path / "run", epochs=5, patience=1, optimizer=frozen)
+    finetune(config)
+    log = read(tmp_path / "run" / "history.json")["log"]
+    assert len([entry for entry in log if "eval_mcc" in entry]) == 2
+
+
+def test_duplicates_and_cuts_are_told(pretrained, tmp_path, capsys):
+    data = tmp_path / "task"
+    data.mkdir()
+    rows = "sequence,label\nAACCGGTTACGTAACC,0\nACACACACACACCCCC,1\n"
+    for split in ("train", "dev", "test"):
+        (data / f"{split}.csv").write_text(rows)
+    with pytest.raises(InputError, match=r"train\.csv:2: \d+ tokens; expected at most 6"):
+        finetune(settings(data, pretrained, tmp_path / "run", max_tokens=6))
+    assert not (tmp_path / "run").exists()
+    config = settings(data, pretrained, tmp_path / "run", max_tokens=6, too_long="cut", epochs=1)
+    finetune(config)
+    err = capsys.readouterr().err
+    assert "warning: 2 sequences of test stand in train too, on either strand" in err
+    assert "warning: cut to 6 tokens: 2 in train, 2 in dev, 2 in test" in err
+    record = read(tmp_path / "run" / "run.json")
+    assert record["cut"] == {"train": 2, "dev": 2, "test": 2}
+    assert record["duplicates"]["train_dev"] == 2
+    assert read(tmp_path / "run" / "config.json")["max_tokens"] == 6
+
+
+def test_nothing_is_written_for_bad_input(pretrained, foreign_ground, task, tmp_path):
+    output = tmp_path / "run"
+    with pytest.raises(InputError, match="no such file"):
+        finetune(settings(tmp_path / "none.csv", pretrained, output))
+    with pytest.raises(InputError, match="no such model directory"):
+        finetune(settings(task, tmp_path / "none", output))
+    mixed = tmp_path / "mixed"
+    shutil.copytree(pretrained, mixed)
+    shutil.copy(foreign_ground.ggrams, mixed / "ggrams.tsv")
+    with pytest.raises(InputError, match="tokenizer"):
+        finetune(settings(task, mixed, output))
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"patience": 0}, "patience must be at least 1, got 0"),
+        ({"max_tokens": 1}, "max_tokens must be at least 5, got 1"),
+        ({"best_metric": "mse"}, "best_metric must be one of mcc, f1, accuracy, auroc, auprc for "),
+        (
+            {"best_metric": "mcc", "labels": LabelConfig(problem_type=NUMBERS)},
+            "best_metric must be one of pearson, spearman, mse for regression, got 'mcc'",
+        ),
+    ],
+)
+def test_settings_out_of_range(tmp_path, more, message):
+    with pytest.raises(ConfigError, match=message):
+        settings(tmp_path, tmp_path, tmp_path, **more)
+
+
+def test_the_default_metric_is_the_first():
+    for problem_type, names in METRICS.items():
+        config = settings("d", "m", "o", labels=LabelConfig(problem_type=problem_type))
+        assert config.chosen_metric == names[0]
+
+
+def test_a_scale_folded_into_the_model_is_the_scale_undone():
+    rng = np.random.default_rng(0)
+    targets = rng.normal(40, 7, (20, 2)).tolist()
+    for row in targets:
+        row[1] = 3.0  # a constant target
+    scale = Scale.of(targets)
+    scaled = np.array(scale.scaled(targets))
+    assert scaled.mean(0) == pytest.approx([0, 0], abs=1e-6)
+    assert scaled.std(0) == pytest.approx([1, 0], abs=1e-6)
+    assert scale.unscaled(scaled) == pytest.approx(np.array(targets), abs=1e-4)
+    model = DnazenForSequenceClassification(
+        DnazenConfig.of_size("tiny", num_labels=2, problem_type=NUMBERS)
+    ).eval()
+    ids = torch.tensor([[1, 9, 8, 2]])
+    with torch.no_grad():
+        before = model(ids).logits.numpy()
+        scale.fold_into(model)
+        assert model(ids).logits.numpy() == pytest.approx(scale.unscaled(before), abs=1e-4)
+
+
+def test_real_data_in_gue_layout(pretrained, tmp_path, request):
+    gue = request.config.rootpath.parent / "shared" / "data" / "gue" / "EMP" / "H4"
+    if not gue.is_dir():
+        pytest.skip(f"needs {gue}")
+    data = tmp_path / "H4"
+    data.mkdir()
+    for name, file in (("train_partial", "train_partial"), ("dev", "dev"), ("test", "test")):
+        lines = (gue / f"{file}.csv").read_text().splitlines()[:41]
+        (data / f"{name}.csv").write_text("\n".join(lines))
+    splits = SplitConfig(train_file="train_partial.csv")
+    scores = finetune(settings(data, pretrained, tmp_path / "run", epochs=1, splits=splits))
+    assert 0 <= scores["accuracy"] <= 1

@@ -1,0 +1,193 @@
+"""Alleles on their genome against windows cut out of plain strings by hand."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import dnazen
+from directories import random_directory
+from dnazen.errors import InputError
+from dnazen.sequences.indexed import IndexedGenome
+from dnazen.variation.alleles import row_problem, score_rows, survey, window_start
+from dnazen.variation.effects import open_scorer
+from dnazen.variation.vcf import VcfRow
+from plain_scorer import PlainScorer
+
+W = 64
+
+
+@pytest.fixture(scope="module")
+def directory(ground, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lm") / "model"
+    random_directory(ground, folder, initializer_range=0.3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def contigs(ground):
+    lines = ground.genome.read_text().split("\n")
+    found = {name[1:]: text for name, text in zip(lines[:4:2], lines[1:4:2], strict=True)}
+    found["holes"] = found["a"][:40] + "NNNNRN" + found["a"][46:90].lower()
+    return found
+
+
+@pytest.fixture(scope="module")
+def genome(contigs, tmp_path_factory):
+    path = tmp_path_factory.mktemp("genome") / "g.fa"
+    path.write_text("".join(f">{name}\n{text}\n" for name, text in contigs.items()))
+    with IndexedGenome(path) as opened:
+        yield opened
+
+
+def row(chrom, pos, ref, *alts):
+    return VcfRow(f"line of {chrom}:{pos}", chrom, pos - 1, ref, alts, ())
+
+
+def by_hand(contigs, chrom, pos, ref, alt):
+    """The two windows of an allele, written down apart from the code."""
+    text = re.sub("[^ACGT]", "N", contigs[chrom].upper())
+    padded = "N" * 200 + text + "N" * 200
+    middle = (pos - 1 + pos - 1 + len(ref)) // 2
+    first = round((middle - W // 2) / (W // 8) + 1e-9) * (W // 8)  # halves go up
+    window = padded[200 + first : 200 + first + W]
+    offset = pos - 1 - first
+    assert 0 < offset < W - len(ref)
+    return window, window[:offset] + alt.upper() + window[offset + len(ref) :]
+
+
+def cases(contigs):
+    """(chrom, 1-based pos, ref, alt) of each kind, at both ends of a contig and beside holes."""
+    a, last = contigs["a"], len(contigs["a"])
+    holes = contigs["holes"].upper()
+    other = {"A": "C", "C": "G", "G": "T", "T": "A"}
+    return [
+        ("a", 1, a[0], other[a[0]]),
+        ("a", 1, a[:3], a[0]),
+        ("a", last, a[-1], other[a[-1]]),
+        ("a", last, a[-1], a[-1] + "ACG"),
+        ("a", 300, a[299], other[a[299]].lower()),
+        ("a", 301, a[300:303].lower(), "".join(other[base] for base in a[300:303])),
+        ("b", 77, contigs["b"][76], contigs["b"][76] + "TTTTT"),
+        ("b", 90, contigs["b"][89:97], contigs["b"][89]),
+        ("b", 90, contigs["b"][89:97], "GGCC"),
+        ("holes", 40, holes[39], other[holes[39]]),
+        ("holes", 60, holes[59:61], other[holes[59]]),
+    ]
+
+
+def test_scores_are_those_of_windows_cut_by_hand(directory, contigs, genome):
+    plain, scorer = PlainScorer(directory), open_scorer(directory)
+    asked = cases(contigs)
+    scored = score_rows(scorer, genome, [row(*case) for case in asked], W)
+    for case, [allele] in zip(asked, scored, strict=True):
+        assert allele.skipped == ""
+        expected = plain.scores(*by_hand(contigs, *case))
+        np.testing.assert_allclose(allele.scores, expected, atol=5e-5, err_msg=str(case))
+
+
+def test_alleles_that_cannot_be_scored_say_why_and_the_others_are_scored(
+    directory, contigs, genome
+):
+    a = contigs["a"]
+    base, holes = a[99], contigs["holes"].upper()
+    other = "C" if base == "A" else "A"
+    rows = [
+        row("a", 100, base, "<DEL>", other, "*", f"{base}[b:5[", "R"),
+        row("a", 100, base),
+        row("a", 100, other, base),
+        row("nowhere", 1, "A", "C"),
+        row("a", 0, "N", "A"),
+        row("a", len(a), a[-1] + "A", "T"),
+        row("a", len(a) + 5, "A", "T"),
+        row("holes", 41, "N", "A"),
+        row("holes", 40, holes[39:41], holes[39]),
+        row("a", 100, a[99 : 99 + W // 2 + 1], a[99]),
+        row("a", 100, base, base + "A" * (W // 2)),
+        row("a", 100, base, base),
+    ]
+    scored = score_rows(open_scorer(directory), genome, rows, W)
+    assert [[allele.skipped for allele in alleles] for alleles in scored] == [
+        ["symbolic", "", "overlapping_deletion", "breakend", "ambiguous"],
+        [],
+        ["ref_mismatch"],
+        ["unknown_contig"],
+        ["off_contig"],
+        ["off_contig"],
+        ["off_contig"],
+        ["ambiguous"],
+        ["ambiguous"],
+        ["too_long"],
+        ["too_long"],
+        [""],
+    ]
+    assert [a.scores is None for a in scored[0]] == [True, False, True, True, True]
+    np.testing.assert_array_equal(scored[-1][0].scores, 0)  # the allele is the reference
+    assert row_problem(rows[0], genome) == ""
+
+
+@pytest.mark.parametrize("window_bp", [16, 20, 64, 99, 512])
+def test_a_change_lies_near_the_middle_of_its_window(window_bp):
+    for start in range(-5, 700, 7):
+        for length in (1, 2, window_bp // 2):
+            middle = start + length / 2 - window_start(start, start + length, window_bp)
+            assert abs(middle - window_bp / 2) <= window_bp / 16 + 1.5
+
+
+def test_survey_tells_what_a_file_is(tmp_path, contigs, genome):
+    header = "##fileformat=VCFv4.3\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    wrong = "C" if contigs["a"][9] != "C" else "G"
+
+    def file(*rows):
+        path = tmp_path / "in.vcf"
+        lines = (f"{chrom}\t{pos}\t.\t{ref}\tT\t.\t.\t.\n" for chrom, pos, ref in rows)
+        path.write_text(header + "".join(lines))
+        return path
+
+    a, b = (contigs[name][0] for name in "ab")
+    good = [("a", 1, a), ("a", 1, a), ("b", 1, b)]
+    assert survey(file(), genome) == (0, (), 0, True)
+    assert survey(file(*good), genome) == (3, ("a", "b"), 0, True)
+    assert survey(file(*good[::-1]), genome) == (3, ("b", "a"), 0, True)
+    assert not survey(file(*good, good[0]), genome).in_order
+    assert not survey(file(("a", 2, contigs["a"][1]), good[0]), genome).in_order
+
+    some = file(*good, ("a", 10, wrong), ("b", 10**6, "A"))
+    assert survey(some, genome, max_ref_mismatch=0.4).mismatches == 2
+    message = (
+        rf"in\.vcf: REF of 2 of 5 rows disagrees with the genome, first a:10 {wrong}, .*in\.vcf:6; "
+        r"expected at most a fraction of 0\.39; give the genome"
+    )
+    with pytest.raises(InputError, match=message):
+        survey(some, genome, max_ref_mismatch=0.39)
+
+    foreign = file(*good, ("chra", 1, "A"), ("x", 1, "A"))
+    message = (
+        r"in\.vcf:6: no contig 'chra', 'x' in .*; expected one of its 3: a, b, holes; "
+        "this genome writes 'a' for 'chra'"
+    )
+    with pytest.raises(InputError, match=message):
+        survey(foreign, genome)
+    kept = survey(foreign, genome, skip_unknown_contigs=True)
+    assert kept == (5, ("a", "b", "chra", "x"), 0, True)
+
+
+def test_the_library_takes_variants_as_tuples_and_as_a_file(directory, contigs, genome, tmp_path):
+    asked = [*cases(contigs), ("nowhere", 7, "A", "C"), ("a", 5, contigs["a"][4], "<DEL>")]
+    found = list(dnazen.score_variants(directory, genome.path, asked, window_bp=W))
+    assert [variant[:4] for variant in found] == asked
+    assert [variant.skipped for variant in found[-2:]] == ["unknown_contig", "symbolic"]
+    assert found[-1].scores == {}
+    scored = score_rows(open_scorer(directory), genome, [row(*case) for case in asked], W)
+    for variant, [allele] in zip(found[:-2], scored[:-2], strict=True):
+        assert list(variant.scores) == ["llr", "distance", "ggrams_lost", "ggrams_gained"]
+        np.testing.assert_allclose(list(variant.scores.values()), allele.scores, atol=1e-5)
+
+    path = tmp_path / "in.vcf"
+    lines = ["##fileformat=VCFv4.3", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    lines += [f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t." for chrom, pos, ref, alt in asked]
+    path.write_text("\n".join(lines) + "\n")
+    scorer = dnazen.open_scorer(str(directory))
+    assert list(dnazen.score_variants(scorer, genome, path, window_bp=W)) == found
