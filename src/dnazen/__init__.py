@@ -24,6 +24,7 @@ _HOME = {
     "Matcher": "ggrams.matching",
     "embed": "inference.embedding",
     "explain": "explanation.explanation",
+    "load": "library",
     "load_tokenizer": "tokens.tokenizer",
     "open_classifier": "inference.predict",
     "open_embedder": "inference.pooling",

@@ -1,0 +1,220 @@
+"""A model opened for use: configuration, tokenizer, G-grams, weights and heads, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from ..errors import ConfigError, InputError
+from ..ggrams.vocabulary import GGramVocabulary
+from ..model.batches import Collator
+from ..model.configuration import DnazenConfig
+from ..model.directory import load_weights, open_directory, read_weights
+from ..model.modeling import (
+    DnazenForMaskedLM,
+    DnazenForSequenceClassification,
+    DnazenModel,
+    DnazenPreTrainedModel,
+)
+from ..sequences.labelled import Task
+from .loop import TOKENS_PER_BATCH, Item, Result, run
+
+_MASKED_LM_HEAD = ("head.",)
+_CLASSIFIER_HEAD = ("pooler.", "classifier.")
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """All that a command or a caller needs of a model; ``OpenedModel.open`` makes one.
+
+    The heads share one encoder. All networks are in evaluation mode, and stay so.
+    """
+
+    source: str
+    """What it was opened from."""
+    config: DnazenConfig
+    tokenizer: Tokenizer
+    vocabulary: GGramVocabulary | None
+    """The G-grams; ``None`` for E4BU alone."""
+    collator: Collator
+    """Makes batches of examples, their G-grams matched."""
+    encoder: DnazenModel
+    masked_lm_network: DnazenForMaskedLM | None
+    """``masked_lm``, where the weights have that head."""
+    classifier_network: DnazenForSequenceClassification | None
+    """``classifier``, where the weights have that head."""
+
+    @classmethod
+    def open(cls, source: str | Path, device: str = "auto") -> Self:
+        """Open a directory, ours or a released one, or a LoRA adapter.
+
+        Parameters
+        ----------
+        device
+            ``auto`` is a GPU where there is one; else a name of PyTorch's, such as ``cpu`` or
+            ``cuda:1``.
+
+        Raises
+        ------
+        InputError
+            If it is no model, or a part of it is missing or damaged.
+        ConfigError
+            If there is no such device.
+        """
+        place = choose_device(device)
+        directory = Path(source)
+        parts = open_directory(directory)
+        weights = read_weights(directory, parts.config)
+        masked_lm = classifier = None
+        if _has(weights, "classifier."):
+            classifier = DnazenForSequenceClassification(parts.config)
+            _load(classifier, weights, directory, without=_MASKED_LM_HEAD)
+        if _has(weights, "head."):
+            masked_lm = DnazenForMaskedLM(parts.config)
+            unused = () if classifier is None else _CLASSIFIER_HEAD
+            _load(masked_lm, weights, directory, without=unused)
+        if classifier is not None and masked_lm is not None:
+            masked_lm.dnazen = classifier.dnazen
+            masked_lm.tie_weights()
+        headed = classifier or masked_lm
+        if headed is None:
+            encoder = DnazenModel(parts.config)
+            load_weights(encoder, weights, directory)
+        else:
+            encoder = headed.dnazen
+        for network in (encoder, masked_lm, classifier):
+            if network is not None:
+                network.eval().to(place)
+        return cls(
+            source=str(source),
+            config=parts.config,
+            tokenizer=parts.tokenizer,
+            vocabulary=parts.vocabulary,
+            collator=Collator.of(parts),
+            encoder=encoder,
+            masked_lm_network=masked_lm,
+            classifier_network=classifier,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        device: torch.device = self.encoder.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights."""
+        dtype: torch.dtype = self.encoder.dtype
+        return dtype
+
+    @property
+    def masked_lm(self) -> DnazenForMaskedLM:
+        """The encoder with the masked-LM head of pre-training.
+
+        Raises
+        ------
+        InputError
+            If the model has no such head.
+        """
+        if self.masked_lm_network is None:
+            raise InputError(
+                "a model without a masked-LM head",
+                path=self.source,
+                expected="a pre-trained model with its head",
+            )
+        return self.masked_lm_network
+
+    @property
+    def classifier(self) -> DnazenForSequenceClassification:
+        """The encoder with the head of fine-tuning.
+
+        Raises
+        ------
+        InputError
+            If the model is not fine-tuned.
+        """
+        if self.classifier_network is None:
+            raise InputError(
+                "a model without a classifier",
+                path=self.source,
+                expected="a fine-tuned model",
+                fix="fine-tune it with 'dnazen finetune'",
+            )
+        return self.classifier_network
+
+    @property
+    def task(self) -> Task:
+        """What the classifier predicts: problem type and label names.
+
+        Raises
+        ------
+        InputError
+            If the model is not fine-tuned.
+        """
+        config = self.classifier.config
+        names = tuple(config.id2label[number] for number in range(config.num_labels))
+        return Task(config.problem_type or "single_label_classification", names)
+
+    def run(
+        self,
+        items: Iterable[Item],
+        forward: Callable[[dict[str, Tensor], Sequence[Item]], Sequence[Result]],
+        *,
+        tokens_per_batch: int = TOKENS_PER_BATCH,
+        gradients: bool = False,
+        progress: Callable[[int], object] = lambda tokens: None,
+    ) -> Iterator[tuple[Item, Result | None]]:
+        """``loop.run`` with this model's batches on its device."""
+        return run(
+            self.encoder,
+            self.collator,
+            items,
+            forward,
+            tokens_per_batch=tokens_per_batch,
+            gradients=gradients,
+            progress=progress,
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` is a GPU where there is one.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device here.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator()
+        return torch.device("cpu") if accelerator is None else accelerator
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ConfigError(
+            f"device {name!r} is not to be had here; expected auto, cpu, or a GPU such as cuda"
+        ) from None
+    return device
+
+
+def _has(weights: dict[str, Tensor], beginning: str) -> bool:
+    return any(name.startswith(beginning) for name in weights)
+
+
+def _load(
+    network: DnazenPreTrainedModel,
+    weights: dict[str, Tensor],
+    source: Path,
+    *,
+    without: tuple[str, ...],
+) -> None:
+    """Put encoder and head into a network; the head must be whole."""
+    own = {name: tensor for name, tensor in weights.items() if not name.startswith(without)}
+    load_weights(network, own, source, may_miss=())

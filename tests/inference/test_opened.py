@@ -1,0 +1,71 @@
+"""What a directory holds is what an opened model has: parts, weights, heads, device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import dnazen
+from directories import random_directory, rewrite, weights_of
+from dnazen.errors import ConfigError, InputError
+from dnazen.inference.opened import choose_device
+from dnazen.model.modeling import (
+    DnazenForMaskedLM,
+    DnazenForSequenceClassification,
+    DnazenModel,
+)
+
+
+@pytest.mark.parametrize("kind", [DnazenForMaskedLM, DnazenForSequenceClassification, DnazenModel])
+def test_the_weights_are_those_of_the_files(ground, tmp_path, kind):
+    network, parts = random_directory(ground, tmp_path / "model", kind=kind)
+    model = dnazen.load(tmp_path / "model", device="cpu")
+    headed = model.masked_lm_network or model.classifier_network or model.encoder
+    assert type(headed) is kind
+    assert not headed.training
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(headed.state_dict()[name], tensor), name
+    assert model.vocabulary.tokens.tolist() == parts.vocabulary.tokens.tolist()
+    assert model.device == torch.device("cpu")
+    assert model.dtype == torch.float32
+
+
+def test_a_head_that_is_not_there_is_named(ground, tmp_path):
+    random_directory(ground, tmp_path / "encoder", kind=DnazenModel)
+    model = dnazen.load(tmp_path / "encoder")
+    with pytest.raises(InputError, match=r"encoder: a model without a classifier; .*finetune"):
+        _ = model.task
+    with pytest.raises(InputError, match="encoder: a model without a masked-LM head"):
+        _ = model.masked_lm
+
+
+def test_two_heads_share_one_encoder(ground, tmp_path):
+    random_directory(ground, tmp_path / "lm")
+    random_directory(ground, tmp_path / "both", kind=DnazenForSequenceClassification)
+    lm = weights_of(tmp_path / "lm")
+    rewrite(
+        tmp_path / "both",
+        lambda weights: weights.update({k: x for k, x in lm.items() if k.startswith("head.")}),
+    )
+    model = dnazen.load(tmp_path / "both")
+    assert model.masked_lm.dnazen is model.classifier.dnazen is model.encoder
+    table = model.encoder.embeddings.word_embeddings.weight
+    assert model.masked_lm.head.decoder.weight is table
+    assert torch.equal(model.masked_lm.head.dense.weight, lm["head.dense.weight"])
+
+
+def test_the_task_is_that_of_the_configuration(ground, tmp_path):
+    names = {0: "no", 1: "yes"}
+    kind = DnazenForSequenceClassification
+    random_directory(ground, tmp_path / "model", kind=kind, id2label=names)
+    task = dnazen.load(tmp_path / "model").task
+    assert task.problem_type == "single_label_classification"
+    assert task.label_names == ("no", "yes")
+
+
+def test_a_device_is_chosen_or_refused_at_once(ground, tmp_path):
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert choose_device("auto").type == expected
+    for name in ("gpu", "cuda:99", "warp"):
+        with pytest.raises(ConfigError, match=f"device '{name}' is not to be had here; expected"):
+            dnazen.load(tmp_path / "no model is looked for", device=name)
