@@ -17,7 +17,6 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import tyro
 from jaxtyping import Bool, Int64, UInt8, UInt64
-from numba import njit
 
 from ..errors import ConfigError, InputError
 from ..outputs import new_file
@@ -26,6 +25,7 @@ from ..sequences.alphabet import normalise, reverse_complement
 from ..sequences.reader import Record, read_records
 from ..tokens.corpus import Corpus
 from ..tokens.tokenizer import token_strings
+from .kernels import kernel
 from .vocabulary import SPECIAL, GGramVocabulary
 
 SHORTEST_OVERLAP_BP = 16
@@ -253,7 +253,7 @@ def _each_block(
             pass
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _spelt(
     tokens: Int64[np.ndarray, "tokens"],
     offsets: Int64[np.ndarray, "sequences+1"],
@@ -279,7 +279,7 @@ def _spelt(
     return text, spelt
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _slot(
     keys: UInt64[np.ndarray, "slots"], heads: Int64[np.ndarray, "slots"], kmer: np.uint64
 ) -> np.int64:
@@ -292,7 +292,7 @@ def _slot(
     return i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill(
     text: UInt8[np.ndarray, "letters"],
     begin: Int64[np.ndarray, "strands+1"],
@@ -320,7 +320,7 @@ def _fill(
                 sample += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _search(
     query: UInt8[np.ndarray, "bases"],
     offsets: Int64[np.ndarray, "sequences+1"],

@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Int64, UInt64
-from numba import njit
 
 from ..errors import ConfigError
 from ..tokens.tokenizer import MASK
+from .kernels import kernel
 from .matching import Matcher
 from .vocabulary import SPECIAL
 
@@ -121,7 +121,7 @@ def mask(
     return Masked(corrupted, labels)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _draw(state: UInt64[np.ndarray, "1"]) -> float:
     """The next number of the stream (splitmix64), uniform on [0, 1); ``state`` has one element."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -132,7 +132,7 @@ def _draw(state: UInt64[np.ndarray, "1"]) -> float:
     return float(x >> np.uint64(11)) / (1 << 53)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mask(
     tokens: Int[np.ndarray, "tokens"],
     labels: Int64[np.ndarray, "tokens"],
@@ -199,7 +199,7 @@ def _mask(
             covered += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hide(
     tokens: Int[np.ndarray, "tokens"],
     labels: Int64[np.ndarray, "tokens"],

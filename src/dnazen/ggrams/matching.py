@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Int64, UInt64
-from numba import njit
 
+from .kernels import kernel
 from .trie import PAYLOAD, Trie, build, longest, possible_starts, slot_of
 from .vocabulary import MAX_LENGTH, GGramVocabulary
 
@@ -128,7 +128,7 @@ def _int64(array: Int[np.ndarray, "n"]) -> Int64[np.ndarray, "n"]:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _occurrences(
     tokens: Int[np.ndarray, "tokens"],
     offsets: Int64[np.ndarray, "sequences+1"],
@@ -166,7 +166,7 @@ def _occurrences(
     return start[:found].copy(), ggram_id[:found].copy(), bounds
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _slots_and_cover(
     start: Int64[np.ndarray, "occurrences"],
     ggram_id: Int64[np.ndarray, "occurrences"],
@@ -220,7 +220,7 @@ def _slots_and_cover(
     return slot_ids[:slots].copy(), slot_offsets, cover_token[:pairs], cover_slot[:pairs]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _insert(values: Int64[np.ndarray, "n"], begin: int, end: int, value: int) -> int:
     """Insert into the sorted, unique ``values[begin:end]``; the new end."""
     at = end

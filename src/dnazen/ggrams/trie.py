@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Int64, UInt64
-from numba import njit
+
+from .kernels import kernel
 
 FIRST_NODE = 1 << 16
 """A token is its own node (0..65,535); the nodes of two tokens and more are numbered from here."""
@@ -29,7 +30,7 @@ class Trie(NamedTuple):
     id 0: none ends here."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def slot_of(slots: Int64[np.ndarray, "slots 2"], key: int) -> np.int64:
     """Index of the slot that holds ``key``, or of the free one where it belongs."""
     mask = slots.shape[0] - 1
@@ -40,13 +41,13 @@ def slot_of(slots: Int64[np.ndarray, "slots 2"], key: int) -> np.int64:
     return i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _start_bit(starts: UInt64[np.ndarray, "words"], first: int, second: int) -> np.int64:
     mixed = np.uint64((first << 16) | second) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64(mixed >> np.uint64(40)) & np.int64(64 * starts.shape[0] - 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def possible_starts(
     starts: UInt64[np.ndarray, "words"],
     tokens: Int[np.ndarray, "tokens"],
@@ -67,7 +68,7 @@ def possible_starts(
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def longest(offsets: Int64[np.ndarray, "sequences+1"]) -> int:
     """Tokens of the longest sequence."""
     most = 0
@@ -76,7 +77,7 @@ def longest(offsets: Int64[np.ndarray, "sequences+1"]) -> int:
     return most
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill(
     tokens: Int[np.ndarray, "total"],
     offsets: Int64[np.ndarray, "ggrams+1"],

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, Int64, UInt64
-from numba import njit
 
 from ...workers.cluster import Workers
+from ..kernels import kernel
 from ..spans import Shard, Spans, Spilled
 from ..trie import PAYLOAD, Trie, build, longest, possible_starts, slot_of
 from .pairs import StrongPairs
@@ -167,7 +167,7 @@ def _occurrences(spans: Spans, trie: Trie, ids: int, shard: Shard) -> Int64[np.n
     return counts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _strong_bits(
     keys: Int64[np.ndarray, "pairs"], counts: Int64[np.ndarray, "pairs"], vocab_size: int
 ) -> tuple[UInt64[np.ndarray, "words"], Int64[np.ndarray, "vocab+1"]]:
@@ -180,7 +180,7 @@ def _strong_bits(
     return strong, np.cumsum(weights)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_ggrams(
     tokens: Int[np.ndarray, "tokens"],
     offsets: Int64[np.ndarray, "sequences+1"],

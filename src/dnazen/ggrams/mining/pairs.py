@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int64, UInt8
-from numba import njit
 
 from ...workers.cluster import Workers
+from ..kernels import kernel
 from ..spans import Shard, Spans, Spilled
 from ..vocabulary import SPECIAL
 
@@ -94,7 +94,7 @@ def _strong_of_rows(
     return _strong(units, carries, vocab_size, low, high, *rule)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_tokens(
     tokens: Int[np.ndarray, "tokens"],
     offsets: Int64[np.ndarray, "sequences+1"],
@@ -110,7 +110,7 @@ def _count_tokens(
     return counts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_pairs(
     tokens: Int[np.ndarray, "tokens"],
     offsets: Int64[np.ndarray, "sequences+1"],
@@ -139,7 +139,7 @@ def _count_pairs(
                 carries[cell] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _strong(
     units: UInt8[np.ndarray, "cells"],
     carries: Int64[np.ndarray, "cells"],
@@ -180,7 +180,7 @@ def _strong(
     return keys[:found].copy(), counts[:found].copy(), ratios[:found].copy()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _grown(array: Int[np.ndarray, "n"], size: int) -> Int[np.ndarray, "size"]:
     wider = np.empty(size, dtype=array.dtype)
     wider[: array.shape[0]] = array

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, Int64, UInt8, UInt16, UInt64
-from numba import njit
 
+from ..kernels import kernel
 from ..trie import FIRST_NODE, PAYLOAD, longest, slot_of
 from ..vocabulary import MAX_LENGTH
 
@@ -40,7 +40,7 @@ class Cut(NamedTuple):
     """All stretches of a run are pieces, not only those it is cut into."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sketched(
     tokens: Int[np.ndarray, "tokens"],
     offsets: Int64[np.ndarray, "sequences+1"],
@@ -60,7 +60,7 @@ def sketched(
     return sketch
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sighted(
     tokens: Int[np.ndarray, "tokens"],
     offsets: Int64[np.ndarray, "sequences+1"],
@@ -118,7 +118,7 @@ def sighted(
     return slots
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def extracted(
     slots: Int64[np.ndarray, "slots 2"], min_count: int
 ) -> tuple[UInt16[np.ndarray, "total"], Int64[np.ndarray, "ggrams+1"]]:
@@ -152,7 +152,7 @@ def extracted(
     return tokens[:end].copy(), offsets
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _runs(
     tokens: Int[np.ndarray, "tokens"],
     begin: int,
@@ -181,7 +181,7 @@ def _runs(
     return started
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _room(
     offsets: Int64[np.ndarray, "sequences+1"], cut: Cut
 ) -> tuple[Int64[np.ndarray, "n"], ...]:
@@ -197,7 +197,7 @@ def _room(
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pieces(
     tokens: Int[np.ndarray, "tokens"],
     begin: int,
@@ -233,24 +233,24 @@ def _pieces(
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hashed(hashed: np.uint64, token: int) -> np.uint64:
     """The hash of a piece from that of all its tokens but the last."""
     return (hashed ^ np.uint64(token)) * np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _spread(hashed: np.uint64) -> np.uint64:
     """A second hash, so that the pieces of a narrow range of shares still fill a whole sketch."""
     return (hashed ^ (hashed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _cell(hashed: np.uint64, sketch: UInt8[np.ndarray, "cells"]) -> np.int64:
     return np.int64(hashed >> np.uint64(32)) & np.int64(sketch.shape[0] - 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _doubled(slots: Int64[np.ndarray, "slots 2"]) -> Int64[np.ndarray, "slots*2 2"]:
     wider = np.zeros((2 * slots.shape[0], 2), dtype=np.int64)
     for i in range(slots.shape[0]):

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ...errors import DnazenError, InputError
 from ...sequences.alphabet import BASES
+from ..kernels import import_kernels
 
 LONGEST_BP = 60
 """Longest sequence that is compared with motifs: TOMTOM's memory grows with the cube of it."""
@@ -302,9 +303,8 @@ def _one_hot(sequence: str) -> Float[np.ndarray, "4 bases"]:
 
 def _memelite() -> Any:
     try:
-        import memelite
+        return import_kernels("memelite")
     except ModuleNotFoundError:
         raise DnazenError(
             "memelite is not installed; it compares with motifs; pip install 'dnazen[motifs]'"
         ) from None
-    return memelite
