@@ -212,7 +212,11 @@ def test_a_sequence_without_ggrams(subject):
 
 def test_a_model_without_ggrams(ground, tmp_path):
     model, parts = random_directory(
-        ground, tmp_path / "m", kind=DnazenForSequenceClassification, num_labels=2
+        ground,
+        tmp_path / "m",
+        kind=DnazenForSequenceClassification,
+        num_labels=2,
+        ggram_vocab_size=0,
     )
     bare = dataclasses.replace(Collator.of(parts), matcher=None)
     subject = Subject(model.eval(), bare, output_of(SINGLE, 0))

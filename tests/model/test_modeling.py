@@ -30,6 +30,8 @@ from dnazen.errors import ConfigError
 from dnazen.model.configuration import SIZES
 
 VOCAB, GGRAMS = 40, 30
+NO_GGRAMS = torch.empty(0, dtype=torch.long)
+"""As ``ggram_ids``: says that a batch has none."""
 PAD = 3
 SHAPE = {
     "vocab_size": VOCAB,
@@ -315,7 +317,7 @@ def test_a_sequence_without_a_match_is_e4bu_bit_for_bit(fusion, implementation):
     plain = {n: x for n, x in batch_of(some).items() if n in ("input_ids", "attention_mask")}
     with torch.no_grad():
         bare = twin(**plain).logits
-        assert torch.equal(model(**plain).logits, bare)
+        assert torch.equal(model(**plain, ggram_ids=NO_GGRAMS).logits, bare)
         alone = batch_of([some[2]])
         assert torch.equal(
             model(**alone).logits, twin(alone["input_ids"], attention_mask=None).logits
@@ -332,7 +334,9 @@ def test_a_gate_starts_shut():
     batch = batch_of(sequences())
     with torch.no_grad():
         with_ggrams = model(**batch).last_hidden_state
-        without = model(batch["input_ids"], attention_mask=batch["attention_mask"])
+        without = model(
+            batch["input_ids"], attention_mask=batch["attention_mask"], ggram_ids=NO_GGRAMS
+        )
     assert torch.equal(with_ggrams, without.last_hidden_state)
 
 
@@ -570,9 +574,9 @@ def test_the_classifier_reads_the_mean_of_the_tokens_if_asked(padded):
 def test_an_empty_sequence_has_the_mean_of_cls():
     model = random_model(DnazenForSequenceClassification, num_labels=3, classifier_pooling="mean")
     twin = random_model(DnazenForSequenceClassification, num_labels=3)
+    batch = {"input_ids": torch.tensor([[1, 2]]), "ggram_ids": NO_GGRAMS}
     with torch.no_grad():
-        found, expected = model(torch.tensor([[1, 2]])).logits, twin(torch.tensor([[1, 2]])).logits
-    torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(model(**batch).logits, twin(**batch).logits)
 
 
 def test_token_classification_labels_every_token():
@@ -666,7 +670,8 @@ def test_the_decoder_is_tied_and_stored_once(tmp_path):
     assert again.head.decoder.weight is again.dnazen.embeddings.word_embeddings.weight
     again.resize_token_embeddings(VOCAB + 3)
     assert again.head.decoder.weight is again.dnazen.embeddings.word_embeddings.weight
-    assert again(torch.tensor([[1, VOCAB + 2, 2]])).logits.shape == (1, 3, VOCAB + 3)
+    logits = again(torch.tensor([[1, VOCAB + 2, 2]]), ggram_ids=NO_GGRAMS).logits
+    assert logits.shape == (1, 3, VOCAB + 3)
 
 
 def test_the_padding_rows_start_at_zero_and_stay():
@@ -737,3 +742,62 @@ def test_sizes_are_those_of_the_released_table():
 def test_a_shape_that_makes_no_model_is_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         shape(**changes)
+
+
+# -- what is called wrongly is refused, never answered as if it were right
+
+
+ALL_KINDS = [
+    DnazenModel,
+    DnazenForMaskedLM,
+    DnazenForSequenceClassification,
+    DnazenForTokenClassification,
+]
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_a_model_with_ggrams_does_not_run_without_them(kind):
+    model = random_model(kind)
+    batch = batch_of(sequences())
+    plain = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    with pytest.raises(ValueError, match="reads G-grams and is given none"):
+        model(**plain)
+    for name in ("ggram_offsets", "cover_token", "cover_slot"):
+        some = {key: value for key, value in batch.items() if key != name}
+        with pytest.raises(ValueError, match="ggram_offsets, cover_token and cover_slot"):
+            model(**some)
+    random_model(kind, ggram_vocab_size=0)(**plain)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_an_input_that_is_not_known_is_refused_by_name(kind):
+    model = random_model(kind)
+    batch = batch_of(sequences())
+    for name in ("position_ids", "head_mask", "ngram_ids", "ggrams_ids"):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+            model(**batch, **{name: batch["input_ids"]})
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_token_types_must_be_0(kind):
+    model = random_model(kind)
+    batch = batch_of(sequences())
+    types = torch.zeros_like(batch["input_ids"])
+    with torch.no_grad():
+        assert torch.equal(model(**batch, token_type_ids=types)[0], model(**batch)[0])
+    with pytest.raises(ValueError, match="token_type_ids must be 0"):
+        model(**batch, token_type_ids=types + 1)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_return_dict_false_gives_a_tuple(kind):
+    model = random_model(kind)
+    batch = batch_of(sequences())
+    with torch.no_grad():
+        output = model(**batch)
+        plain = model(**batch, return_dict=False)
+        model.config.return_dict = False
+        assert type(model(**batch)) is tuple
+    assert type(plain) is tuple
+    assert len(plain) == len(output.to_tuple())
+    assert all(torch.equal(a, b) for a, b in zip(plain, output.to_tuple(), strict=True))

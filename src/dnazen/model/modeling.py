@@ -13,6 +13,9 @@ Inputs of every model (``*`` is optional):
 ``ggram_embeds`` *    (slots, hidden)             in place of looked-up G-gram embeddings
 ====================  ==========================  =============================================
 
+A model with G-grams refuses to run without G-gram inputs, since its answers would be others: make
+batches with ``model.batches.Collator``, or give an empty ``ggram_ids`` to say that there are none.
+
 Source: paper sections 2.2-2.3; method.md section 5.
 """
 
@@ -40,6 +43,7 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+from transformers.utils import can_return_tuple
 
 from .attention import alibi_slopes, plan_attention
 from .configuration import DnazenConfig
@@ -157,6 +161,7 @@ class DnazenModel(DnazenPreTrainedModel):
         """Replace the token embedding table."""
         self.embeddings.word_embeddings = value
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: Int[Tensor, "batch width"] | None = None,
@@ -170,7 +175,7 @@ class DnazenModel(DnazenPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         wanted: Int[Tensor, "wanted"] | None = None,
-        **kwargs: Any,
+        token_type_ids: Int[Tensor, "batch width"] | None = None,
     ) -> DnazenModelOutput:
         """States of all tokens and G-grams; inputs as the module's table says.
 
@@ -180,6 +185,13 @@ class DnazenModel(DnazenPreTrainedModel):
             Occupied cells of (batch, width), row-major, whose last states alone are asked for:
             ``last_hidden_state`` is then (wanted, hidden), and most of the last layer is spared
             for all others.
+        token_type_ids
+            As tokenizers of other models give them: 0 throughout, since a sequence has one part.
+
+        Raises
+        ------
+        ValueError
+            If inputs are missing, or do not go together.
         """
         trail = (
             self.config.output_hidden_states
@@ -190,6 +202,14 @@ class DnazenModel(DnazenPreTrainedModel):
         given = inputs_embeds if inputs_embeds is not None else input_ids
         if given is None:
             raise ValueError("give input_ids or inputs_embeds")
+        if token_type_ids is not None and bool(token_type_ids.any()):
+            raise ValueError("token_type_ids must be 0: a sequence has one part")
+        has_ggrams = self._has_ggrams(
+            ggram_ids if ggram_embeds is None else ggram_embeds,
+            ggram_offsets,
+            cover_token,
+            cover_slot,
+        )
         layout = (
             Layout(given.shape[0], given.shape[1], None, None)
             if attention_mask is None
@@ -205,8 +225,8 @@ class DnazenModel(DnazenPreTrainedModel):
         plan = plan_attention(layout, self.slopes, states, probabilities=attend, **how)
 
         ggrams: Tensor | None = None
-        if self.config.ggram_vocab_size and cover_token is not None and len(cover_token):
-            assert ggram_ids is not None
+        if has_ggrams:
+            assert cover_token is not None
             assert ggram_offsets is not None
             assert cover_slot is not None
             cover_row = layout.rows_at(cover_token)
@@ -250,6 +270,37 @@ class DnazenModel(DnazenPreTrainedModel):
             attentions=tuple(attentions) if attend else None,
         )
 
+    def _has_ggrams(self, ggrams: Tensor | None, *places: Tensor | None) -> bool:
+        """Whether a batch has G-grams.
+
+        Parameters
+        ----------
+        ggrams
+            Their ids or embeddings.
+        places
+            The inputs that say where they are.
+
+        Raises
+        ------
+        ValueError
+            If the model needs G-gram inputs and there are none, or some of them are missing.
+        """
+        if not self.config.ggram_vocab_size:
+            return False
+        if ggrams is None:
+            raise ValueError(
+                "this model reads G-grams and is given none: make batches with "
+                "dnazen.model.batches.Collator, use dnazen.load(...), or pass an empty ggram_ids "
+                "to run it without"
+            )
+        if not len(ggrams):
+            return False
+        if any(place is None for place in places):
+            raise ValueError(
+                "G-grams need ggram_offsets, cover_token and cover_slot, which say where they are"
+            )
+        return True
+
 
 def _ggram_table(config: DnazenConfig) -> RowEmbedding:
     """Row 0 is the padding."""
@@ -292,6 +343,7 @@ class DnazenForMaskedLM(DnazenPreTrainedModel):
         """Replace the decoder."""
         self.head.decoder = value
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: Int[Tensor, "batch width"] | None = None,
@@ -312,7 +364,7 @@ class DnazenForMaskedLM(DnazenPreTrainedModel):
             By default those of this batch. A batch without any has loss 0.
         """
         cells = None if labels is None else (labels.flatten() != IGNORED).nonzero().squeeze(1)
-        output = self.dnazen(input_ids, wanted=cells, **inputs)
+        output = self.dnazen(input_ids, wanted=cells, return_dict=True, **inputs)
         logits, loss = self.head(output.last_hidden_state), None
         if labels is not None:
             truth = labels.flatten()[cells]
@@ -346,6 +398,7 @@ class DnazenForSequenceClassification(DnazenPreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: Int[Tensor, "batch width"] | None = None,
@@ -356,11 +409,11 @@ class DnazenForSequenceClassification(DnazenPreTrainedModel):
         """Logits (batch, labels), and the mean loss when ``labels`` are given."""
         given = inputs["inputs_embeds"] if input_ids is None else input_ids
         if self.config.classifier_pooling == "mean":
-            output = self.dnazen(input_ids, **inputs)
+            output = self.dnazen(input_ids, return_dict=True, **inputs)
             read = mean_of_tokens(output.last_hidden_state, inputs.get("attention_mask"))
         else:
             each_cls = torch.arange(given.shape[0], device=given.device) * given.shape[1]
-            output = self.dnazen(input_ids, wanted=each_cls, **inputs)
+            output = self.dnazen(input_ids, wanted=each_cls, return_dict=True, **inputs)
             read = output.last_hidden_state
         pooled = torch.tanh(self.pooler(read))
         logits = self.classifier(self.dropout(pooled))
@@ -389,6 +442,7 @@ class DnazenForTokenClassification(DnazenPreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: Int[Tensor, "batch width"] | None = None,
@@ -397,7 +451,7 @@ class DnazenForTokenClassification(DnazenPreTrainedModel):
         **inputs: Any,
     ) -> TokenClassifierOutput:
         """Logits (batch, width, labels), and the loss over tokens whose label is not -100."""
-        output = self.dnazen(input_ids, **inputs)
+        output = self.dnazen(input_ids, return_dict=True, **inputs)
         logits = self.classifier(self.dropout(output.last_hidden_state))
         loss = None
         if labels is not None:
