@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import sys
 from pathlib import Path
@@ -22,6 +23,18 @@ SHARED = Path(__file__).parents[4] / "shared" / "data" / "motifs"
 
 HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\n"
 MATRIX = "letter-probability matrix: alength= 4 w= 2 nsites= 9 E= 0\n0.5 0.5 0 0\n0 0 0 1\n"
+
+PROTEIN = 'ALPHABET "tiny" PROTEIN-LIKE\nA "Alanine"\nD "Aspartate"\nX = AD\nEND ALPHABET\n'
+DNA = """ALPHABET "DNA" DNA-LIKE
+A "Adenine" CC0000 ~ T "Thymine" 008000
+C "Cytosine" 0000CC ~ G "Guanine" FFB300
+N "Any base" = ACGT
+X = ACGT
+R "Purine = AG" = AG
+U = T
+END ALPHABET"""
+BANNER = f"{60 * '*'}\nMEME - Motif discovery tool\n{60 * '*'}\n"
+DREME = "# DREME 5.1.0\n#     command: dreme -dna -p x.fa\n#        host: here\n\n"
 
 
 def turned(bases: str) -> str:
@@ -85,10 +98,35 @@ def test_other_matrices_blank_lines_and_crlf_are_passed_over(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("head", "title", "names"),
+    [
+        (BANNER + HEAD, "GAG MEME-1\twidth = 2  sites = 9  llr = 9", ("GAG", "MEME-1")),
+        (BANNER + HEAD, " 1 MEME\twidth =   2   sites =  9", ("1", "MEME")),
+        (BANNER + HEAD, " 1\twidth =   2   sites =  9", ("1", "")),
+        (DREME + HEAD, "GGGYGK DREME", ("GGGYGK", "DREME")),
+        (DREME + HEAD.replace("ALPHABET= ACGT", DNA), "TTTCY DREME-1", ("TTTCY", "DREME-1")),
+        (BANNER.replace("MEME", "STREME") + HEAD, "1-AAG STREME-1", ("1-AAG", "STREME-1")),
+        (HEAD, "\x1b]0;title\x07 b\u202ec", ("\\x1b]0;title\\x07", "b\\u202ec")),
+        ("\ufeff" + HEAD, "width w=2", ("width", "w=2")),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_text_of_the_meme_suite(tmp_path, head, title, names, end):
+    text = f"{head}MOTIF {title}\n{60 * '*'}\nBL   MOTIF 1 width=2 seqs=9\n{MATRIX}{60 * '-'}\n"
+    (tmp_path / "x.meme.gz").write_bytes(gzip.compress(text.replace("\n", end).encode()))
+    (motif,) = read_motifs(tmp_path / "x.meme.gz")
+    assert (motif.database, motif.name, motif.alternate) == ("x", *names)
+    assert motif.matrix.tolist() == [[0.5, 0.5, 0, 0], [0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", ":1: does not begin with 'MEME version'"),
-        (">fasta\nACGT\n", ":1: does not begin with 'MEME version'"),
+        ("", ":1: no line 'MEME version'; expected a MEME motif file"),
+        (">MA0004.1 Arnt\nA [ 4 19 ]\n", ":1: no line 'MEME version'; JASPAR's and HOMER's"),
+        ("VV  TRANSFAC MATRIX TABLE\nXX\n", "; TRANSFAC's matrices: convert them with transfac"),
+        ("AC  OTF0001.1\nXX\nID  OTF0001.1\nP0  A C G T\n", "; TRANSFAC's matrices"),
+        ("<?xml version='1.0'?>\n<MEME/>\n", "; it is HTML or XML: take the text"),
         (HEAD, "no motif; expected a MEME motif file of DNA"),
         (HEAD.replace("ACGT", "ACDEFGHIKLMNPQRSTVWY"), ":3: another alphabet; expected ALPHABET="),
         (f"{HEAD}MOTIF A\nMOTIF B\n{MATRIX}", ":7: motif A has no letter-probability matrix"),
@@ -99,6 +137,16 @@ def test_other_matrices_blank_lines_and_crlf_are_passed_over(tmp_path):
         (f"{HEAD}MOTIF A\n{MATRIX.replace('0 0 0 1', '0 0 0 7')}", ":10: not a row of"),
         (f"{HEAD}MOTIF A\n{MATRIX.replace('0 0 0 1', '2 0 0 -1')}", ":10: not a row of"),
         (f"{HEAD}MOTIF A\n{MATRIX.replace('0 0 0 1', '0 0 0 nan')}", ":10: not a row of"),
+        (f"{HEAD}MOTIF A\n{MATRIX.replace('0 0 0 1', 'nan 0 0 1')}", ":10: not a row of"),
+        (f"{HEAD}MOTIF A\n{MATRIX.replace('0 0 0 1', '0 0 x 1')}", ":10: not a row of"),
+        (f"{HEAD}MOTIF A\n{MATRIX.replace('0 0 0 1', '-inf 0 inf 1')}", ":10: not a row of"),
+        (f"{HEAD}MOTIF A\n{MATRIX.replace('0 0 0 1', '0 0 0 ' + 5000 * '9')}", ":10: not a row of"),
+        (f"{HEAD}MOTIF A\n{MATRIX.replace('w= 2', 'w= ' + 5000 * '2')}", ":8: 2 rows; expected 22"),
+        (f"{HEAD}MOTIF A\n{MATRIX.replace('w= 2', 'w= 1001')}" + 999 * "0 0 0 1\n", "1001 columns"),
+        (f"{HEAD}MOTIF\n{MATRIX}", ":7: motif without a name"),
+        (f"{HEAD}{MATRIX}", "no motif"),
+        (HEAD.replace("ALPHABET= ACGT", PROTEIN) + f"MOTIF A\n{MATRIX}", ":3: another alphabet"),
+        (HEAD.replace("ACGT", "ACGU") + f"MOTIF A\n{MATRIX}", ":3: another alphabet"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_told_by_line(tmp_path, text, message):
@@ -111,10 +159,10 @@ def test_what_is_wrong_with_a_file_is_told_by_line(tmp_path, text, message):
 def test_files_that_are_no_text(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_motifs(tmp_path / "absent")
-    with pytest.raises(InputError, match="cannot be read as text"):
+    with pytest.raises(InputError, match="is a directory"):
         read_motifs(tmp_path)
     (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="cannot be read as text"):
+    with pytest.raises(InputError, match="not UTF-8 text"):
         read_motifs(tmp_path / "x")
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ...errors import DnazenError, InputError
 from ...sequences.alphabet import BASES
+from ...sequences.reader import read_lines
 from ..kernels import import_kernels
 
 LONGEST_BP = 60
@@ -26,6 +27,10 @@ LONGEST_BP = 60
 
 _EXPECTED = "a MEME motif file of DNA"
 _MOST_OFF = 0.05  # by which a rounded row of probabilities may miss a sum of 1
+_WIDEST = 1000  # columns of a motif; the widest that are known have about 100
+_NUMBER = re.compile(
+    r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?(?!\S)|[+-]?(?:nan|inf)(?!\S)", re.ASCII
+)
 _AT_ONCE = 1000  # sequences compared together, against thousands of motifs
 
 
@@ -90,41 +95,39 @@ class Hit(NamedTuple):
 
 
 def read_motifs(path: Path) -> list[Motif]:
-    """The motifs of a MEME file, in file order; columns are scaled to sum to 1.
+    """The motifs of a file in MEME format, in file order; columns are scaled to sum to 1.
 
-    Log-odds matrices and everything else beside the probabilities are passed over.
+    The minimal format, and the text that MEME, STREME and DREME write (``meme.txt``), plain or
+    gzip. Log-odds matrices and everything else beside the probabilities are passed over. Names
+    keep no character that is not printable.
 
     Raises
     ------
     InputError
-        Naming file and line, if the file is absent, of no such format, or of other letters than
-        ACGT, or a motif has no matrix of probabilities.
+        Naming file and line, if the file is absent, of another format, or of other letters than
+        ACGT, or a motif has no name or no matrix of probabilities.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError("no such file", path=path, expected=_EXPECTED) from None
-    except (OSError, UnicodeDecodeError) as error:
+    lines = _text_lines(path)
+    begin = next((i for i, line in enumerate(lines) if line.startswith("MEME version")), None)
+    if begin is None:
         raise InputError(
-            f"cannot be read as text ({type(error).__name__})", path=path, expected=_EXPECTED
-        ) from None
-    first = next((line for line in lines if line.strip()), "")
-    if not first.startswith("MEME version"):
-        raise InputError(
-            "does not begin with 'MEME version'", path=path, line=1, expected=_EXPECTED
+            f"no line 'MEME version'{_other_format(lines)}", path=path, line=1, expected=_EXPECTED
         )
     motifs: list[Motif] = []
     title: tuple[int, list[str]] | None = None  # of the motif whose matrix is still to come
-    for number, line in enumerate(lines, 1):
-        if line.startswith("ALPHABET") and line.split("=")[-1].strip() != BASES.decode():
+    for number, line in enumerate(lines[begin:], begin + 1):
+        if line.startswith("ALPHABET") and _alphabet(lines, number) != BASES.decode():
             raise InputError("another alphabet", path=path, line=number, expected="ALPHABET= ACGT")
-        if line.startswith("MOTIF"):
+        if line.split()[:1] == ["MOTIF"]:
             _require_no_title(title, path)
-            title = number, line.split()[1:3]
+            title = number, _names(line)
+            if not title[1]:
+                raise InputError("motif without a name", path=path, line=number)
         elif line.startswith("letter-probability matrix") and title is not None:
-            names = [*title[1], "", ""]
+            names = [*title[1], ""]
             matrix = _matrix(lines, number, path)
-            motifs.append(Motif(path.name.removesuffix(".meme"), names[0], names[1], matrix))
+            database = path.name.removesuffix(".gz").removesuffix(".meme")
+            motifs.append(Motif(_printable(database), names[0], names[1], matrix))
             title = None
     _require_no_title(title, path)
     if not motifs:
@@ -250,6 +253,57 @@ def draw_logo(axes: Axes, motif: Motif) -> None:
     axes.tick_params(labelsize=8)
 
 
+def _text_lines(path: Path) -> list[str]:
+    """The lines of a text file, whatever ends them."""
+    text = b"".join(line.text for line in read_lines(path, _EXPECTED))
+    try:
+        return text.decode().replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    except UnicodeDecodeError:
+        raise InputError("not UTF-8 text", path=path, expected=_EXPECTED) from None
+
+
+def _other_format(lines: Sequence[str]) -> str:
+    """What the file is instead, as far as its first line tells."""
+    first = next((line.strip() for line in lines if line.strip()), "")
+    if first.startswith("<"):
+        return "; it is HTML or XML: take the text that MEME writes beside it"
+    if first.startswith(">"):
+        return "; JASPAR's and HOMER's matrices: convert them with jaspar2meme or by hand"
+    if first[:2] in ("AC", "ID", "VV", "XX", "DE", "P0", "PO", "NA") and not first[2:3].strip():
+        return "; TRANSFAC's matrices: convert them with transfac2meme of the MEME Suite"
+    return ""
+
+
+def _alphabet(lines: Sequence[str], header: int) -> str:
+    """The letters, each with a column, that the 1-based line ``header`` and those below define.
+
+    ``ALPHABET= ACGT``, or a line for each letter, with names and colours, until 'END ALPHABET'.
+    A line with '=' outside quotation marks gives another name to letters defined before.
+    """
+    _, equals, letters = lines[header - 1].partition("=")
+    if equals:
+        return letters.strip()
+    core = []
+    for line in lines[header:]:
+        if line.startswith(("END ALPHABET", "MOTIF")):
+            break
+        bare = re.sub(r'"[^"]*"', "", line).split()
+        if bare and "=" not in bare:
+            core += bare[:1] + (bare[bare.index("~") + 1 :][:1] if "~" in bare else [])
+    return "".join(sorted(core))
+
+
+def _names(line: str) -> list[str]:
+    """Identifier and second name of a motif; MEME's own text goes on with its width."""
+    words = re.split(r"\swidth\s*=", line, maxsplit=1)[0].split()
+    return list(map(_printable, words[1:3]))
+
+
+def _printable(name: str) -> str:
+    """A name whose control characters are written as Python writes them."""
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
 def _require_no_title(title: tuple[int, list[str]] | None, path: Path) -> None:
     if title is not None:
         raise InputError(
@@ -261,16 +315,14 @@ def _require_no_title(title: tuple[int, list[str]] | None, path: Path) -> None:
 
 
 def _matrix(lines: Sequence[str], header: int, path: Path) -> Float64[np.ndarray, "width 4"]:
-    """The rows below the 1-based line ``header``."""
+    """The rows below the 1-based line ``header``, up to one that does not begin with a number."""
     rows: list[list[float]] = []
     for number, line in enumerate(lines[header:], header + 1):
-        try:
-            row = [float(word) for word in line.split()]
-        except ValueError:
+        if not _NUMBER.match(line.strip()):
             break
-        if not row:
-            break
-        if len(row) != len(BASES) or min(row) < 0 or not abs(sum(row) - 1) <= _MOST_OFF:
+        words = line.split()
+        row = [float(word) if _NUMBER.fullmatch(word) else np.nan for word in words]
+        if len(row) != len(BASES) or not (min(row) >= 0 and abs(sum(row) - 1) <= _MOST_OFF):
             raise InputError(
                 "not a row of probabilities",
                 path=path,
@@ -278,14 +330,19 @@ def _matrix(lines: Sequence[str], header: int, path: Path) -> Float64[np.ndarray
                 expected="four numbers, of A, C, G and T, that sum to 1",
             )
         rows.append(row)
-    stated = re.search(r"\bw=\s*(\d+)", lines[header - 1])
-    if not rows or (stated and int(stated[1]) != len(rows)):
+    stated = re.search(r"\bw=\s*(\d+)", lines[header - 1], re.ASCII)
+    width = stated[1].lstrip("0") if stated else str(len(rows))
+    if not rows or width != str(len(rows)):
         raise InputError(
             f"{len(rows)} rows",
             path=path,
             line=header,
-            expected=f"{stated[1]}, as it says" if stated else "at least one",
+            expected=f"{width[:20] or 0}, as it says" if stated else "at least one",
             fix="is the file cut short?",
+        )
+    if len(rows) > _WIDEST:
+        raise InputError(
+            f"a motif of {len(rows)} columns", path=path, line=header, expected=f"at most {_WIDEST}"
         )
     matrix = np.array(rows)
     scaled: Float64[np.ndarray, "width 4"] = matrix / matrix.sum(axis=1, keepdims=True)
