@@ -16,7 +16,7 @@ ROOT = Path(dnazen.__file__).parent
 
 LAYERS = (
     {"errors"},
-    {"outputs", "records", "settings"},
+    {"outputs", "records", "runs", "settings"},
     {"workers"},
     {"sequences", "report"},
     {"tokens"},

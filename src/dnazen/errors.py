@@ -50,3 +50,7 @@ class InputError(DnazenError):
 
 class OutputError(DnazenError):
     """An output cannot be written where it was asked for."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came; unwinds the work at hand as Ctrl-C does (``workers.signals``)."""

@@ -6,54 +6,66 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, OutputError
-from ..records import plain, read_json, write_json
+from ..errors import OutputError
+from ..runs import begin_or_go_on, claimed
 
 _IDENTITY = "run.json"
 _LINES = "lines"
 
 
-class Journal:
-    """A growing list of lines in the folder ``OUTPUT.unfinished``, beside the output it is for.
+@contextmanager
+def open_journal(output: Path, identity: Mapping[str, Any], *, resume: bool) -> Iterator[Journal]:
+    """Yield the journal of an output, in the folder ``OUTPUT.unfinished`` beside it.
+
+    When the block ends well the folder is removed: the output is whole.
 
     Parameters
     ----------
     output
         What the lines will be turned into.
     identity
-        All that the lines depend on, by name, as JSON can hold it. It is written down, and must
-        be the same in the run that goes on.
+        All that the lines depend on, as for ``runs.require_same``.
     resume
         Go on with the lines of an interrupted run; with none there, start anew.
 
     Raises
     ------
     OutputError
-        If an interrupted run is there and going on was not asked for.
+        If an interrupted run is there and going on was not asked for, or another run is at work.
     ConfigError
         If that run is another one.
     """
+    folder = output.with_name(f"{output.name}.unfinished")
+    lines = folder / _LINES
+    with claimed(folder):
+        if not (folder / _IDENTITY).exists():
+            if resume:
+                print(f"note: {folder} is not there: starting anew", file=sys.stderr)
+            folder.mkdir(exist_ok=True)
+            lines.write_bytes(b"")
+        elif not resume:
+            raise OutputError(
+                f"{folder}: an interrupted run; add --resume to go on with it, or remove this "
+                "folder"
+            )
+        begin_or_go_on(folder / _IDENTITY, identity, fix="give it the same, or remove this folder")
+        try:
+            yield Journal(lines)
+        except KeyboardInterrupt as stop:
+            stop.add_note("add --resume to go on")
+            raise
+        shutil.rmtree(folder)
 
-    def __init__(self, output: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
-        self.folder = output.with_name(f"{output.name}.unfinished")
-        self._path = self.folder / _LINES
-        if (self.folder / _IDENTITY).exists():
-            if not resume:
-                raise OutputError(
-                    f"{self.folder}: an interrupted run; add --resume to go on with it, or "
-                    "remove this folder"
-                )
-            _require_same(self.folder, plain(identity))
-            return
-        if resume:
-            print(f"note: {self.folder} is not there: starting anew", file=sys.stderr)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._path.write_bytes(b"")
-        write_json(self.folder / f".{_IDENTITY}", identity)
-        os.replace(self.folder / f".{_IDENTITY}", self.folder / _IDENTITY)
+
+class Journal:
+    """A growing list of lines in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def __iter__(self) -> Iterator[str]:
         with self._path.open(encoding="utf-8", newline="\n") as handle:
@@ -77,17 +89,3 @@ class Journal:
             handle.write("".join(f"{line}\n" for line in lines).encode())
             handle.flush()
             os.fsync(handle.fileno())
-
-    def remove(self) -> None:
-        """Take the folder away: the output is whole."""
-        shutil.rmtree(self.folder)
-
-
-def _require_same(folder: Path, identity: dict[str, Any]) -> None:
-    before = read_json(folder / _IDENTITY, "the settings of an interrupted run")
-    for name in identity.keys() | before.keys():
-        if identity.get(name) != before.get(name):
-            raise ConfigError(
-                f"{folder}: an interrupted run with another {name}: {before.get(name)}, now "
-                f"{identity.get(name)}; give it the same, or remove this folder"
-            )

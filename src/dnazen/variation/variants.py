@@ -30,7 +30,7 @@ from ..records import hash_file
 from ..sequences.indexed import IndexedGenome
 from .alleles import CHUNK_ROWS, SKIPPED_MEANING, Allele, Survey, score_rows, survey
 from .effects import Column, Scorer, Strands, open_scorer
-from .journal import Journal
+from .journal import Journal, open_journal
 from .vcf import annotated, declared, info_line, read_vcf, with_lines
 
 _SUFFIXES = (".vcf", ".vcf.gz", ".tsv", ".tsv.gz")
@@ -181,12 +181,15 @@ def _require_new(keys: Sequence[str], header: Sequence[bytes], path: Path) -> No
 def _journal(config: VariantsConfig, scorer: Scorer) -> Iterator[Journal]:
     """Beside the output; taken away when all is well."""
     if str(config.output) == "-":
-        with tempfile.TemporaryDirectory() as folder:
-            yield Journal(Path(folder, "stdout"), {}, resume=False)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            open_journal(Path(folder, "stdout"), {}, resume=False) as journal,
+        ):
+            yield journal
         return
-    journal = Journal(config.output, _identity(config, scorer), resume=config.resume)
-    yield journal
-    journal.remove()
+    identity = _identity(config, scorer)
+    with open_journal(config.output, identity, resume=config.resume) as journal:
+        yield journal
 
 
 def _identity(config: VariantsConfig, scorer: Scorer) -> dict[str, Any]:
