@@ -21,7 +21,7 @@ from tyro.conf import Positional
 
 from dnazen import cli
 from dnazen.cli import COMMANDS, Command, main
-from dnazen.errors import InputError
+from dnazen.errors import InputError, Terminated
 from dnazen.records import plain
 from dnazen.settings import recipe_flags
 
@@ -193,13 +193,26 @@ def test_our_own_bugs_keep_their_traceback(echo):
         main(["echo", "-o", "x"])
 
 
-@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), 130), (None, 0)])
-def test_an_interrupt_has_its_status(monkeypatch, echo, error, status):
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (KeyboardInterrupt(), 130, "dnazen: interrupted; add --resume to go on\n"),
+        (Terminated(), 143, "dnazen: terminated; add --resume to go on\n"),
+        (None, 0, ""),
+    ],
+)
+def test_an_interrupt_has_its_status_and_tells_how_to_go_on(
+    monkeypatch, capsys, echo, error, status, line
+):
+    if error is not None:
+        error.add_note("add --resume to go on")
     echo.fails = error
+    monkeypatch.setattr(cli, "unwind_on_sigterm", lambda: None)  # not in the process of the tests
     monkeypatch.setattr(sys, "argv", ["dnazen", "echo", "-o", "x"])
     with pytest.raises(SystemExit) as stop:
         cli.run()
     assert stop.value.code == status
+    assert capsys.readouterr().err == line
 
 
 def test_a_reader_that_leaves_is_no_error():

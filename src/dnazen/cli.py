@@ -7,12 +7,14 @@ import importlib
 import io
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import DnazenError
+from .errors import DnazenError, Terminated
+from .workers.signals import unwind_on_sigterm
 
 
 class Command(NamedTuple):
@@ -156,15 +158,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """The console script: ``main`` with the manners of a Unix filter."""
+    unwind_on_sigterm()
     try:
         status = main()
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our stdout left; what it wanted, it has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
-    except KeyboardInterrupt:
-        print("dnazen: interrupted", file=sys.stderr)
-        status = 130
+    except KeyboardInterrupt as stop:
+        terminated = isinstance(stop, Terminated)
+        what = "terminated" if terminated else "interrupted"
+        print("; ".join([f"dnazen: {what}", *getattr(stop, "__notes__", ())]), file=sys.stderr)
+        status = 128 + (signal.SIGTERM if terminated else signal.SIGINT)
     sys.exit(status)
 
 
