@@ -18,8 +18,10 @@ OTHER_RATE = 1e-4
 class MadeUpRun:
     """Writes a run piece by piece; what is written is told back in ``predictions``."""
 
-    def __init__(self, path: Path, arms: dict[str, str], tasks, seeds=(0, 1, 2), *, seed=0) -> None:
-        self.path, self.arms, self.seeds = path, arms, tuple(seeds)
+    def __init__(
+        self, path: Path, models: dict[str, str], tasks, seeds=(0, 1, 2), *, seed=0
+    ) -> None:
+        self.path, self.models, self.seeds = path, models, tuple(seeds)
         self.rng = np.random.default_rng(seed)
         self.labels: dict[str, np.ndarray] = {}
         self.density: dict[str, np.ndarray] = {}
@@ -39,7 +41,7 @@ class MadeUpRun:
                 "epochs": None,
                 "task_settings": ["EMP: epochs=2"],
             },
-            "arms": [{"name": n, "kind": k, "source": f"models/{n}"} for n, k in arms.items()],
+            "arms": [{"name": n, "kind": k, "source": f"models/{n}"} for n, k in models.items()],
             "skipped": {},
             "torch": "2.13.0",
         }
@@ -61,17 +63,17 @@ class MadeUpRun:
         if density:
             some = np.round(self.rng.random(rows) * (self.rng.random(rows) > 1 / 3), 6)
             self.density[name] = some
-            told = {"ggrams_of": next(iter(self.arms)), "density": some.tolist()}
+            told = {"ggrams_of": next(iter(self.models)), "density": some.tolist()}
             self.write(f"tasks/{name}/density.json", told)
 
-    def cell(self, arm, task, seed, accuracy=0.8, *, collapsed=False, rate=LEARNING_RATE) -> None:
+    def cell(self, model, task, seed, accuracy=0.8, *, collapsed=False, rate=LEARNING_RATE) -> None:
         """Write a finished cell whose predictions are right with a chance of ``accuracy``."""
         labels, classes = self.labels[task], TASKS[task].classes
         wrong = (labels + self.rng.integers(1, classes, len(labels))) % classes
         predicted = np.where(self.rng.random(len(labels)) < accuracy, labels, wrong)
         if collapsed:
             predicted = np.zeros_like(labels)
-        folder = self.path / "cells" / arm / task / f"lr-{rate:g}" / f"seed-{seed}"
+        folder = self.path / "cells" / model / task / f"lr-{rate:g}" / f"seed-{seed}"
         folder.mkdir(parents=True)
         names = [str(i) for i in range(classes)]
         with (folder / "test_predictions.tsv").open("w", newline="") as handle:
@@ -86,7 +88,7 @@ class MadeUpRun:
             "python": "3.11.7",
             "platform": "Linux-made-up",
             "data_state": "",
-            "arm": arm,
+            "arm": model,
             "task": task,
             "seed": seed,
             "learning_rate": rate,
@@ -109,11 +111,11 @@ class MadeUpRun:
         }
         self.write(str((folder / "cell.json").relative_to(self.path)), record)
         if rate == LEARNING_RATE:
-            self.predictions[arm, task, seed] = predicted
+            self.predictions[model, task, seed] = predicted
             metric = TASKS[task].metric
             dev = {f"{LEARNING_RATE:g}": 0.5, f"{OTHER_RATE:g}": 0.25}
             choice = {"learning_rate": LEARNING_RATE, f"dev_{metric}": dev}
-            self.choices.setdefault(arm, {})[task] = choice
+            self.choices.setdefault(model, {})[task] = choice
             self.write("choices.json", self.choices)
 
     def leakage(self) -> None:
@@ -121,8 +123,8 @@ class MadeUpRun:
             task: {"sequences": len(labels), "partly": 5, "wholly": 2, "fraction": 0.0125}
             for task, labels in self.labels.items()
         }
-        arm = next(iter(self.arms))
-        entry = {"what": "pre-training", "source": "corpus", "arms": [arm], "tasks": shared}
-        unread = {"what": "mining", "source": "gone.tsv", "arms": [arm], "tasks": {}}
+        model = next(iter(self.models))
+        entry = {"what": "pre-training", "source": "corpus", "arms": [model], "tasks": shared}
+        unread = {"what": "mining", "source": "gone.tsv", "arms": [model], "tasks": {}}
         inputs = [entry | {"problem": ""}, unread | {"problem": "no such file"}]
         self.write("leakage.json", {"inputs": inputs})

@@ -115,7 +115,7 @@ COMMANDS: dict[str, Command] = {
         "what a data directory holds of GUE's 28 tasks",
     ),
     "gue run": Command(
-        "gue.run", "GueRunConfig", "gue_run", "models x tasks x seeds of GUE, each cell kept"
+        "gue.grid", "GueRunConfig", "gue_run", "models x tasks x seeds of GUE, each cell kept"
     ),
     "gue report": Command(
         "gue.report",

@@ -11,8 +11,8 @@ import pytest
 
 from directories import random_directory
 from dnazen.errors import InputError
-from dnazen.gue.arms import Arm
 from dnazen.gue.cell import Cell, run_cell
+from dnazen.gue.models import BenchmarkModel
 from dnazen.gue.tasks import TASKS, check, prepare
 from dnazen.training.finetune import FinetuneConfig
 from dnazen.training.metrics import score
@@ -29,7 +29,7 @@ def folder(ground, tmp_path_factory):
     return folder
 
 
-def cell_of(folder, arm, output, seed=0, **more):
+def cell_of(folder, model, output, seed=0, **more):
     settings = FinetuneConfig(
         data=folder / "tasks" / "mouse/3",
         model=folder,
@@ -43,11 +43,13 @@ def cell_of(folder, arm, output, seed=0, **more):
             **more,
         },
     )
-    return Cell(arm, "mouse/3", settings, "0123")
+    return Cell(model, "mouse/3", settings, "0123")
 
 
-def arm_of(folder, kind):
-    return Arm(f"the-{kind}", kind, "" if kind in ("cnn", "kmer") else str(folder / "ours"))
+def model_of(folder, kind):
+    return BenchmarkModel(
+        f"the-{kind}", kind, "" if kind in ("cnn", "kmer") else str(folder / "ours")
+    )
 
 
 def read(path):
@@ -62,7 +64,7 @@ def predictions(directory):
 @pytest.mark.parametrize("kind", ["dnazen", "random", "cnn", "kmer"])
 def test_a_cell_is_whole(folder, kind, tmp_path):
     out = tmp_path / "cell"
-    run_cell(cell_of(folder, arm_of(folder, kind), out))
+    run_cell(cell_of(folder, model_of(folder, kind), out))
     files = {path.name for path in out.iterdir()}
     history = set() if kind == "kmer" else {"history.json"}
     assert files == {"cell.json", "test_predictions.tsv"} | history
@@ -88,7 +90,7 @@ def test_a_cell_is_whole(folder, kind, tmp_path):
 
 
 def test_the_dev_scores_are_those_of_the_best_epoch(folder, tmp_path):
-    run_cell(cell_of(folder, arm_of(folder, "dnazen"), tmp_path / "cell", epochs=4))
+    run_cell(cell_of(folder, model_of(folder, "dnazen"), tmp_path / "cell", epochs=4))
     record, log = read(tmp_path / "cell/cell.json"), read(tmp_path / "cell/history.json")["log"]
     dev = [entry["eval_mcc"] for entry in log if "eval_mcc" in entry]
     assert len(dev) == 4
@@ -100,7 +102,12 @@ def test_patience_ends_a_cell(folder, tmp_path):
     still = OptimizerConfig(learning_rate=1e-9, warmup_steps=0)
     run_cell(
         cell_of(
-            folder, arm_of(folder, "e4bu"), tmp_path / "cell", epochs=9, patience=2, optimizer=still
+            folder,
+            model_of(folder, "e4bu"),
+            tmp_path / "cell",
+            epochs=9,
+            patience=2,
+            optimizer=still,
         )
     )
     log = read(tmp_path / "cell/history.json")["log"]
@@ -112,7 +119,7 @@ def test_patience_ends_a_cell(folder, tmp_path):
 @pytest.mark.parametrize("kind", ["dnazen", "cnn"])
 def test_the_same_seed_gives_the_same_and_another_another(folder, kind, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        run_cell(cell_of(folder, arm_of(folder, kind), tmp_path / name, seed=seed))
+        run_cell(cell_of(folder, model_of(folder, kind), tmp_path / name, seed=seed))
     one, same, other = (
         (tmp_path / name / "test_predictions.tsv").read_bytes() for name in ("a", "b", "c")
     )
@@ -121,13 +128,13 @@ def test_the_same_seed_gives_the_same_and_another_another(folder, kind, tmp_path
 
 
 def test_the_flops_of_the_cnn_are_those_by_hand(folder, tmp_path):
-    run_cell(cell_of(folder, arm_of(folder, "cnn"), tmp_path / "cell", epochs=1))
+    run_cell(cell_of(folder, model_of(folder, "cnn"), tmp_path / "cell", epochs=1))
     by_hand = 2 * 40 * (4 * 64 * 11 + 64 * 64 * 7) + 2 * 64 * 2
     assert read(tmp_path / "cell/cell.json")["cost"]["flops_per_sequence"] == by_hand
 
 
 def test_a_cell_that_fails_leaves_nothing(folder, tmp_path):
-    cell = cell_of(folder, arm_of(folder, "dnazen"), tmp_path / "cell", max_tokens=5)
+    cell = cell_of(folder, model_of(folder, "dnazen"), tmp_path / "cell", max_tokens=5)
     with pytest.raises(InputError, match="expected at most 5"):
         run_cell(cell)
     assert list(tmp_path.iterdir()) == []
@@ -136,28 +143,28 @@ def test_a_cell_that_fails_leaves_nothing(folder, tmp_path):
 def test_what_a_killed_process_left_is_removed(folder, tmp_path):
     (tmp_path / ".cell.4194999.partial" / "checkpoints").mkdir(parents=True)
     (tmp_path / ".cell-2.4194999.partial").mkdir()
-    run_cell(cell_of(folder, arm_of(folder, "kmer"), tmp_path / "cell"))
+    run_cell(cell_of(folder, model_of(folder, "kmer"), tmp_path / "cell"))
     assert {path.name for path in tmp_path.iterdir()} == {"cell", ".cell-2.4194999.partial"}
 
 
 def test_the_identity_tells_what_the_result_depends_on(folder, tmp_path):
-    cell = cell_of(folder, arm_of(folder, "dnazen"), tmp_path)
+    cell = cell_of(folder, model_of(folder, "dnazen"), tmp_path)
     told = cell.identity
     assert told["model"] == "0123"
     assert told["settings"]["run"]["seed"] == 0
     assert told["rows"] == {"train": 48, "dev": 24, "test": 20}
     elsewhere = cell.config.output / "elsewhere"
     moved = cell._replace(
-        arm=cell.arm._replace(name="other", source="/elsewhere"),
+        model=cell.model._replace(name="other", source="/elsewhere"),
         config=replace(cell.config, output=elsewhere),
     )
     assert moved.identity == told
     for change in (
         cell._replace(model_sha256="4567"),
-        cell._replace(arm=cell.arm._replace(kind="e4bu")),
+        cell._replace(model=cell.model._replace(kind="e4bu")),
         cell._replace(config=replace(cell.config, epochs=7)),
         cell._replace(config=replace(cell.config, run=RunConfig(seed=1, precision="float32"))),
     ):
         assert change.identity != told
-    named = cell._replace(arm=Arm("h", "hf", "org/name"), model_sha256=None)
+    named = cell._replace(model=BenchmarkModel("h", "hf", "org/name"), model_sha256=None)
     assert named.identity["model"] == "org/name"

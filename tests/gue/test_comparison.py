@@ -12,11 +12,11 @@ from sklearn.metrics import matthews_corrcoef
 from benchmark_runs import MadeUpRun
 from dnazen.gue.comparison import (
     Analysis,
-    ArmScore,
-    Difference,
+    ModelScore,
     Stratum,
+    TaskDifference,
     analyse,
-    compare,
+    overall_difference,
     pooled,
 )
 from dnazen.gue.results import Run
@@ -43,8 +43,8 @@ def analysis(made) -> Analysis:
     return analyse(Run(made.path), "twin", draws=200)
 
 
-def mcc(made, arm, task, seed, rows=slice(None)):
-    labels, predicted = made.labels[task], made.predictions[arm, task, seed]
+def mcc(made, model, task, seed, rows=slice(None)):
+    labels, predicted = made.labels[task], made.predictions[model, task, seed]
     if len(set(predicted)) == 1:
         return 0.0
     return matthews_corrcoef(labels[rows], predicted[rows])
@@ -52,9 +52,9 @@ def mcc(made, arm, task, seed, rows=slice(None)):
 
 def test_means_and_spreads_are_those_of_the_seeds(made, analysis):
     for task in TASKS:
-        for arm in ("ours", "twin"):
-            each = [mcc(made, arm, task, seed) for seed in (0, 1, 2)]
-            found = analysis.scores[task][arm]
+        for model in ("ours", "twin"):
+            each = [mcc(made, model, task, seed) for seed in (0, 1, 2)]
+            found = analysis.scores[task][model]
             assert found.estimate.value == pytest.approx(np.mean(each))
             assert found.sd == pytest.approx(np.std(each, ddof=1))
             low, high = found.estimate.interval
@@ -70,11 +70,11 @@ def test_collapsed_seeds_count_and_are_told(made, analysis):
     assert found.collapsed.tolist() == [False, True, False]
     assert found.estimate.value == pytest.approx(sum(others) / 3)
     assert found.mean_without_collapsed == pytest.approx(np.mean(others))
-    nothing = ArmScore(found.estimate, found.each, np.ones(3, dtype=bool))
+    nothing = ModelScore(found.estimate, found.each, np.ones(3, dtype=bool))
     assert math.isnan(nothing.mean_without_collapsed)
 
 
-def test_arms_are_compared_on_the_seeds_that_both_have(made, analysis):
+def test_models_are_compared_on_the_seeds_that_both_have(made, analysis):
     late = analysis.differences["late"]
     assert list(late) == ["EMP/H3"]
     assert late["EMP/H3"].seeds == (2,)
@@ -107,8 +107,8 @@ def test_strata_are_scored_on_their_rows(made, analysis):
         }[name]
         assert stratum.rows == rows.sum()
         each = {
-            arm: np.array([mcc(made, arm, "EMP/H3", seed, rows) for seed in (0, 1, 2)])
-            for arm in ("ours", "twin")
+            model: np.array([mcc(made, model, "EMP/H3", seed, rows) for seed in (0, 1, 2)])
+            for model in ("ours", "twin")
         }
         assert stratum.scores["ours"].value == pytest.approx(each["ours"].mean())
         expected = (each["ours"] - each["twin"]).mean()
@@ -122,23 +122,23 @@ def test_small_strata_have_no_score(tmp_path):
     made.cell("a", "EMP/H3", 0)
     alone = analyse(Run(tmp_path), "a", draws=100)
     assert alone.strata["EMP/H3"] == {}
-    assert (alone.arms, alone.differences) == (["a"], {})
+    assert (alone.models, alone.differences) == (["a"], {})
 
 
 def test_shared_tasks_are_those_of_all(analysis):
-    assert analysis.arms == ["ours", "twin", "late"]
+    assert analysis.models == ["ours", "twin", "late"]
     assert analysis.shared_tasks == ["EMP/H3"]
     mean = analysis.mean("ours", ["EMP/H3", "mouse/2"])
     each = [analysis.scores[task]["ours"].estimate.value for task in ("EMP/H3", "mouse/2")]
     assert mean.value == pytest.approx(np.mean(each))
 
 
-def difference(value, corrected=1.0) -> Difference:
-    return Difference(Estimate(value, 0.01, 4.0), math.nan, (0,), corrected, corrected)
+def difference(value, corrected=1.0) -> TaskDifference:
+    return TaskDifference(Estimate(value, 0.01, 4.0), math.nan, (0,), corrected, corrected)
 
 
 def test_wins_ties_and_losses_by_hand():
-    found = compare(
+    found = overall_difference(
         [
             difference(0.02, 0.01),
             difference(0.0004, 0.03),

@@ -13,9 +13,9 @@ import pytest
 
 from directories import random_directory
 from dnazen.errors import OutputError
-from dnazen.gue.arms import Arm
 from dnazen.gue.cell import Cell
 from dnazen.gue.dispatch import is_done, log_of, run_cells, run_here
+from dnazen.gue.models import BenchmarkModel
 from dnazen.gue.tasks import TASKS, check, prepare
 from dnazen.training.finetune import FinetuneConfig
 from dnazen.training.trainer import OptimizerConfig, RunConfig
@@ -41,7 +41,7 @@ def cell_of(folder, output, kind="dnazen", name=None, **more):
         **more,
     )
     source = str(folder / "ours") if kind in ("dnazen", "e4bu") else ""
-    return Cell(Arm(name or kind, kind, source), "mouse/3", settings)
+    return Cell(BenchmarkModel(name or kind, kind, source), "mouse/3", settings)
 
 
 def files(directory):

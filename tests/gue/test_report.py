@@ -15,8 +15,8 @@ from sklearn.metrics import matthews_corrcoef
 from benchmark_runs import MadeUpRun
 from dnazen.cli import main
 from dnazen.errors import ConfigError
+from dnazen.gue.formats import p_value, points
 from dnazen.gue.report import PUBLISHED_MODELS, ReportConfig, write_report
-from dnazen.gue.wording import p_value, points
 from dnazen.report.document import Section, Text
 
 ARMS = {"ours": "dnazen", "twin": "e4bu", "weak": "random"}
@@ -30,10 +30,10 @@ def made(tmp_path_factory) -> MadeUpRun:
     made = MadeUpRun(tmp_path_factory.mktemp("made") / "run", ARMS, TASKS, SEEDS)
     for task in TASKS:
         made.task(task, 200, said="partial train: 5 of 9 rows" if "EMP" in task else "complete")
-        for arm in ARMS:
+        for model in ARMS:
             for seed in SEEDS:
-                collapsed = (arm, task, seed) == ("weak", "tf/3", 1)
-                made.cell(arm, task, seed, ACCURACY[arm], collapsed=collapsed)
+                collapsed = (model, task, seed) == ("weak", "tf/3", 1)
+                made.cell(model, task, seed, ACCURACY[model], collapsed=collapsed)
     made.leakage()
     return made
 
@@ -58,10 +58,10 @@ def tables_of(markdown: str) -> dict[str, list[list[list[str]]]]:
     return found
 
 
-def scores(made, arm, task):
+def scores(made, model, task):
     """MCC of each seed, without this package."""
     labels = made.labels[task]
-    each = [made.predictions[arm, task, seed] for seed in SEEDS]
+    each = [made.predictions[model, task, seed] for seed in SEEDS]
     return np.array([0.0 if len(set(row)) == 1 else matthews_corrcoef(labels, row) for row in each])
 
 
@@ -77,9 +77,9 @@ def test_scores_by_task(made, tables):
     for task, data, number, *cells in rows:
         assert data == ("partial train: 5 of 9 rows" if "EMP" in task else "complete")
         assert number == "200"
-        for arm, cell in zip(ARMS, cells, strict=True):
-            each = 100 * scores(made, arm, task)
-            mark = " †1" if (arm, task) == ("weak", "tf/3") else ""
+        for model, cell in zip(ARMS, cells, strict=True):
+            each = 100 * scores(made, model, task)
+            mark = " †1" if (model, task) == ("weak", "tf/3") else ""
             assert cell == f"{each.mean():.2f} ± {each.std(ddof=1):.2f}{mark}"
 
 
@@ -95,8 +95,8 @@ def test_means_over_groups_and_tasks(made, tables):
         rows[:4], groups.items(), strict=True
     ):
         assert (group, number) == (name, told)
-        for arm, cell in zip(ARMS, cells, strict=True):
-            mean = 100 * np.mean([scores(made, arm, task).mean() for task in tasks])
+        for model, cell in zip(ARMS, cells, strict=True):
+            mean = 100 * np.mean([scores(made, model, task).mean() for task in tasks])
             low, high = map(float, re.findall(r"-?[\d.]+", cell)[1:])
             assert cell.startswith(f"{mean:.2f} [")
             assert low < mean < high
@@ -111,14 +111,14 @@ def test_comparisons_over_tasks(made, tables):
     p_values = {}
     for row in rows:
         told = dict(zip(header, row, strict=True))
-        arm = told["model"]
-        each = [(scores(made, arm, t) - scores(made, "twin", t)).mean() for t in TASKS]
+        model = told["model"]
+        each = [(scores(made, model, t) - scores(made, "twin", t)).mean() for t in TASKS]
         assert told["tasks"] == "5 (2 not complete)"
         assert told["difference"] == f"{100 * np.mean(each):+.2f}"
         wins = sum(d >= 0.0005 for d in each)
         assert told["wins / ties / losses"] == f"{wins} / 0 / {5 - wins}"
-        p_values[arm] = stats.wilcoxon(each).pvalue
-        assert told["Wilcoxon p"] == f"{p_values[arm]:.3f}"
+        p_values[model] = stats.wilcoxon(each).pvalue
+        assert told["Wilcoxon p"] == f"{p_values[model]:.3f}"
     assert list(p_values) == ["ours", "weak"]
     smaller = min(p_values, key=p_values.__getitem__)
     assert rows[list(p_values).index(smaller)][7] == f"{min(1, 2 * p_values[smaller]):.3f}"
@@ -152,7 +152,7 @@ def test_density_by_hand(made, tables):
     assert rows[0][1:3] == ["5", f"{number}"]
     assert rows[0][3].startswith(f"{100 * value / number:.2f} [")
     pairs = [tuple(row[:2]) for row in tables["Scores by G-gram density"][1][2:]]
-    assert pairs == [(arm, s) for arm in ("ours", "weak") for s in ("none", "low", "high")]
+    assert pairs == [(model, s) for model in ("ours", "weak") for s in ("none", "low", "high")]
 
 
 def test_collapsed_cells_are_told(made, tables):
@@ -164,7 +164,7 @@ def test_collapsed_cells_are_told(made, tables):
 
 def test_published_scores_stand_apart(tables):
     header, _, *rows = tables["Beside published scores"][0]
-    assert header[:5] == ["task", "data of this run", *(f"{arm} (this run)" for arm in ARMS)]
+    assert header[:5] == ["task", "data of this run", *(f"{model} (this run)" for model in ARMS)]
     assert dict(zip(header, rows[0], strict=True))["dnabert-2 [1]"] == "78.27"  # EMP/H3
     assert rows[0][1] == "partial train: 5 of 9 rows"
 
@@ -270,8 +270,8 @@ def test_one_common_seed_is_warned_of(tmp_path):
     made = MadeUpRun(tmp_path / "run", {"a": "dnazen", "b": "cnn"}, ["mouse"], seeds=(0, 1))
     for task in ("mouse/0", "mouse/2"):
         made.task(task, 120)
-        for arm, seed in (("a", 0), ("a", 1), ("b", 1)):
-            made.cell(arm, task, seed)
+        for model, seed in (("a", 0), ("a", 1), ("b", 1)):
+            made.cell(model, task, seed)
     made.write("tasks/mouse/4/task.json", {"said": "complete", "rows": {}})
     failed = tmp_path / "run/cells/b/mouse/0/lr-5e-05/seed-0.failed.log"
     failed.write_text("out of memory")
@@ -287,11 +287,11 @@ def test_one_common_seed_is_warned_of(tmp_path):
     assert (row["seeds"], row["d_z over seeds"]) == ("1", "n/a")
 
 
-def test_arms_without_a_common_task(tmp_path):
+def test_models_without_a_common_task(tmp_path):
     made = MadeUpRun(tmp_path / "run", {"a": "dnazen", "b": "cnn"}, ["mouse"], seeds=(0,))
-    for arm, task in (("a", "mouse/0"), ("b", "mouse/2")):
+    for model, task in (("a", "mouse/0"), ("b", "mouse/2")):
         made.task(task, 120)
-        made.cell(arm, task, 0)
+        made.cell(model, task, 0)
     write_report(tmp_path / "run", tmp_path / "report", draws=100)
     markdown = (tmp_path / "report/report.md").read_text(encoding="utf-8")
     assert "There is no task on which every model has a finished cell." in markdown

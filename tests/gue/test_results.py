@@ -20,9 +20,9 @@ def made(tmp_path) -> MadeUpRun:
     made = MadeUpRun(tmp_path / "run", ARMS, ["mouse/2", "EMP/H3"], seeds=(0, 1, 10))
     made.task("EMP/H3", 60, said="partial train: 5 of 9 rows")
     made.task("mouse/2", 50)
-    for arm in ARMS:
+    for model in ARMS:
         for seed in (10, 0, 1):
-            made.cell(arm, "EMP/H3", seed)
+            made.cell(model, "EMP/H3", seed)
     made.cell("ours", "mouse/2", 0, collapsed=True)
     return made
 
@@ -31,22 +31,22 @@ def test_predictions_of_all_seeds_come_out_in_their_order(made):
     run = Run(made.path)
     assert list(run.tasks) == ["EMP/H3", "mouse/2"]
     results = run.tasks["EMP/H3"]
-    assert results.said == "partial train: 5 of 9 rows"
+    assert results.data_state == "partial train: 5 of 9 rows"
     assert results.labels.tolist() == made.labels["EMP/H3"].tolist()
-    assert list(results.arms) == ["ours", "twin"]
-    for arm, finished in results.arms.items():
+    assert list(results.models) == ["ours", "twin"]
+    for model, finished in results.models.items():
         assert finished.seeds == (0, 1, 10)
         for row, seed in zip(finished.predictions, finished.seeds, strict=True):
-            assert row.tolist() == made.predictions[arm, "EMP/H3", seed].tolist()
+            assert row.tolist() == made.predictions[model, "EMP/H3", seed].tolist()
     expected = [
         matthews_corrcoef(results.labels, made.predictions["twin", "EMP/H3", seed])
         for seed in (0, 1, 10)
     ]
     assert results.scores("twin") == pytest.approx(expected)
-    assert not results.arms["ours"].collapsed.any()
-    assert run.tasks["mouse/2"].arms["ours"].collapsed.tolist() == [True]
-    assert [(t.task.name, arm, record["seed"]) for t, arm, record, _ in cells_of(run)] == [
-        *(("EMP/H3", arm, seed) for arm in ARMS for seed in (0, 1, 10)),
+    assert not results.models["ours"].collapsed.any()
+    assert run.tasks["mouse/2"].models["ours"].collapsed.tolist() == [True]
+    assert [(t.task.name, model, record["seed"]) for t, model, record, _ in cells_of(run)] == [
+        *(("EMP/H3", model, seed) for model in ARMS for seed in (0, 1, 10)),
         ("mouse/2", "ours", 0),
     ]
 
@@ -74,7 +74,7 @@ def test_covid_is_scored_by_macro_f1(tmp_path):
 
 def test_cells_of_other_learning_rates_do_not_count(made):
     made.cell("ours", "EMP/H3", 2, rate=OTHER_RATE)
-    assert Run(made.path).tasks["EMP/H3"].arms["ours"].seeds == (0, 1, 10)
+    assert Run(made.path).tasks["EMP/H3"].models["ours"].seeds == (0, 1, 10)
 
 
 def test_what_is_to_come_is_told_apart_from_what_was_begun(made):
@@ -83,7 +83,7 @@ def test_what_is_to_come_is_told_apart_from_what_was_begun(made):
     (folder / "seed-1.failed.log").write_text("killed")
     run = Run(made.path)
     assert run.expected == 12
-    assert [(c.arm, c.task, c.seed, c.begun) for c in run.missing] == [
+    assert [(c.model, c.task, c.seed, c.begun) for c in run.missing] == [
         ("ours", "mouse/2", 1, False),
         ("ours", "mouse/2", 10, False),
         ("twin", "mouse/2", 0, False),
@@ -97,13 +97,13 @@ def test_models_of_an_earlier_invocation_stay(made):
     record["arms"] = record["arms"][:1]
     made.write("run.json", record)
     run = Run(made.path)
-    assert run.arms == ["ours", "twin"]
-    assert list(run.tasks["EMP/H3"].arms) == ["ours", "twin"]
-    assert {cell.arm for cell in run.missing} == {"ours"}
+    assert run.models == ["ours", "twin"]
+    assert list(run.tasks["EMP/H3"].models) == ["ours", "twin"]
+    assert {cell.model for cell in run.missing} == {"ours"}
 
 
 def test_common_seeds(made):
-    finished = Run(made.path).tasks["EMP/H3"].arms["ours"]
+    finished = Run(made.path).tasks["EMP/H3"].models["ours"]
     assert common_seeds(finished) == (0, 1, 10)
     assert common_seeds(finished, finished._replace(seeds=(10, 1, 5))) == (1, 10)
 
@@ -147,7 +147,7 @@ def test_a_score_that_its_predictions_do_not_give_is_told(made):
         _ = Run(made.path).tasks
     record["test"]["mcc"] = None  # a diverged model: nothing to hold against
     path.write_text(json.dumps(record))
-    assert Run(made.path).tasks["EMP/H3"].arms["ours"].seeds == (0, 1, 10)
+    assert Run(made.path).tasks["EMP/H3"].models["ours"].seeds == (0, 1, 10)
 
 
 def test_densities_of_other_rows_are_told(made):

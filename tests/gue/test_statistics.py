@@ -65,15 +65,15 @@ def test_weights_count_rows_as_often_as_they_say():
 def test_resampled_scores_are_scores_of_resampled_rows(monkeypatch):
     rng = np.random.default_rng(1)
     labels, predictions = rng.integers(3, size=50), rng.integers(3, size=(2, 50))
-    arms = {"a": predictions, "b": predictions[:1]}
-    found = resampled_scores(labels, arms, 3, "mcc", draws=7)
+    models = {"a": predictions, "b": predictions[:1]}
+    found = resampled_scores(labels, models, 3, "mcc", draws=7)
     assert found["a"].shape == (7, 2)
-    assert (found["b"][:, 0] == found["a"][:, 0]).all()  # the same rows for every arm
+    assert (found["b"][:, 0] == found["a"][:, 0]).all()  # the same rows for every model
     picked = np.random.default_rng(0).integers(50, size=(7, 50))
     expected = [[matthews_corrcoef(labels[p], row[p]) for row in predictions] for p in picked]
     assert found["a"] == pytest.approx(np.array(expected))
     monkeypatch.setattr("dnazen.gue.statistics._ROWS_A_BLOCK", 100)  # blocks of two draws
-    again = resampled_scores(labels, arms, 3, "mcc", draws=7)
+    again = resampled_scores(labels, models, 3, "mcc", draws=7)
     assert (again["a"] == found["a"]).all()
 
 
@@ -139,9 +139,9 @@ def test_intervals_hold_the_truth_and_p_values_are_even_where_nothing_differs(sp
     held, p_values = [], []
     for _ in range(200):
         labels, ease = rng.integers(2, size=ROWS), rng.normal(size=ROWS)
-        arms = {arm: world(rng, spread_of_seeds, labels, ease) for arm in "ab"}
-        draws = resampled_scores(labels, arms, 2, "mcc", draws=200)
-        a, b = (scores_of(labels, arms[arm], 2, "mcc") for arm in "ab")
+        models = {model: world(rng, spread_of_seeds, labels, ease) for model in "ab"}
+        draws = resampled_scores(labels, models, 2, "mcc", draws=200)
+        a, b = (scores_of(labels, models[model], 2, "mcc") for model in "ab")
         low, high = estimate(a, draws["a"]).interval
         held.append(low <= truth <= high)
         p_values.append(estimate(a - b, draws["a"] - draws["b"]).p_value)
@@ -153,9 +153,9 @@ def test_intervals_hold_the_truth_and_p_values_are_even_where_nothing_differs(sp
 def test_a_real_difference_is_seen():
     rng = np.random.default_rng(5)
     labels, ease = rng.integers(2, size=ROWS), rng.normal(size=ROWS)
-    arms = {"a": world(rng, 0.05, labels, ease, 1.5), "b": world(rng, 0.05, labels, ease, 1.0)}
-    draws = resampled_scores(labels, arms, 2, "mcc", draws=200)
-    a, b = (scores_of(labels, arms[arm], 2, "mcc") for arm in "ab")
+    models = {"a": world(rng, 0.05, labels, ease, 1.5), "b": world(rng, 0.05, labels, ease, 1.0)}
+    draws = resampled_scores(labels, models, 2, "mcc", draws=200)
+    a, b = (scores_of(labels, models[model], 2, "mcc") for model in "ab")
     assert estimate(a - b, draws["a"] - draws["b"]).p_value < 1e-4
 
 

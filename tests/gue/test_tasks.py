@@ -120,12 +120,12 @@ def test_tasks_are_found_by_name_and_by_folder():
 )
 def test_a_directory_is_checked_by_its_rows(tmp_path, files, state, said):
     found = check(fill(tmp_path, **files), TASK)
-    assert (found.state, found.said) == (state, said)
+    assert (found.state, found.data_state) == (state, said)
 
 
 def test_where_the_official_rows_are_not_known_that_is_said(tmp_path):
     found = check(fill(tmp_path, train=6, dev=4, test=2), TASK._replace(rows=None))
-    assert (found.state, found.said) == (
+    assert (found.state, found.data_state) == (
         "complete",
         "row counts not checked: 6 train, 4 dev, 2 test",
     )

@@ -12,7 +12,7 @@ import pytest
 from dnazen.cli import main
 from dnazen.errors import ConfigError
 from dnazen.ggrams.vocabulary import GGramVocabulary
-from dnazen.gue.grid import GridConfig
+from dnazen.gue.settings import BenchmarkConfig
 from dnazen.records import read_json
 from dnazen.study.study import (
     StudyConfig,
@@ -60,7 +60,7 @@ def settings(ground, gue: Path, output: Path, **changes) -> StudyConfig:
                 optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=1),
                 run=RunConfig(device="cpu", precision="float32"),
             ),
-            gue=GridConfig(data=gue, tasks=("mouse/3",), seeds=(0, 1), epochs=1, device="cpu"),
+            gue=BenchmarkConfig(data=gue, tasks=("mouse/3",), seeds=(0, 1), epochs=1, device="cpu"),
         ),
         **changes,
     )

@@ -1,4 +1,4 @@
-"""One cell of a benchmark: an arm fine-tuned on a task with a seed, scored, and its cost."""
+"""One cell of a benchmark: a model fine-tuned on a task with a seed, scored, and its cost."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from ..sequences.splits import Splits, load_splits
 from ..training.finetune import FinetuneConfig, Learner, fit
 from ..training.metrics import Scores, score
 from ..training.trainer import use_bf16
-from .arms import Arm, learner_of, settings_of
 from .baselines import fit_kmers
+from .models import BenchmarkModel, learner_of, settings_of
 from .tasks import TASK_FILE
 
 CELL_FILE = "cell.json"
@@ -40,7 +40,7 @@ _BYTES_PER_MAXRSS = 1 if sys.platform == "darwin" else 1024
 class Cell(NamedTuple):
     """What to run."""
 
-    arm: Arm
+    model: BenchmarkModel
     task: str
     config: FinetuneConfig
     """``data`` is a directory that ``gue.prepare`` wrote, ``output`` the cell's."""
@@ -51,12 +51,12 @@ class Cell(NamedTuple):
     def identity(self) -> dict[str, Any]:
         """All that the result depends on, but for versions and hardware."""
         prepared = read_json(self.config.data / TASK_FILE, "a prepared task")
-        settings = plain(settings_of(self.arm, self.config))
+        settings = plain(settings_of(self.model, self.config))
         run = {key: settings["run"][key] for key in ("seed", "precision", "gradient_accumulation")}
         away = ("data", "model", "output", "resume", "run", "splits", "labels")
         return {
-            "kind": self.arm.kind,
-            "model": self.model_sha256 or self.arm.source,
+            "kind": self.model.kind,
+            "model": self.model_sha256 or self.model.source,
             "task": self.task,
             "data": [source["sha256"] for source in prepared["sources"]],
             "rows": prepared["rows"],
@@ -90,10 +90,10 @@ def run_cell(cell: Cell) -> None:
     began = time.perf_counter()
     _sweep(cell.config.output)
     with new_directory(cell.config.output) as directory:
-        config = replace(settings_of(cell.arm, cell.config), output=directory)
+        config = replace(settings_of(cell.model, cell.config), output=directory)
         splits = load_splits(config.data, config.labels, config.splits)
-        work = _kmers if cell.arm.kind == "kmer" else _fine_tuned
-        outcome = work(cell.arm, config, splits)
+        work = _kmers if cell.model.kind == "kmer" else _fine_tuned
+        outcome = work(cell.model, config, splits)
         seconds = time.perf_counter() - began
         rows = {name: len(part.labels) for name, part in splits.parts.items()}
         read = outcome.epochs * rows["train"]
@@ -103,7 +103,7 @@ def run_cell(cell: Cell) -> None:
             cell.identity,
             splits.inputs,
             data_state=read_json(config.data / TASK_FILE, "a prepared task")["said"],
-            arm=cell.arm.name,
+            arm=cell.model.name,
             task=cell.task,
             seed=config.run.seed,
             learning_rate=config.optimizer.learning_rate,
@@ -136,8 +136,8 @@ def _sweep(output: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _fine_tuned(arm: Arm, config: FinetuneConfig, splits: Splits) -> Outcome:
-    learner = learner_of(arm, config, splits)
+def _fine_tuned(model: BenchmarkModel, config: FinetuneConfig, splits: Splits) -> Outcome:
+    learner = learner_of(model, config, splits)
     fitted = fit(config, splits, learner, resumable=False)
     assert fitted is not None  # one process
     report = read_json(config.output / "test_metrics.json", "scores")
@@ -155,7 +155,7 @@ def _fine_tuned(arm: Arm, config: FinetuneConfig, splits: Splits) -> Outcome:
     )
 
 
-def _kmers(_: Arm, config: FinetuneConfig, splits: Splits) -> Outcome:
+def _kmers(_: BenchmarkModel, config: FinetuneConfig, splits: Splits) -> Outcome:
     fitted = fit_kmers(splits, config.chosen_metric)
     kind = splits.task.problem_type
     with (config.output / PREDICTIONS_FILE).open("w", encoding="utf-8", newline="") as handle:

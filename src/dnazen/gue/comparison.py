@@ -1,4 +1,4 @@
-"""Scores of a run's arms with their intervals, and each arm against a reference arm."""
+"""Scores of a run's models with their intervals, and each model against a reference model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 from tqdm import tqdm
 
-from .exposure import STRATA
+from .density import STRATA
 from .results import Finished, Run, TaskResults, common_seeds
 from .statistics import (
     DRAWS,
@@ -37,8 +37,8 @@ MIN_ROWS = 30
 """A stratum of fewer test rows has no score. Decided here."""
 
 
-class ArmScore(NamedTuple):
-    """An arm on a task."""
+class ModelScore(NamedTuple):
+    """A model on a task."""
 
     estimate: Estimate
     each: Scores
@@ -57,8 +57,8 @@ class ArmScore(NamedTuple):
         return float(left.mean()) if len(left) else math.nan
 
 
-class Difference(NamedTuple):
-    """An arm minus the reference on a task, over the seeds that both have."""
+class TaskDifference(NamedTuple):
+    """A model minus the reference on a task, over the seeds that both have."""
 
     estimate: Estimate
     effect_size: float
@@ -76,11 +76,11 @@ class Stratum(NamedTuple):
     rows: int
     scores: dict[str, Estimate]
     differences: dict[str, Estimate]
-    """Each other arm minus the reference."""
+    """Each other model minus the reference."""
 
 
-class Comparison(NamedTuple):
-    """An arm minus the reference, over tasks."""
+class OverallDifference(NamedTuple):
+    """A model minus the reference, over tasks."""
 
     tasks: int
     mean: Estimate
@@ -97,37 +97,37 @@ class Analysis(NamedTuple):
     """All that is computed from a run."""
 
     reference: str
-    arms: list[str]
+    models: list[str]
     """Those with a finished cell."""
-    scores: dict[str, dict[str, ArmScore]]
-    """By task and arm."""
-    differences: dict[str, dict[str, Difference]]
-    """By arm and task."""
+    scores: dict[str, dict[str, ModelScore]]
+    """By task and model."""
+    differences: dict[str, dict[str, TaskDifference]]
+    """By model and task."""
     strata: dict[str, dict[str, Stratum]]
     """By task and stratum."""
 
     @property
     def shared_tasks(self) -> list[str]:
-        """The tasks on which every arm has a finished cell: means over them can be compared."""
-        return [task for task, found in self.scores.items() if len(found) == len(self.arms)]
+        """The tasks on which every model has a finished cell: means over them can be compared."""
+        return [task for task, found in self.scores.items() if len(found) == len(self.models)]
 
-    def mean(self, arm: str, tasks: Sequence[str]) -> Estimate:
-        """The mean score of an arm over tasks, each counting the same."""
-        return mean_estimate([self.scores[task][arm].estimate for task in tasks])
+    def mean(self, model: str, tasks: Sequence[str]) -> Estimate:
+        """The mean score of a model over tasks, each counting the same."""
+        return mean_estimate([self.scores[task][model].estimate for task in tasks])
 
 
 def analyse(run: Run, reference: str, *, draws: int = DRAWS) -> Analysis:
-    """Score every arm on every task, and compare every other arm with the reference.
+    """Score every model on every task, and compare every other model with the reference.
 
     Parameters
     ----------
     reference
-        An arm with a finished cell.
+        A model with a finished cell.
     draws
         Bootstrap resamples of the test rows.
     """
-    scores: dict[str, dict[str, ArmScore]] = {}
-    differences: dict[str, dict[str, Difference]] = {}
+    scores: dict[str, dict[str, ModelScore]] = {}
+    differences: dict[str, dict[str, TaskDifference]] = {}
     strata: dict[str, dict[str, Stratum]] = {}
     names = list(run.tasks)
     for name in tqdm(names, desc="resampling", unit="task", disable=None, file=sys.stderr):
@@ -135,24 +135,24 @@ def analyse(run: Run, reference: str, *, draws: int = DRAWS) -> Analysis:
         everywhere = np.ones(len(results.labels), dtype=np.bool_)
         found = _resampled(results, everywhere, draws)
         scores[name] = {
-            arm: ArmScore(estimate(*found[arm]), found[arm].scores, finished.collapsed)
-            for arm, finished in results.arms.items()
+            model: ModelScore(estimate(*found[model]), found[model].scores, finished.collapsed)
+            for model, finished in results.models.items()
         }
-        for arm, (seeds, each, drawn) in _against(results.arms, found, reference):
-            difference = Difference(estimate(each, drawn), effect_size(each), seeds)
-            differences.setdefault(arm, {})[name] = difference
+        for model, (seeds, each, drawn) in _against(results.models, found, reference):
+            difference = TaskDifference(estimate(each, drawn), effect_size(each), seeds)
+            differences.setdefault(model, {})[name] = difference
         strata[name] = dict(_strata(results, reference, draws))
-    arms = [arm for arm in run.arms if any(arm in some for some in scores.values())]
-    corrected = {arm: _corrected(differences[arm]) for arm in arms if arm in differences}
-    return Analysis(reference, arms, scores, corrected, strata)
+    models = [model for model in run.models if any(model in some for some in scores.values())]
+    corrected = {model: _corrected(differences[model]) for model in models if model in differences}
+    return Analysis(reference, models, scores, corrected, strata)
 
 
-def compare(differences: Iterable[Difference]) -> Comparison:
+def overall_difference(differences: Iterable[TaskDifference]) -> OverallDifference:
     """Sum up the differences of tasks, one or more."""
     some = list(differences)
     values = [difference.estimate.value for difference in some]
     sure = [d.estimate.value for d in some if d.holm < LEVEL]
-    return Comparison(
+    return OverallDifference(
         tasks=len(some),
         mean=mean_estimate([difference.estimate for difference in some]),
         wins=sum(value >= TIE for value in values),
@@ -165,9 +165,9 @@ def compare(differences: Iterable[Difference]) -> Comparison:
 
 
 def pooled(
-    strata: Mapping[str, Mapping[str, Stratum]], stratum: str, arm: str, *, difference: bool
+    strata: Mapping[str, Mapping[str, Stratum]], stratum: str, model: str, *, difference: bool
 ) -> tuple[Estimate, int, int] | None:
-    """The score of an arm in a stratum, or its difference: mean over tasks, weighted by rows.
+    """The score of a model in a stratum, or its difference: mean over tasks, weighted by rows.
 
     Confusion counts of several tasks are not thrown together, for their base rates differ.
 
@@ -178,7 +178,9 @@ def pooled(
     parts, rows = [], []
     for some in strata.values():
         here = some.get(stratum)
-        found = None if here is None else (here.differences if difference else here.scores).get(arm)
+        found = (
+            None if here is None else (here.differences if difference else here.scores).get(model)
+        )
         if here is not None and found is not None:
             parts.append(found)
             rows.append(here.rows)
@@ -193,31 +195,31 @@ class _Resampled(NamedTuple):
 def _resampled(
     results: TaskResults, rows: Bool[np.ndarray, "rows"], draws: int
 ) -> dict[str, _Resampled]:
-    """Scores of each arm's seeds on some of the rows, as they are and resampled."""
+    """Scores of each model's seeds on some of the rows, as they are and resampled."""
     labels, classes, metric = results.labels[rows], len(results.label_names), results.task.metric
-    some = {arm: finished.predictions[:, rows] for arm, finished in results.arms.items()}
+    some = {model: finished.predictions[:, rows] for model, finished in results.models.items()}
     drawn = resampled_scores(labels, some, classes, metric, draws=draws)
     return {
-        arm: _Resampled(scores_of(labels, predictions, classes, metric), drawn[arm])
-        for arm, predictions in some.items()
+        model: _Resampled(scores_of(labels, predictions, classes, metric), drawn[model])
+        for model, predictions in some.items()
     }
 
 
 def _against(
-    arms: Mapping[str, Finished], found: Mapping[str, _Resampled], reference: str
+    models: Mapping[str, Finished], found: Mapping[str, _Resampled], reference: str
 ) -> Iterable[tuple[str, tuple[tuple[int, ...], Scores, Draws]]]:
-    """Each other arm minus the reference: the common seeds, their scores and their draws."""
-    if reference not in arms:
+    """Each other model minus the reference: the common seeds, their scores and their draws."""
+    if reference not in models:
         return
-    for arm, finished in arms.items():
-        seeds = common_seeds(finished, arms[reference])
-        if arm == reference or not seeds:
+    for model, finished in models.items():
+        seeds = common_seeds(finished, models[reference])
+        if model == reference or not seeds:
             continue
         ours = [finished.seeds.index(seed) for seed in seeds]
-        theirs = [arms[reference].seeds.index(seed) for seed in seeds]
-        scores = found[arm].scores[ours] - found[reference].scores[theirs]
-        draws = found[arm].draws[:, ours] - found[reference].draws[:, theirs]
-        yield arm, (seeds, scores, draws)
+        theirs = [models[reference].seeds.index(seed) for seed in seeds]
+        scores = found[model].scores[ours] - found[reference].scores[theirs]
+        draws = found[model].draws[:, ours] - found[reference].draws[:, theirs]
+        yield model, (seeds, scores, draws)
 
 
 def _strata(results: TaskResults, reference: str, draws: int) -> Iterable[tuple[str, Stratum]]:
@@ -233,16 +235,16 @@ def _strata(results: TaskResults, reference: str, draws: int) -> Iterable[tuple[
             name,
             Stratum(
                 int(rows.sum()),
-                {arm: estimate(*some) for arm, some in found.items()},
+                {model: estimate(*some) for model, some in found.items()},
                 {
-                    arm: estimate(each, drawn)
-                    for arm, (_, each, drawn) in _against(results.arms, found, reference)
+                    model: estimate(each, drawn)
+                    for model, (_, each, drawn) in _against(results.models, found, reference)
                 },
             ),
         )
 
 
-def _corrected(differences: dict[str, Difference]) -> dict[str, Difference]:
+def _corrected(differences: dict[str, TaskDifference]) -> dict[str, TaskDifference]:
     """The same with p-values corrected for the number of tasks."""
     p_values = [difference.estimate.p_value for difference in differences.values()]
     corrections = zip(holm(p_values), benjamini_hochberg(p_values), strict=True)

@@ -51,7 +51,7 @@ def run_cells(cells: Sequence[Cell], *, jobs: int, ray: str | None = None) -> li
         for number, (cell, problem) in enumerate(_outcomes(missing, jobs, ray), done + 1):
             bar.update()
             told = _told(cell) if problem is None else f"FAILED: {problem}"
-            name = f"{cell.arm.name} on {cell.task}, seed {cell.config.run.seed}"
+            name = f"{cell.model.name} on {cell.task}, seed {cell.config.run.seed}"
             tqdm.write(f"{number}/{len(cells)} {name}: {told}", file=sys.stderr)
             if problem is not None:
                 failed.append(log_of(cell))
@@ -133,11 +133,11 @@ def _apart(cells: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, str | None]
 
 def _from_anywhere(cell: Cell) -> Cell:
     """The cell with paths that hold whatever the working directory."""
-    arm, config = cell.arm, cell.config
-    if arm.source and Path(arm.source).is_dir():
-        arm = arm._replace(source=str(Path(arm.source).absolute()))
+    model, config = cell.model, cell.config
+    if model.source and Path(model.source).is_dir():
+        model = model._replace(source=str(Path(model.source).absolute()))
     config = replace(config, data=config.data.absolute(), output=config.output.absolute())
-    return cell._replace(arm=arm, config=config)
+    return cell._replace(model=model, config=config)
 
 
 def _told(cell: Cell) -> str:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .comparison import Analysis, Comparison, compare, pooled
-from .exposure import STRATA
+from .comparison import Analysis, OverallDifference, overall_difference, pooled
+from .density import STRATA
 from .statistics import LEVEL, Estimate
 from .tasks import TASKS
 
@@ -32,10 +32,10 @@ _TASKS_A_COLUMN = 12
 
 
 def dot_plot(analysis: Analysis) -> Figure:
-    """The mean of every arm on every task with its interval, tasks by group."""
+    """The mean of every model on every task with its interval, tasks by group."""
     names = list(analysis.scores)
     columns = _parted(names)
-    step = 0.13 * len(analysis.arms) + 0.16
+    step = 0.13 * len(analysis.models) + 0.16
     height = max(1.2, max(len(column) for column in columns) * step + 1.1)
     figure = Figure(figsize=(5.4 * len(columns) if len(columns) > 1 else 7.5, height))
     figure.set_layout_engine("constrained")
@@ -43,20 +43,20 @@ def dot_plot(analysis: Analysis) -> Figure:
         figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True
     ):
         for row, task in enumerate(column):
-            for number, arm in enumerate(analysis.arms):
-                if arm in analysis.scores[task]:
-                    place = row + 0.8 * (number + 0.5) / len(analysis.arms) - 0.4
-                    found = analysis.scores[task][arm].estimate
+            for number, model in enumerate(analysis.models):
+                if model in analysis.scores[task]:
+                    place = row + 0.8 * (number + 0.5) / len(analysis.models) - 0.4
+                    found = analysis.scores[task][model].estimate
                     _whisker(axis, found, place, **_style(number))
         _name_rows(axis, column)
         axis.set_xlabel("MCC × 100 (covid: macro F1 × 100)" if _has_f1(column) else "MCC × 100")
-    _legend(figure, analysis.arms)
+    _legend(figure, analysis.models)
     return figure
 
 
-def forest_plot(analysis: Analysis, arm: str) -> Figure:
-    """An arm minus the reference on every task, with the means of groups and of all tasks."""
-    differences = analysis.differences[arm]
+def forest_plot(analysis: Analysis, model: str) -> Figure:
+    """A model minus the reference on every task, with the means of groups and of all tasks."""
+    differences = analysis.differences[model]
     rows: list[tuple[str, Estimate, bool, bool]] = []
     for group, some in groupby(differences, lambda task: TASKS[task].group):
         tasks = list(some)
@@ -65,10 +65,10 @@ def forest_plot(analysis: Analysis, arm: str) -> Figure:
             for task in tasks
         ]
         if len(tasks) > 1:
-            mean = compare(differences[task] for task in tasks)
+            mean = overall_difference(differences[task] for task in tasks)
             rows.append((f"{group}: mean of {mean.tasks}", mean.mean, False, True))
     if len(differences) > 1:
-        whole: Comparison = compare(differences.values())
+        whole: OverallDifference = overall_difference(differences.values())
         rows.append((f"mean of all {whole.tasks}", whole.mean, False, True))
     figure = Figure(figsize=(8.2, 0.25 * len(rows) + 1.1), layout="constrained")
     axis = figure.subplots()
@@ -83,31 +83,31 @@ def forest_plot(analysis: Analysis, arm: str) -> Figure:
     axis.axvline(0, color="#888888", linewidth=1, zorder=1)
     axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlabel(f"{arm} minus {analysis.reference}, points (score × 100)")
+    axis.set_xlabel(f"{model} minus {analysis.reference}, points (score × 100)")
     _bare(axis)
     return figure
 
 
-def strata_plot(analysis: Analysis, arm: str) -> Figure:
-    """Scores by G-gram density of the test sequence, and the difference of the two arms."""
+def strata_plot(analysis: Analysis, model: str) -> Figure:
+    """Scores by G-gram density of the test sequence, and the difference of the two models."""
     figure = Figure(figsize=(9.6, 3.6), layout="constrained")
     scores, differences = figure.subplots(1, 2, width_ratios=[3, 2])
     shared = {task: analysis.strata[task] for task in analysis.shared_tasks}
-    for number, name in enumerate(analysis.arms):
+    for number, name in enumerate(analysis.models):
         some = [pooled(shared, stratum, name, difference=False) for stratum in STRATA]
-        shift = 0.5 * (number + 0.5) / len(analysis.arms) - 0.25
+        shift = 0.5 * (number + 0.5) / len(analysis.models) - 0.25
         _upright(scores, some, shift, **_style(number))
-    some = [pooled(analysis.strata, stratum, arm, difference=True) for stratum in STRATA]
+    some = [pooled(analysis.strata, stratum, model, difference=True) for stratum in STRATA]
     _upright(differences, some, 0.0, marker="o", color="#222222", markersize=6)
     differences.axhline(0, color="#888888", linewidth=1)
     scores.set_ylabel("score × 100")
-    differences.set_ylabel(f"{arm} minus {analysis.reference}, points")
+    differences.set_ylabel(f"{model} minus {analysis.reference}, points")
     for axis in (scores, differences):
         axis.set_xticks(range(len(STRATA)), STRATA)
         axis.set_xlim(-0.5, len(STRATA) - 0.5)
         axis.set_xlabel("G-gram density of the test sequence")
         _bare(axis, grid="y")
-    _legend(figure, analysis.arms)
+    _legend(figure, analysis.models)
     return figure
 
 
@@ -162,7 +162,7 @@ def _upright(
 
 
 def _style(number: int) -> dict[str, Any]:
-    """Colour and shape of an arm; both, so that it can be told without colours."""
+    """Colour and shape of a model; both, so that it can be told without colours."""
     return {
         "color": _COLOURS[number % len(_COLOURS)],
         "marker": _MARKERS[(number + number // len(_COLOURS)) % len(_MARKERS)],
@@ -170,17 +170,17 @@ def _style(number: int) -> dict[str, Any]:
     }
 
 
-def _legend(figure: Figure, arms: Sequence[str]) -> None:
-    handles = list(_keys(figure, arms))
+def _legend(figure: Figure, models: Sequence[str]) -> None:
+    handles = list(_keys(figure, models))
     figure.legend(
-        handles=handles, loc="outside upper center", ncols=min(5, len(arms)), frameon=False
+        handles=handles, loc="outside upper center", ncols=min(5, len(models)), frameon=False
     )
 
 
-def _keys(figure: Figure, arms: Sequence[str]) -> Iterator[Any]:
-    for number, arm in enumerate(arms):
+def _keys(figure: Figure, models: Sequence[str]) -> Iterator[Any]:
+    for number, model in enumerate(models):
         yield figure.axes[0].plot(
-            [], [], linestyle="-", linewidth=1.3, label=arm, **_style(number)
+            [], [], linestyle="-", linewidth=1.3, label=model, **_style(number)
         )[0]
 
 

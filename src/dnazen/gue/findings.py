@@ -7,13 +7,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from ..report.document import Block, Picture, Section, Table, Text
-from .comparison import MIN_ROWS, Analysis, ArmScore, Difference, compare, pooled
-from .exposure import STRATA
+from .comparison import MIN_ROWS, Analysis, ModelScore, TaskDifference, overall_difference, pooled
+from .density import STRATA
 from .figures import dot_plot, forest_plot, strata_plot
-from .results import Run
-from .statistics import LEVEL, Estimate, holm
-from .tasks import TASKS
-from .wording import (
+from .formats import (
     UNDEFINED,
     counted,
     interval,
@@ -24,9 +21,12 @@ from .wording import (
     signed_number,
     win_loss,
 )
+from .results import Run
+from .statistics import LEVEL, Estimate, holm
+from .tasks import TASKS
 
 
-def summary(run: Run, analysis: Analysis, arm: str | None) -> Section:
+def summary(run: Run, analysis: Analysis, model: str | None) -> Section:
     """What was run, what the main comparison says, and what is missing."""
     done = run.expected - len(run.missing)
     begun = sum(cell.begun for cell in run.missing)
@@ -35,15 +35,15 @@ def summary(run: Run, analysis: Analysis, arm: str | None) -> Section:
     )
     blocks: list[Block] = [
         Text(
-            f"{counted(len(analysis.arms), 'model')} on {counted(len(analysis.scores), 'task')} of "
-            f"GUE, seeds {listed(run.settings['seeds'])}: {done:,} of {run.expected:,} cells are "
-            f"finished, {begun:,} failed or at work, {collapsed:,} of the finished ones collapsed. "
-            "Scores are MCC × 100, for covid macro F1 × 100, as in published tables; test was "
-            "scored once, at the epoch and the learning rate that dev chose."
+            f"{counted(len(analysis.models), 'model')} on {counted(len(analysis.scores), 'task')} "
+            f"of GUE, seeds {listed(run.settings['seeds'])}: {done:,} of {run.expected:,} cells "
+            f"are finished, {begun:,} failed or at work, {collapsed:,} of the finished ones "
+            "collapsed. Scores are MCC × 100, for covid macro F1 × 100, as in published tables; "
+            "test was scored once, at the epoch and the learning rate that dev chose."
         )
     ]
-    if arm is not None:
-        blocks += map(Text, _headline(analysis, arm))
+    if model is not None:
+        blocks += map(Text, _headline(analysis, model))
     if run.missing:
         blocks += _missing(run)
     if run.skipped:
@@ -52,12 +52,12 @@ def summary(run: Run, analysis: Analysis, arm: str | None) -> Section:
     return Section("Summary", blocks)
 
 
-def _headline(analysis: Analysis, arm: str) -> Iterator[str]:
+def _headline(analysis: Analysis, model: str) -> Iterator[str]:
     """What the main comparison says, in words."""
-    differences = analysis.differences[arm]
-    whole = compare(differences.values())
+    differences = analysis.differences[model]
+    whole = overall_difference(differences.values())
     yield (
-        f"{arm} minus {analysis.reference}: {signed(whole.mean)} points "
+        f"{model} minus {analysis.reference}: {signed(whole.mean)} points "
         f"{interval(whole.mean)}, mean of {counted(whole.tasks, 'task')}; {win_loss(whole)} "
         f"(wins, ties, losses), of which {whole.sure_wins} wins and {whole.sure_losses} losses are "
         f"significant after Holm; Wilcoxon's signed-rank test over tasks: p = "
@@ -65,7 +65,10 @@ def _headline(analysis: Analysis, arm: str) -> Iterator[str]:
     )
     groups = _groups(list(differences))
     if len(groups) > 1:
-        each = ((group, compare(differences[t] for t in tasks)) for group, tasks in groups.items())
+        each = (
+            (group, overall_difference(differences[t] for t in tasks))
+            for group, tasks in groups.items()
+        )
         told = "; ".join(
             f"{group} {signed(c.mean)} {interval(c.mean)}, {win_loss(c)}" for group, c in each
         )
@@ -79,15 +82,15 @@ def _headline(analysis: Analysis, arm: str) -> Iterator[str]:
 
 
 def _missing(run: Run) -> Iterator[Block]:
-    by_arm = Counter(cell.arm for cell in run.missing)
-    told = listed(f"{arm} {by_arm[arm]:,}" for arm in run.arms if by_arm[arm])
+    by_model = Counter(cell.model for cell in run.missing)
+    told = listed(f"{model} {by_model[model]:,}" for model in run.models if by_model[model])
     yield Text(
-        f"Still missing: {told}. What follows is of the finished cells; two arms are compared on "
+        f"Still missing: {told}. What follows is of the finished cells; two models are compared on "
         "the seeds that both have."
     )
     begun = [cell for cell in run.missing if cell.begun]
     if begun:
-        told = listed(f"{cell.arm} on {cell.task}, seed {cell.seed}" for cell in begun[:10])
+        told = listed(f"{cell.model} on {cell.task}, seed {cell.seed}" for cell in begun[:10])
         more = f", and {len(begun) - 10:,} more" if len(begun) > 10 else ""
         yield Text(f"Failed or at work, with a log beside the cell: {told}{more}.")
 
@@ -100,10 +103,10 @@ def means(run: Run, analysis: Analysis) -> Section:
         return Section(title, [Text("There is no task on which every model has a finished cell.")])
     rows = []
     for group, tasks in [*_groups(shared).items(), ("all tasks", shared)]:
-        found = [analysis.mean(arm, tasks) for arm in analysis.arms]
+        found = [analysis.mean(model, tasks) for model in analysis.models]
         cells = [f"{points(mean.value)} {interval(mean)}" for mean in found]
         rows.append([group, _number_of(run, tasks), *cells])
-    some = [[analysis.scores[task][arm] for task in shared] for arm in analysis.arms]
+    some = [[analysis.scores[task][model] for task in shared] for model in analysis.models]
     if any(score.collapsed.any() for scores in some for score in scores):
         others = [sum(s.mean_without_collapsed for s in scores) / len(shared) for scores in some]
         name = "all tasks, without the collapsed cells"
@@ -119,7 +122,7 @@ def means(run: Run, analysis: Analysis) -> Section:
                 "are; what the mean would be without them is chosen with test in sight. Not "
                 "complete: tasks whose data are not the whole official splits."
             ),
-            Table(["group", "tasks", *analysis.arms], rows),
+            Table(["group", "tasks", *analysis.models], rows),
         ],
     )
 
@@ -128,8 +131,8 @@ def scores(run: Run, analysis: Analysis) -> Section:
     """A row a task: mean and standard deviation of every model."""
     full = len(run.settings["seeds"])
     rows = [
-        [task, run.tasks[task].said, f"{len(run.tasks[task].labels):,}"]
-        + [_score_cell(some.get(arm), full) for arm in analysis.arms]
+        [task, run.tasks[task].data_state, f"{len(run.tasks[task].labels):,}"]
+        + [_score_cell(some.get(model), full) for model in analysis.models]
         for task, some in analysis.scores.items()
     ]
     return Section(
@@ -141,13 +144,13 @@ def scores(run: Run, analysis: Analysis) -> Section:
                 "where it is not the full one. Data: the state of the splits; a score with a "
                 "partial train split cannot be held against published ones."
             ),
-            Table(["task", "data", "test rows", *analysis.arms], rows, names=2),
+            Table(["task", "data", "test rows", *analysis.models], rows, names=2),
             Picture("scores", dot_plot(analysis), "Mean score of each model with 95 % interval."),
         ],
     )
 
 
-def _score_cell(score: ArmScore | None, full: int) -> str:
+def _score_cell(score: ModelScore | None, full: int) -> str:
     if score is None:
         return "-"
     number = len(score.each)
@@ -159,12 +162,14 @@ def _score_cell(score: ArmScore | None, full: int) -> str:
 
 def comparisons(run: Run, analysis: Analysis) -> Section:
     """Every model against the reference: over tasks, by group and by task."""
-    found = {arm: compare(some.values()) for arm, some in analysis.differences.items()}
+    found = {
+        model: overall_difference(some.values()) for model, some in analysis.differences.items()
+    }
     corrected = holm([comparison.test.p_value for comparison in found.values()])
     rows = [
         [
-            arm,
-            _number_of(run, analysis.differences[arm]),
+            model,
+            _number_of(run, analysis.differences[model]),
             signed(c.mean),
             interval(c.mean),
             win_loss(c),
@@ -173,7 +178,7 @@ def comparisons(run: Run, analysis: Analysis) -> Section:
             p_value(strict),
             signed_number(c.test.effect_size),
         ]
-        for (arm, c), strict in zip(found.items(), corrected, strict=True)
+        for (model, c), strict in zip(found.items(), corrected, strict=True)
     ]
     header = ["model", "tasks", "difference", "95 % interval", "wins / ties / losses"]
     header += ["significant (Holm)", "Wilcoxon p", "p, Holm over models", "rank-biserial"]
@@ -192,38 +197,40 @@ def comparisons(run: Run, analysis: Analysis) -> Section:
             Table(
                 ["model", *groups],
                 [
-                    [arm, *(_group_cell(some, tasks) for tasks in groups.values())]
-                    for arm, some in analysis.differences.items()
+                    [model, *(_group_cell(some, tasks) for tasks in groups.values())]
+                    for model, some in analysis.differences.items()
                 ],
             )
         )
     if len(found) > 1:
-        arms = list(analysis.differences)
-        tasks = [[task, *(_task_cell(analysis, a, task) for a in arms)] for task in analysis.scores]
+        models = list(analysis.differences)
+        tasks = [
+            [task, *(_task_cell(analysis, a, task) for a in models)] for task in analysis.scores
+        ]
         blocks.append(Text("By task; * p < 0.05 after Holm's correction for the tasks."))
-        blocks.append(Table(["task", *arms], tasks))
+        blocks.append(Table(["task", *models], tasks))
     return Section(f"Every model against {analysis.reference}", blocks)
 
 
-def _group_cell(differences: Mapping[str, Difference], tasks: Sequence[str]) -> str:
+def _group_cell(differences: Mapping[str, TaskDifference], tasks: Sequence[str]) -> str:
     some = [differences[task] for task in tasks if task in differences]
     if not some:
         return "-"
-    found = compare(some)
+    found = overall_difference(some)
     return f"{signed(found.mean)} {interval(found.mean)} {win_loss(found)}"
 
 
-def _task_cell(analysis: Analysis, arm: str, task: str) -> str:
-    found = analysis.differences[arm].get(task)
+def _task_cell(analysis: Analysis, model: str, task: str) -> str:
+    found = analysis.differences[model].get(task)
     return "-" if found is None else signed(found.estimate) + ("*" if found.holm < LEVEL else "")
 
 
-def head_to_head(run: Run, analysis: Analysis, arm: str) -> Section:
+def head_to_head(run: Run, analysis: Analysis, model: str) -> Section:
     """One model against the reference, with all that is computed of each task."""
     rows = [
         [
             task,
-            run.tasks[task].said,
+            run.tasks[task].data_state,
             f"{len(found.seeds)}",
             signed(found.estimate),
             interval(found.estimate),
@@ -232,25 +239,25 @@ def head_to_head(run: Run, analysis: Analysis, arm: str) -> Section:
             p_value(found.false_discovery),
             signed_number(found.effect_size),
         ]
-        for task, found in analysis.differences[arm].items()
+        for task, found in analysis.differences[model].items()
     ]
     header = ["task", "data", "seeds", "difference", "95 % interval"]
     header += ["p", "p, Holm", "p, Benjamini-Hochberg", "d_z over seeds"]
     return Section(
-        f"{arm} against {analysis.reference}, task by task",
+        f"{model} against {analysis.reference}, task by task",
         [
             Table(header, rows, names=2),
             Picture(
                 "difference",
-                forest_plot(analysis, arm),
-                f"{arm} minus {analysis.reference} with 95 % intervals; to the right of 0 {arm} is "
-                "better. Filled: p < 0.05 after Holm.",
+                forest_plot(analysis, model),
+                f"{model} minus {analysis.reference} with 95 % intervals; to the right of 0 "
+                f"{model} is better. Filled: p < 0.05 after Holm.",
             ),
         ],
     )
 
 
-def density(run: Run, analysis: Analysis, arm: str | None) -> Section:
+def density(run: Run, analysis: Analysis, model: str | None) -> Section:
     """Scores and differences by G-gram density of the test sequence."""
     title = "Scores by G-gram density"
     if not any(analysis.strata.values()):
@@ -258,7 +265,7 @@ def density(run: Run, analysis: Analysis, arm: str | None) -> Section:
     shared = {task: analysis.strata[task] for task in analysis.shared_tasks}
     rows = []
     for stratum in STRATA:
-        found = {name: pooled(shared, stratum, name, difference=False) for name in analysis.arms}
+        found = {name: pooled(shared, stratum, name, difference=False) for name in analysis.models}
         first = next((some for some in found.values() if some is not None), None)
         numbers = ["0", "0"] if first is None else [f"{first[1]}", f"{first[2]:,}"]
         cells = [_estimate_cell(some) for some in found.values()]
@@ -272,29 +279,29 @@ def density(run: Run, analysis: Analysis, arm: str | None) -> Section:
             f"{MIN_ROWS} rows or of one class have no score. The strata of a task have other "
             "sequences, so compare models within a stratum."
         ),
-        Table(["density", "tasks", "test rows", *analysis.arms], rows),
+        Table(["density", "tasks", "test rows", *analysis.models], rows),
     ]
-    if arm is not None:
+    if model is not None:
         header = ["model", "density", "tasks", "test rows", "difference", "95 % interval", "p"]
         differences = list(_stratum_rows(analysis))
         blocks.append(Text(f"Differences to {analysis.reference}:"))
         blocks.append(Table(header, differences, names=2))
         caption = (
-            f"By G-gram density: scores of all models, and {arm} minus {analysis.reference}; 95 % "
-            "intervals."
+            f"By G-gram density: scores of all models, and {model} minus {analysis.reference}; "
+            "95 % intervals."
         )
-        blocks.append(Picture("density", strata_plot(analysis, arm), caption))
+        blocks.append(Picture("density", strata_plot(analysis, model), caption))
     return Section(title, blocks)
 
 
 def _stratum_rows(analysis: Analysis) -> Iterator[list[str]]:
-    for arm in analysis.differences:
+    for model in analysis.differences:
         for stratum in STRATA:
-            found = pooled(analysis.strata, stratum, arm, difference=True)
+            found = pooled(analysis.strata, stratum, model, difference=True)
             if found is not None:
                 mean, tasks, rows = found
                 numbers = [f"{tasks}", f"{rows:,}", signed(mean), interval(mean)]
-                yield [arm, stratum, *numbers, p_value(mean.p_value)]
+                yield [model, stratum, *numbers, p_value(mean.p_value)]
 
 
 def _estimate_cell(found: tuple[Estimate, int, int] | None) -> str:
@@ -306,13 +313,13 @@ def collapsed(analysis: Analysis) -> Section:
     rows = [
         [
             task,
-            arm,
+            model,
             f"{score.collapsed.sum()} of {len(score.each)}",
             points(score.estimate.value),
             points(score.mean_without_collapsed),
         ]
         for task, some in analysis.scores.items()
-        for arm, score in some.items()
+        for model, score in some.items()
         if score.collapsed.any()
     ]
     header = ["task", "model", "collapsed seeds", "mean", "mean of the others"]
@@ -333,14 +340,14 @@ def every_score(analysis: Analysis) -> Section:
     rows = [
         [
             task,
-            arm,
+            model,
             points(score.estimate.value),
             points(score.sd),
             interval(score.estimate),
             ", ".join(map(points, score.each)),
         ]
         for task, some in analysis.scores.items()
-        for arm, score in some.items()
+        for model, score in some.items()
     ]
     header = ["task", "model", "mean", "SD", "95 % interval", "each seed"]
     return Section("Every mean with its interval", [Table(header, rows, names=2)])
@@ -352,5 +359,5 @@ def _groups(tasks: Sequence[str]) -> dict[str, list[str]]:
 
 def _number_of(run: Run, tasks: Collection[str]) -> str:
     """How many tasks, and of how many the data are not the whole official splits."""
-    others = sum(run.tasks[task].said != "complete" for task in tasks)
+    others = sum(run.tasks[task].data_state != "complete" for task in tasks)
     return f"{len(tasks)}" + (f" ({others} not complete)" if others else "")

@@ -14,7 +14,6 @@ from ..errors import ConfigError, InputError
 from ..outputs import new_directory, refuse_existing
 from ..records import hash_file, read_json, run_record, write_json
 from ..report.document import Section, save_pictures, to_html, to_markdown
-from .circumstances import beside_published, cost, how_made, leakage, learning_rates
 from .comparison import Analysis, analyse
 from .findings import (
     collapsed,
@@ -26,8 +25,9 @@ from .findings import (
     scores,
     summary,
 )
+from .grid import RUN_FILE
+from .provenance import beside_published, cost, how_made, leakage, learning_rates
 from .results import Run
-from .run import RUN_FILE
 from .statistics import DRAWS
 from .tables import write_tables
 from .tasks import published
@@ -184,7 +184,9 @@ def _is_report(output: Path) -> bool:
 
 def _pair(run: Run, reference: str | None, model: str | None) -> tuple[str, str | None]:
     """The reference, and the model compared with it, if there is another."""
-    present = [arm for arm in run.arms if any(arm in task.arms for task in run.tasks.values())]
+    present = [
+        model for model in run.models if any(model in task.models for task in run.tasks.values())
+    ]
     for flag, name in (("reference", reference), ("model", model)):
         if name is not None and name not in present:
             raise ConfigError(
@@ -192,7 +194,7 @@ def _pair(run: Run, reference: str | None, model: str | None) -> tuple[str, str 
                 f"{', '.join(present)}"
             )
     if reference is None:
-        kinds = {arm["name"]: arm["kind"] for arm in run.record["arms"]}
+        kinds = {model["name"]: model["kind"] for model in run.record["arms"]}
         others = [name for name in present if name != model]
         twins = [name for name in others if kinds.get(name) == "e4bu"]
         reference = next(iter([*twins, *others, *present]))
@@ -205,6 +207,6 @@ def _pair(run: Run, reference: str | None, model: str | None) -> tuple[str, str 
 
 
 def _common(run: Run, one: str, other: str) -> bool:
-    """Whether two arms have finished the same seed of a task."""
-    both = (task.arms for task in run.tasks.values() if {one, other} <= task.arms.keys())
-    return any(set(arms[one].seeds) & set(arms[other].seeds) for arms in both)
+    """Whether two models have finished the same seed of a task."""
+    both = (task.models for task in run.tasks.values() if {one, other} <= task.models.keys())
+    return any(set(models[one].seeds) & set(models[other].seeds) for models in both)

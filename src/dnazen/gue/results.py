@@ -14,8 +14,8 @@ from jaxtyping import Bool, Int
 from ..errors import InputError
 from ..records import read_json
 from .cell import CELL_FILE, PREDICTIONS_FILE
-from .exposure import strata
-from .run import CHOICES_FILE, DENSITY_FILE, LEAKAGE_FILE, RUN_FILE
+from .density import strata
+from .grid import CHOICES_FILE, DENSITY_FILE, LEAKAGE_FILE, RUN_FILE
 from .statistics import scores_of
 from .tasks import TASK_FILE, TASKS, GueTask, Metric, find_tasks
 
@@ -25,7 +25,7 @@ _SAME_SCORE = 1e-6  # between predictions and the record of their cell
 
 
 class Finished(NamedTuple):
-    """The finished seeds of an arm on a task, at the learning rate that dev chose."""
+    """The finished seeds of a model on a task, at the learning rate that dev chose."""
 
     learning_rate: float
     seeds: tuple[int, ...]
@@ -51,33 +51,33 @@ class Finished(NamedTuple):
 
 
 class TaskResults(NamedTuple):
-    """A task, and what the arms predict of its test rows."""
+    """A task, and what the models predict of its test rows."""
 
     task: GueTask
-    said: str
+    data_state: str
     """The state of its data, to stand beside every number."""
     rows: dict[str, int]
     """Rows of the splits as they were used."""
     label_names: tuple[str, ...]
     labels: Classes
     strata: Classes | None
-    """Of each test row, its place in ``exposure.STRATA``; ``None`` where no arm has G-grams."""
+    """Of each test row, its place in ``density.STRATA``; ``None`` where no model has G-grams."""
     ggrams_of: str
-    """The arm whose G-grams tell the strata."""
-    arms: dict[str, Finished]
-    """The arms that have a finished cell."""
+    """The model whose G-grams tell the strata."""
+    models: dict[str, Finished]
+    """The models that have a finished cell."""
 
-    def scores(self, arm: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """The score of each finished seed of an arm."""
+    def scores(self, model: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The score of each finished seed of a model."""
         metric: Metric = self.task.metric
-        predictions = self.arms[arm].predictions
+        predictions = self.models[model].predictions
         return scores_of(self.labels, predictions, len(self.label_names), metric)
 
 
 class Missing(NamedTuple):
     """A cell that the run is to have and has not."""
 
-    arm: str
+    model: str
     task: str
     seed: int
     begun: bool
@@ -115,8 +115,8 @@ class Run:
         self.settings: dict[str, Any] = settings
         self.skipped: dict[str, str] = self.record.get("skipped", {})
         self.choices = self._choices()
-        self._asked: list[str] = [arm["name"] for arm in self.record["arms"]]
-        self.arms: list[str] = list(dict.fromkeys([*self._asked, *self.choices]))
+        self._asked: list[str] = [model["name"] for model in self.record["arms"]]
+        self.models: list[str] = list(dict.fromkeys([*self._asked, *self.choices]))
         """Those of the last invocation, then those of earlier ones."""
 
     @cached_property
@@ -127,16 +127,16 @@ class Run:
 
     @cached_property
     def missing(self) -> list[Missing]:
-        """The cells that are not finished, in the order of tasks, arms, seeds."""
+        """The cells that are not finished, in the order of tasks, models, seeds."""
         cells = []
         for task in self._names:
-            for arm in self._asked:
-                done = self.tasks[task].arms.get(arm) if task in self.tasks else None
+            for model in self._asked:
+                done = self.tasks[task].models.get(model) if task in self.tasks else None
                 for seed in self.settings["seeds"]:
                     if done is None or seed not in done.seeds:
-                        folder = self.path / "cells" / arm / task
+                        folder = self.path / "cells" / model / task
                         begun = any(folder.glob(f"*/seed-{seed}.failed.log"))
-                        cells.append(Missing(arm, task, seed, begun))
+                        cells.append(Missing(model, task, seed, begun))
         return cells
 
     @property
@@ -146,7 +146,7 @@ class Run:
 
     @cached_property
     def leakage(self) -> list[dict[str, Any]]:
-        """What inputs of training share with the test splits, as ``exposure.Leakage``."""
+        """What inputs of training share with the test splits, as ``leakage.Leakage``."""
         path = self.path / LEAKAGE_FILE
         inputs: list[dict[str, Any]] = (
             read_json(path, "the leakage of a run")["inputs"] if path.is_file() else []
@@ -168,14 +168,14 @@ class Run:
             return None
         told = read_json(prepared / TASK_FILE, "a prepared task")
         tables: dict[str, list[_Table]] = {}
-        for arm in self.arms:
-            choice = self.choices.get(arm, {}).get(task.name)
+        for model in self.models:
+            choice = self.choices.get(model, {}).get(task.name)
             if choice is None:  # its learning rates are still being tried
                 continue
-            folder = self.path / "cells" / arm / task.name / f"lr-{choice['learning_rate']:g}"
+            folder = self.path / "cells" / model / task.name / f"lr-{choice['learning_rate']:g}"
             cells = [_read_cell(path) for path in folder.glob(f"seed-*/{CELL_FILE}")]
             if cells:
-                tables[arm] = sorted(cells, key=lambda cell: cell.seed)
+                tables[model] = sorted(cells, key=lambda cell: cell.seed)
         every = [table for some in tables.values() for table in some]
         if not every:
             return None
@@ -184,13 +184,13 @@ class Run:
             _require_same_rows(first, table)
         results = TaskResults(
             task=task,
-            said=told["said"],
+            data_state=told["said"],
             rows=told["rows"],
             label_names=first.label_names,
             labels=first.labels,
             strata=None,
             ggrams_of="",
-            arms={arm: _finished(some) for arm, some in tables.items()},
+            models={model: _finished(some) for model, some in tables.items()},
         )
         _check_scores(results, tables)
         return _with_strata(results, prepared / DENSITY_FILE)
@@ -261,8 +261,8 @@ def _finished(tables: list[_Table]) -> Finished:
 
 def _check_scores(results: TaskResults, tables: dict[str, list[_Table]]) -> None:
     """Raise where predictions do not give the score that their cell tells."""
-    for arm, some in tables.items():
-        for table, score in zip(some, results.scores(arm), strict=True):
+    for model, some in tables.items():
+        for table, score in zip(some, results.scores(model), strict=True):
             told = table.record["test"][results.task.metric]
             if told is not None and abs(told - score) > _SAME_SCORE:
                 raise InputError(
@@ -286,15 +286,15 @@ def _with_strata(results: TaskResults, path: Path) -> TaskResults:
     return results._replace(strata=strata(density), ggrams_of=told["ggrams_of"])
 
 
-def common_seeds(*arms: Finished) -> tuple[int, ...]:
+def common_seeds(*models: Finished) -> tuple[int, ...]:
     """The seeds that all of them have, in rising order."""
-    shared = set(arms[0].seeds).intersection(*(arm.seeds for arm in arms[1:]))
+    shared = set(models[0].seeds).intersection(*(model.seeds for model in models[1:]))
     return tuple(sorted(shared))
 
 
 def cells_of(run: Run) -> Iterator[tuple[TaskResults, str, dict[str, Any], float]]:
-    """Every finished cell of a run: its task, arm, record and score."""
+    """Every finished cell of a run: its task, model, record and score."""
     for results in run.tasks.values():
-        for arm, finished in results.arms.items():
-            for record, score in zip(finished.records, results.scores(arm), strict=True):
-                yield results, arm, record, float(score)
+        for model, finished in results.models.items():
+            for record, score in zip(finished.records, results.scores(model), strict=True):
+                yield results, model, record, float(score)

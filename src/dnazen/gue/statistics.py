@@ -1,7 +1,7 @@
 """Intervals, paired comparisons and corrections for scores of several seeds and many test rows.
 
-Test rows are resampled (bootstrap), the same rows for every arm and seed; how much seeds differ is
-seen from the seeds themselves, for to resample five of them gives intervals that are too narrow.
+Test rows are resampled (bootstrap), the same rows for every model and seed. How much seeds differ
+is seen from the seeds themselves: to resample five of them gives intervals that are too narrow.
 The two are put together as in studies of several readers of the same cases (Obuchowski & Rockette
 1995), seeds being the readers. Scores are fractions of 1.
 """
@@ -142,15 +142,15 @@ def resampled_scores(
     draws: int = DRAWS,
     rng_seed: int = 0,
 ) -> dict[str, Draws]:
-    """The scores of each arm's seeds on resampled test rows, the same rows for all of them.
+    """The scores of each model's seeds on resampled test rows, the same rows for all of them.
 
     The same ``rng_seed`` and number of rows give the same resamples.
     """
-    found: dict[str, list[Draws]] = {arm: [] for arm in predictions}
+    found: dict[str, list[Draws]] = {model: [] for model in predictions}
     for weights in _resamples(len(labels), draws, np.random.default_rng(rng_seed)):
-        for arm, some in predictions.items():
-            found[arm].append(score_tally(tally(labels, some, classes, weights), metric))
-    return {arm: np.concatenate(blocks) for arm, blocks in found.items()}
+        for model, some in predictions.items():
+            found[model].append(score_tally(tally(labels, some, classes, weights), metric))
+    return {model: np.concatenate(blocks) for model, blocks in found.items()}
 
 
 def _resamples(
@@ -168,9 +168,9 @@ def _resamples(
 def estimate(scores: Scores, draws: Draws) -> Estimate:
     """The mean over seeds, with the uncertainty of test rows and seeds together.
 
-    For two arms give the differences of their scores and of their draws, seed by seed. With s² the
-    variance of the n seeds' scores and C the mean covariance of two seeds' draws, the variance of
-    the mean is s²/n + C, and its degrees of freedom are (s²/n + C)² (n - 1) / (s²/n)² (Hillis
+    For two models give the differences of their scores and of their draws, seed by seed. With s²
+    the variance of the n seeds' scores and C the mean covariance of two seeds' draws, the variance
+    of the mean is s²/n + C, and its degrees of freedom are (s²/n + C)² (n - 1) / (s²/n)² (Hillis
     2007). Of one seed, only the rows' part is known: the variance of its draws.
     """
     seeds = len(scores)

@@ -41,11 +41,11 @@ def _spelt(value: Any) -> Any:
 
 
 def _cells(run: Run) -> Iterator[dict[str, Any]]:
-    for results, arm, record, score in cells_of(run):
+    for results, model, record, score in cells_of(run):
         cost = record["cost"]
         yield {
             "task": results.task.name,
-            "model": arm,
+            "model": model,
             "seed": record["seed"],
             "learning_rate": float(record["learning_rate"]),
             "metric": results.task.metric,
@@ -53,7 +53,7 @@ def _cells(run: Run) -> Iterator[dict[str, Any]]:
             **{f"test_{key}": value for key, value in record["test"].items()},
             "dev": record["dev"][results.task.metric],
             "best_epoch": record["best_epoch"],
-            "data": results.said,
+            "data": results.data_state,
             **{f"{split}_rows": number for split, number in record["rows"].items()},
             **cost,
         }
@@ -62,13 +62,13 @@ def _cells(run: Run) -> Iterator[dict[str, Any]]:
 def _scores(run: Run, analysis: Analysis) -> Iterator[dict[str, Any]]:
     for task, some in analysis.scores.items():
         results = run.tasks[task]
-        for arm, score in some.items():
+        for model, score in some.items():
             yield {
                 "task": task,
                 "group": results.task.group,
-                "model": arm,
+                "model": model,
                 "metric": results.task.metric,
-                "data": results.said,
+                "data": results.data_state,
                 "test_rows": len(results.labels),
                 "seeds": len(score.each),
                 **_estimate("mean", score.estimate),
@@ -79,13 +79,13 @@ def _scores(run: Run, analysis: Analysis) -> Iterator[dict[str, Any]]:
 
 
 def _differences(run: Run, analysis: Analysis) -> Iterator[dict[str, Any]]:
-    for arm, some in analysis.differences.items():
+    for model, some in analysis.differences.items():
         for task, difference in some.items():
             yield {
-                "model": arm,
+                "model": model,
                 "reference": analysis.reference,
                 "task": task,
-                "data": run.tasks[task].said,
+                "data": run.tasks[task].data_state,
                 "seeds": " ".join(map(str, difference.seeds)),
                 **_estimate("difference", difference.estimate),
                 "p": difference.estimate.p_value,
@@ -98,10 +98,10 @@ def _differences(run: Run, analysis: Analysis) -> Iterator[dict[str, Any]]:
 def _strata(analysis: Analysis) -> Iterator[dict[str, Any]]:
     for task, strata in analysis.strata.items():
         for name, stratum in strata.items():
-            for arm, score in stratum.scores.items():
-                row = {"task": task, "density": name, "test_rows": stratum.rows, "model": arm}
+            for model, score in stratum.scores.items():
+                row = {"task": task, "density": name, "test_rows": stratum.rows, "model": model}
                 row |= _estimate("mean", score)
-                found = stratum.differences.get(arm)
+                found = stratum.differences.get(model)
                 nothing = Estimate(float("nan"), float("nan"), float("nan"))
                 yield row | _estimate("difference", nothing if found is None else found)
 

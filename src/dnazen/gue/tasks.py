@@ -133,7 +133,7 @@ class TaskData(NamedTuple):
     """Whether the train rows are those of ``PARTIAL_TRAIN``."""
 
     @property
-    def said(self) -> str:
+    def data_state(self) -> str:
         """The state in words, to stand beside every number that comes of it."""
         train = self.rows.get("train")
         if self.state == "partial train" and self.task.rows is not None:
@@ -270,7 +270,7 @@ def prepare(
         return _require_the_same(target / TASK_FILE, settings, paths.values())
     tables = {split: read_labelled(path) for split, path in paths.items()}
     rows = {split: table.rows for split, table in tables.items()}
-    said = [found.said]
+    said = [found.data_state]
     if "train" not in rows:
         if not train_from_dev:
             raise InputError("no train.csv", path=found.directory, fix="set train_from_dev")
@@ -332,7 +332,7 @@ def check_command(config: GueCheckConfig) -> None:
     for task in TASKS.values():
         found = check(config.data, task)
         counts = (str(found.rows.get(split, "-")) for split in Rows._fields)
-        print(task.name, task.group, task.metric, *counts, found.said, sep="\t")
+        print(task.name, task.group, task.metric, *counts, found.data_state, sep="\t")
         states.append(found.state)
     told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     print(f"{len(TASKS)} tasks: {told}", file=sys.stderr)

@@ -17,10 +17,10 @@ import tyro
 from ..errors import ConfigError, DnazenError, OutputError
 from ..ggrams.mining.mine import Method, MineConfig, MiningConfig, mine_command
 from ..ggrams.vocabulary import GGramVocabulary
-from ..gue.arms import Arm, parse_arms
-from ..gue.grid import GridConfig, named_settings, plan_tasks
+from ..gue.grid import run_grid
+from ..gue.models import BenchmarkModel, parse_models
 from ..gue.report import write_report
-from ..gue.run import run_grid
+from ..gue.settings import BenchmarkConfig, named_settings, plan_tasks
 from ..model.configuration import Fusion, GGramEmbedding
 from ..model.directory import WEIGHTS_FILE
 from ..outputs import growing_directory
@@ -67,7 +67,7 @@ class StudyConfig:
     )
     """How all arms are pre-trained. They are scored on the same held-out masks while
     heldout_ggram_share is 0."""
-    gue: GridConfig
+    gue: BenchmarkConfig
     """The tasks, the seeds of fine-tuning, and their settings; jobs is also how many arms are
     pre-trained at a time."""
     report_only: bool = False
@@ -259,20 +259,20 @@ def pretrain_arms(runs: Sequence[PretrainConfig], jobs: int) -> list[Path]:
     return failed
 
 
-def gue_arms(config: StudyConfig, arms: dict[str, StudyArm]) -> list[Arm]:
+def gue_arms(config: StudyConfig, arms: dict[str, StudyArm]) -> list[BenchmarkModel]:
     """The arms as models of a benchmark."""
     models = config.output / "models"
     ours = [
-        Arm(name, "dnazen", str(models / name))
+        BenchmarkModel(name, "dnazen", str(models / name))
         if arm.random_of is None
-        else Arm(name, "random", str(models / arm.random_of))
+        else BenchmarkModel(name, "random", str(models / arm.random_of))
         for name, arm in arms.items()
     ]
     return ours + _models(config)
 
 
-def _models(config: StudyConfig) -> list[Arm]:
-    return parse_arms(config.models) if config.models else []
+def _models(config: StudyConfig) -> list[BenchmarkModel]:
+    return parse_models(config.models) if config.models else []
 
 
 def _vocabulary(config: StudyConfig, arm: StudyArm) -> Path:
@@ -315,7 +315,7 @@ def hidden_ggrams(config: StudyConfig, arm: StudyArm) -> Path | None:
     return _vocabulary(config, arm) if alone else None
 
 
-def _held_out_files(grid: GridConfig) -> tuple[Path, ...]:
+def _held_out_files(grid: BenchmarkConfig) -> tuple[Path, ...]:
     """Dev and test of the tasks, where they are there."""
     files = (
         grid.data / plan.task.name / f"{split}.csv"

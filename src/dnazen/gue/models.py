@@ -32,7 +32,7 @@ KINDS = {
     "cnn": "a small CNN on bases",
     "kmer": "logistic regression on k-mers",
 }
-"""Kinds of arms; the last two need no source."""
+"""Kinds of models; the last two need no source."""
 
 _WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt")
 _MODEL_SUFFIXES = (*_WEIGHTS_SUFFIXES, ".json", ".txt", ".tsv", ".model")
@@ -44,7 +44,7 @@ CNN_EPOCHS = 10
 """The least; decided here, for the CNN starts from nothing and is cheap."""
 
 
-class Arm(NamedTuple):
+class BenchmarkModel(NamedTuple):
     """A model that is compared with others."""
 
     name: str
@@ -58,7 +58,7 @@ class Arm(NamedTuple):
         return self.kind in ("dnazen", "e4bu", "random")
 
 
-def parse_arm(text: str) -> Arm:
+def parse_model(text: str) -> BenchmarkModel:
     """Read ``NAME: KIND SOURCE``, such as ``ours: dnazen runs/pretrained``, or ``kmer: kmer``.
 
     Raises
@@ -75,28 +75,28 @@ def parse_arm(text: str) -> Arm:
             f"{text!r} is no model; expected 'NAME: KIND SOURCE', NAME of letters, digits and -_., "
             f"KIND one of {', '.join(KINDS)} (cnn and kmer without a source)"
         )
-    return Arm(name, kind, source[0].strip() if source else "")
+    return BenchmarkModel(name, kind, source[0].strip() if source else "")
 
 
-def parse_arms(texts: Sequence[str]) -> list[Arm]:
-    """Read several arms of different names.
+def parse_models(texts: Sequence[str]) -> list[BenchmarkModel]:
+    """Read several models of different names.
 
     Raises
     ------
     ConfigError
         If there is none, one is of another form, or two have one name.
     """
-    arms = [parse_arm(text) for text in texts]
-    names = [arm.name for arm in arms]
+    models = [parse_model(text) for text in texts]
+    names = [model.name for model in models]
     twice = {name for name in names if names.count(name) > 1}
-    if not arms or twice:
+    if not models or twice:
         what = f"two models are called {min(twice)!r}" if twice else "no model given"
         raise ConfigError(f"models: {what}; expected one or more, each with a name of its own")
-    return arms
+    return models
 
 
-def model_sha256(arm: Arm) -> str | None:
-    """The hash of all that an arm's directory says of the model; ``None`` where there is none.
+def model_sha256(model: BenchmarkModel) -> str | None:
+    """The hash of all that a model's directory says of the model; ``None`` where there is none.
 
     That is of weights, configuration, tokenizer and G-grams, whatever their files are called, so
     it tells two models apart wherever they stand.
@@ -106,8 +106,8 @@ def model_sha256(arm: Arm) -> str | None:
     InputError
         If a model directory is none.
     """
-    directory = Path(arm.source)
-    if arm.source and directory.is_dir():
+    directory = Path(model.source)
+    if model.source and directory.is_dir():
         files = [
             file
             for file in sorted(directory.iterdir())
@@ -116,25 +116,27 @@ def model_sha256(arm: Arm) -> str | None:
         if any(file.suffix in _WEIGHTS_SUFFIXES for file in files):
             told = "".join(f"{file.name} {hash_file(file).sha256}\n" for file in files)
             return hashlib.sha256(told.encode()).hexdigest()
-    if arm.has_directory or (directory.is_dir() and arm.source):
-        raise InputError("no such model", path=arm.source, expected=f"a folder with {WEIGHTS_FILE}")
+    if model.has_directory or (directory.is_dir() and model.source):
+        raise InputError(
+            "no such model", path=model.source, expected=f"a folder with {WEIGHTS_FILE}"
+        )
     return None
 
 
-def settings_of(arm: Arm, config: FinetuneConfig) -> FinetuneConfig:
-    """The settings that an arm is trained with, those of the run being ``config``."""
-    if arm.kind == "cnn":
+def settings_of(model: BenchmarkModel, config: FinetuneConfig) -> FinetuneConfig:
+    """The settings that a model is trained with, those of the run being ``config``."""
+    if model.kind == "cnn":
         optimizer = replace(config.optimizer, learning_rate=CNN_LEARNING_RATE)
         return replace(config, optimizer=optimizer, epochs=max(config.epochs, CNN_EPOCHS))
     return replace(
         config,
-        model=Path(arm.source),
-        from_random_weights=arm.kind == "random",
-        without_ggrams=arm.kind == "e4bu",
+        model=Path(model.source),
+        from_random_weights=model.kind == "random",
+        without_ggrams=model.kind == "e4bu",
     )
 
 
-def learner_of(arm: Arm, config: FinetuneConfig, splits: Splits) -> Learner:
+def learner_of(model: BenchmarkModel, config: FinetuneConfig, splits: Splits) -> Learner:
     """What is fine-tuned; nothing is kept of its weights.
 
     Raises
@@ -142,10 +144,10 @@ def learner_of(arm: Arm, config: FinetuneConfig, splits: Splits) -> Learner:
     InputError
         If the model cannot be read, or an example is too long.
     """
-    if arm.kind == "cnn":
+    if model.kind == "cnn":
         return cnn_learner(splits)
-    if arm.kind == "hf":
-        return _hugging_face(arm.source, config, splits)
+    if model.kind == "hf":
+        return _hugging_face(model.source, config, splits)
     return dnazen_learner(config, splits)._replace(save=lambda _: None)
 
 

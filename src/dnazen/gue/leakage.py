@@ -1,4 +1,4 @@
-"""What can be known of test sequences: their G-gram density, and what training read of them."""
+"""What the inputs of pre-training and G-gram mining share with the test sequences."""
 
 from __future__ import annotations
 
@@ -8,22 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
-from tokenizers import Tokenizer
 
 from ..errors import DnazenError
 from ..ggrams.leakage import build_index, covered_bases, mined_part
-from ..ggrams.matching import Matcher
 from ..ggrams.vocabulary import GGramVocabulary
 from ..model.directory import GGRAMS_FILE
 from ..records import plain, read_json
 from ..sequences.alphabet import normalise
 from ..sequences.reader import read_records
 from ..tokens.corpus import Corpus
-from ..tokens.encoding import Length, encode_examples
-from .arms import Arm
+from .models import BenchmarkModel
 
-STRATA = ("none", "low", "high")
 OVERLAP_BP = 50
 """Shortest shared stretch that counts as leaked."""
 
@@ -46,43 +41,18 @@ class Leakage(NamedTuple):
     """``pre-training`` or ``mining``."""
     source: str
     arms: list[str]
-    """The arms whose input it is."""
+    """The models whose input it is."""
     tasks: dict[str, Shared]
     problem: str = ""
     """Why it is not known, where it is not."""
 
 
-def densities(
-    vocabulary: GGramVocabulary, tokenizer: Tokenizer, sequences: Sequence[bytes]
-) -> Float[np.ndarray, "sequences"]:
-    """Fraction of each sequence's tokens that G-grams cover; 0 where there is no token."""
-    places = [""] * len(sequences)
-    length = Length(1 << 30, "refuse")
-    tokens = encode_examples(tokenizer, [(s,) for s in sequences], length, places).tokens
-    offsets = np.concatenate([[0], np.cumsum([len(some) for some in tokens])]).astype(np.int64)
-    matches = Matcher(vocabulary).match(np.concatenate(tokens), offsets)
-    owner = np.searchsorted(offsets, np.unique(matches.cover_token), side="right") - 1
-    covered = np.bincount(owner, minlength=len(sequences))
-    return covered / np.maximum(1, np.diff(offsets))
-
-
-def strata(density: Float[np.ndarray, "sequences"]) -> Int[np.ndarray, "sequences"]:
-    """The stratum of each sequence, as its place in ``STRATA``.
-
-    Decided here: *none* has no G-gram; the others are parted at the median density of those that
-    have one, which counts as low.
-    """
-    some = density > 0
-    middle = np.median(density[some]) if some.any() else 0.0
-    return some.astype(np.int64) + (some & (density > middle))
-
-
 def leakages(
-    arms: Sequence[Arm], tests: dict[str, Path], known: Iterable[dict[str, Any]] = ()
+    models: Sequence[BenchmarkModel], tests: dict[str, Path], known: Iterable[dict[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """What the inputs of the arms' pre-training and G-gram mining share with test files.
+    """What the inputs of the models' pre-training and G-gram mining share with test files.
 
-    Arms with the same input share an entry, a ``Leakage`` as JSON. Only DNAZEN directories that
+    Models with the same input share an entry, a ``Leakage`` as JSON. Only DNAZEN directories that
     'dnazen pretrain' wrote say what they were made from; of others nothing is known, and they are
     left out.
 
@@ -92,16 +62,16 @@ def leakages(
         Entries of earlier; what they tell is not searched again.
     """
     read_by: dict[tuple[str, str], list[str]] = {}
-    for arm in arms:
-        if arm.has_directory:
-            for what, source in _inputs(Path(arm.source)):
-                if what == "mining" or arm.kind != "random":
-                    read_by.setdefault((what, source), []).append(arm.name)
+    for model in models:
+        if model.has_directory:
+            for what, source in _inputs(Path(model.source)):
+                if what == "mining" or model.kind != "random":
+                    read_by.setdefault((what, source), []).append(model.name)
     before = {(entry["what"], entry["source"]): entry for entry in known if not entry["problem"]}
     found = []
     for (what, source), names in read_by.items():
         entry = before.pop((what, source), {"arms": [], "tasks": {}})
-        arms_of = list(dict.fromkeys([*entry["arms"], *names]))
+        models_of = list(dict.fromkeys([*entry["arms"], *names]))
         shared, problem = dict(entry["tasks"]), ""
         unknown = {task: path for task, path in tests.items() if task not in shared}
         if unknown:
@@ -109,7 +79,7 @@ def leakages(
                 shared |= _shared(what, Path(source), unknown)
             except DnazenError as error:
                 problem = str(error)
-        found.append(plain(Leakage(what, source, arms_of, shared, problem)))
+        found.append(plain(Leakage(what, source, models_of, shared, problem)))
     return found + list(before.values())
 
 

@@ -1,61 +1,24 @@
-"""Densities and leakage by brute force on tiny strings."""
+"""What training shares with test sequences, by brute force on tiny strings."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 
 import numpy as np
 import pytest
 
-from conftest import vocabulary_of
 from directories import random_directory
 from dnazen.ggrams.mining.mine import MineConfig, mine_command
-from dnazen.gue.arms import Arm
-from dnazen.gue.exposure import OVERLAP_BP, STRATA, densities, leakages, strata
+from dnazen.gue.leakage import OVERLAP_BP, leakages
+from dnazen.gue.models import BenchmarkModel
 from dnazen.sequences.alphabet import reverse_complement
 from dnazen.tokens.corpus import Corpus
-from dnazen.tokens.tokenizer import encode
 from tiny_gue import write_rows
 
 
-def test_density_is_the_share_of_covered_tokens(ground):
-    tokenizer = Corpus.open(ground.corpus).tokenizer
-    text = ground.genome.read_text().splitlines()[1]
-    sequences = [text[i : i + 60].encode() for i in range(0, 1200, 60)]
-    sequences += [b"", b"NNNN", sequences[0].lower()]
-    tokens, offsets = encode(tokenizer, [s.decode() for s in sequences[:20]])
-    grams = [tuple(tokens[3:5].tolist()), tuple(tokens[40:43].tolist())]
-    expected = []
-    for start, end in itertools.pairwise(offsets):
-        some, covered = tokens[start:end].tolist(), set()
-        for i in range(len(some)):
-            for gram in grams:
-                if tuple(some[i : i + len(gram)]) == gram:
-                    covered |= set(range(i, i + len(gram)))
-        expected.append(len(covered) / len(some))
-    assert max(expected) > 0
-    found = densities(vocabulary_of(grams, tokenizer), tokenizer, sequences)
-    np.testing.assert_allclose(found, [*expected, 0, 0, expected[0]])
-
-
-@pytest.mark.parametrize(
-    ("density", "expected"),
-    [
-        ([0.0, 0.1, 0.3, 0.2, 0.0, 0.5], ["none", "low", "high", "low", "none", "high"]),
-        ([0.2, 0.2, 0.2], ["low", "low", "low"]),
-        ([0.0, 0.0], ["none", "none"]),
-        ([0.0, 0.4], ["none", "low"]),
-        ([], []),
-    ],
-)
-def test_strata_part_at_the_median_of_those_with_ggrams(density, expected):
-    assert [STRATA[i] for i in strata(np.array(density))] == expected
-
-
 @pytest.fixture
-def model(ground, tmp_path):
+def directory(ground, tmp_path):
     """A model directory that says what it was made from."""
     random_directory(ground, tmp_path / "model", hidden_size=32, intermediate_size=32)
     excluded = tmp_path / "excluded.csv"
@@ -79,7 +42,7 @@ def shared_with(windows, sequence):
     return int(covered.sum())
 
 
-def test_leakage_by_brute_force_on_both_strands(ground, model, tmp_path):
+def test_leakage_by_brute_force_on_both_strands(ground, directory, tmp_path):
     corpus = Corpus.open(ground.corpus)
     strings = corpus.tokenizer
     windows = [
@@ -102,8 +65,12 @@ def test_leakage_by_brute_force_on_both_strands(ground, model, tmp_path):
     expected = [shared_with(windows, row.encode()) for row in rows]
     assert expected[2] == expected[6] == 0
     assert all(expected[i] for i in (0, 1, 3))
-    arms = [Arm("a", "dnazen", str(model)), Arm("b", "e4bu", str(model)), Arm("k", "kmer", "")]
-    pretraining, mining = leakages(arms, {"mouse/3": test})
+    models = [
+        BenchmarkModel("a", "dnazen", str(directory)),
+        BenchmarkModel("b", "e4bu", str(directory)),
+        BenchmarkModel("k", "kmer", ""),
+    ]
+    pretraining, mining = leakages(models, {"mouse/3": test})
     assert (pretraining["what"], pretraining["source"]) == ("pre-training", str(ground.corpus))
     assert pretraining["arms"] == ["a", "b"]
     assert pretraining["problem"] == ""
@@ -122,23 +89,27 @@ def test_leakage_by_brute_force_on_both_strands(ground, model, tmp_path):
     assert mining["tasks"]["mouse/3"]["partly"] == sum(e > 0 for e in without)
 
 
-def test_what_is_known_is_not_searched_again(ground, model, tmp_path, monkeypatch):
+def test_what_is_known_is_not_searched_again(ground, directory, tmp_path, monkeypatch):
     test = tmp_path / "test.csv"
     write_rows(test, [(ground.genome.read_text().splitlines()[1][:100], 0)])
-    arm = Arm("a", "dnazen", str(model))
-    known = leakages([arm], {"mouse/3": test})
-    monkeypatch.setattr("dnazen.gue.exposure.build_index", None)
-    again = leakages([Arm("r", "random", str(model))], {"mouse/3": test}, known)
+    model = BenchmarkModel("a", "dnazen", str(directory))
+    known = leakages([model], {"mouse/3": test})
+    monkeypatch.setattr("dnazen.gue.leakage.build_index", None)
+    again = leakages([BenchmarkModel("r", "random", str(directory))], {"mouse/3": test}, known)
     assert {(e["what"], *e["arms"]) for e in again} == {("pre-training", "a"), ("mining", "a", "r")}
     assert [e["tasks"] for e in known] == [e["tasks"] for e in sorted(
         again, key=lambda e: e["what"], reverse=True
     )]  # fmt: skip
 
 
-def test_an_input_that_is_gone_is_told(ground, model, tmp_path):
-    (model / "run.json").write_text(json.dumps({"settings": {"corpus": str(tmp_path / "gone")}}))
-    (model / "ggrams.tsv").unlink()
+def test_an_input_that_is_gone_is_told(ground, directory, tmp_path):
+    (directory / "run.json").write_text(
+        json.dumps({"settings": {"corpus": str(tmp_path / "gone")}})
+    )
+    (directory / "ggrams.tsv").unlink()
     write_rows(tmp_path / "test.csv", [("ACGT" * 20, 0)])
-    [entry] = leakages([Arm("a", "dnazen", str(model))], {"mouse/3": tmp_path / "test.csv"})
+    [entry] = leakages(
+        [BenchmarkModel("a", "dnazen", str(directory))], {"mouse/3": tmp_path / "test.csv"}
+    )
     assert entry["tasks"] == {}
     assert "gone" in entry["problem"]

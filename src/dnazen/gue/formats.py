@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .comparison import Comparison
+from .comparison import OverallDifference
 from .statistics import Estimate
 
 UNDEFINED = "n/a"
@@ -39,7 +39,7 @@ def signed_number(value: float) -> str:
     return UNDEFINED if value != value else f"{value:+.2f}"
 
 
-def win_loss(found: Comparison) -> str:
+def win_loss(found: OverallDifference) -> str:
     """Wins, ties and losses."""
     return f"{found.wins} / {found.ties} / {found.losses}"
 

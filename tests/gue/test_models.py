@@ -21,14 +21,14 @@ from transformers import (
 
 from directories import random_directory, weights_of
 from dnazen.errors import ConfigError, InputError
-from dnazen.gue.arms import (
+from dnazen.gue.models import (
     CNN_EPOCHS,
     CNN_LEARNING_RATE,
-    Arm,
+    BenchmarkModel,
     learner_of,
     model_sha256,
-    parse_arm,
-    parse_arms,
+    parse_model,
+    parse_models,
     settings_of,
 )
 from dnazen.model.batches import Example
@@ -111,16 +111,16 @@ def config(data, output, **more):
 
 
 @pytest.mark.parametrize(
-    ("text", "arm"),
+    ("text", "model"),
     [
-        ("ours: dnazen runs/a b", Arm("ours", "dnazen", "runs/a b")),
-        (" x-1.2_y :  hf  org/name ", Arm("x-1.2_y", "hf", "org/name")),
-        ("cnn: cnn", Arm("cnn", "cnn", "")),
-        ("base:kmer", Arm("base", "kmer", "")),
+        ("ours: dnazen runs/a b", BenchmarkModel("ours", "dnazen", "runs/a b")),
+        (" x-1.2_y :  hf  org/name ", BenchmarkModel("x-1.2_y", "hf", "org/name")),
+        ("cnn: cnn", BenchmarkModel("cnn", "cnn", "")),
+        ("base:kmer", BenchmarkModel("base", "kmer", "")),
     ],
 )
-def test_models_are_named_with_kind_and_source(text, arm):
-    assert parse_arm(text) == arm
+def test_models_are_named_with_kind_and_source(text, model):
+    assert parse_model(text) == model
 
 
 @pytest.mark.parametrize(
@@ -128,42 +128,42 @@ def test_models_are_named_with_kind_and_source(text, arm):
 )
 def test_other_forms_are_refused(text):
     with pytest.raises(ConfigError, match=r"is no model; expected 'NAME: KIND SOURCE'"):
-        parse_arm(text)
+        parse_model(text)
 
 
 def test_names_are_different():
     with pytest.raises(ConfigError, match="two models are called 'a'"):
-        parse_arms(["a: cnn", "b: cnn", "a: kmer"])
+        parse_models(["a: cnn", "b: cnn", "a: kmer"])
     with pytest.raises(ConfigError, match="no model given"):
-        parse_arms([])
+        parse_models([])
 
 
 def test_the_hash_follows_the_model_not_its_place(ours, bert, tmp_path):
-    arm = Arm("a", "dnazen", str(ours))
+    model = BenchmarkModel("a", "dnazen", str(ours))
     copy = tmp_path / "copy"
     shutil.copytree(ours, copy)
     (copy / "run.json").write_text("{}")
-    assert model_sha256(arm._replace(source=str(copy))) == model_sha256(arm)
+    assert model_sha256(model._replace(source=str(copy))) == model_sha256(model)
     for file in ("ggrams.tsv", "config.json", "model.safetensors", "tokenizer.json"):
         changed = tmp_path / file
         shutil.copytree(ours, changed)
         (changed / file).write_bytes((changed / file).read_bytes() + b" ")
-        assert model_sha256(arm._replace(source=str(changed))) != model_sha256(arm)
-    assert model_sha256(Arm("h", "hf", str(bert))) != model_sha256(arm)
-    assert model_sha256(Arm("h", "hf", "org/name")) is None
-    assert model_sha256(Arm("c", "cnn", "")) is None
+        assert model_sha256(model._replace(source=str(changed))) != model_sha256(model)
+    assert model_sha256(BenchmarkModel("h", "hf", str(bert))) != model_sha256(model)
+    assert model_sha256(BenchmarkModel("h", "hf", "org/name")) is None
+    assert model_sha256(BenchmarkModel("c", "cnn", "")) is None
     for kind in ("dnazen", "hf"):
         with pytest.raises(InputError, match=r"no such model; expected a folder with model\.safe"):
-            model_sha256(Arm("a", kind, str(tmp_path)))
+            model_sha256(BenchmarkModel("a", kind, str(tmp_path)))
     with pytest.raises(InputError, match="no such model"):
-        model_sha256(Arm("a", "e4bu", str(tmp_path / "gone")))
+        model_sha256(BenchmarkModel("a", "e4bu", str(tmp_path / "gone")))
 
 
 def test_the_twins_of_a_directory(ours, data, splits, tmp_path):
     learners = {}
     for kind in ("dnazen", "e4bu", "random"):
-        arm = Arm(kind, kind, str(ours))
-        learners[kind] = learner_of(arm, settings_of(arm, config(data, tmp_path)), splits)
+        model = BenchmarkModel(kind, kind, str(ours))
+        learners[kind] = learner_of(model, settings_of(model, config(data, tmp_path)), splits)
     models = {}
     for kind, learner in learners.items():
         set_seed(3)
@@ -184,20 +184,20 @@ def test_the_twins_of_a_directory(ours, data, splits, tmp_path):
 
 
 def test_the_cnn_has_settings_of_its_own(data, tmp_path):
-    arm = Arm("c", "cnn", "")
+    model = BenchmarkModel("c", "cnn", "")
     given = config(data, tmp_path)
-    theirs = settings_of(arm, given)
+    theirs = settings_of(model, given)
     assert (theirs.epochs, theirs.optimizer.learning_rate) == (CNN_EPOCHS, CNN_LEARNING_RATE)
     assert theirs.optimizer.warmup_steps == given.optimizer.warmup_steps
-    assert settings_of(arm, config(data, tmp_path, epochs=20)).epochs == 20
+    assert settings_of(model, config(data, tmp_path, epochs=20)).epochs == 20
 
 
 @pytest.mark.parametrize("name", ["bert", "esm"])
 def test_hugging_face_models_learn(name, request, data, splits, tmp_path):
     source = request.getfixturevalue(name)
-    arm = Arm(name, "hf", str(source))
+    model = BenchmarkModel(name, "hf", str(source))
     settings = config(data, tmp_path / "out")
-    learner = learner_of(arm, settings, splits)
+    learner = learner_of(model, settings, splits)
     fitted = fit(settings, splits, learner, resumable=False)
     assert fitted.scores["mcc"] > 0.7  # low against high GC
     before, after = weights_of(source), fitted.model.state_dict()
@@ -209,7 +209,7 @@ def test_hugging_face_models_learn(name, request, data, splits, tmp_path):
 def test_hugging_face_models_start_from_their_weights_and_read_their_tokens(
     bert, esm, data, splits
 ):
-    learner = learner_of(Arm("b", "hf", str(bert)), config(data, bert), splits)
+    learner = learner_of(BenchmarkModel("b", "hf", str(bert)), config(data, bert), splits)
     set_seed(0)
     model = learner.fresh()
     stored = weights_of(bert)
@@ -222,7 +222,9 @@ def test_hugging_face_models_start_from_their_weights_and_read_their_tokens(
     batch = learner.collator([Example(t) for t in learner.encoded.test.tokens[:4]])
     for key in ("input_ids", "attention_mask"):
         assert torch.equal(batch[key], expected[key])
-    kmers = learner_of(Arm("e", "hf", str(esm)), config(data, esm), splits).encoded.test.tokens[0]
+    kmers = learner_of(
+        BenchmarkModel("e", "hf", str(esm)), config(data, esm), splits
+    ).encoded.test.tokens[0]
     by_hand = [
         3,
         *(
@@ -238,7 +240,9 @@ def test_a_classifier_of_other_classes_gets_a_new_head(bert, data, splits, tmp_p
     AutoModelForSequenceClassification.from_pretrained(bert, num_labels=5).save_pretrained(
         tmp_path / "five"
     )
-    learner = learner_of(Arm("f", "hf", str(tmp_path / "five")), config(data, tmp_path), splits)
+    learner = learner_of(
+        BenchmarkModel("f", "hf", str(tmp_path / "five")), config(data, tmp_path), splits
+    )
     assert learner.fresh().classifier.weight.shape == (2, 32)
 
 
@@ -246,10 +250,10 @@ def test_sequences_longer_than_a_hugging_face_model_takes(bert, data, splits, tm
     shutil.copytree(bert, tmp_path / "short")
     path = tmp_path / "short" / "tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 9}))
-    arm = Arm("s", "hf", str(tmp_path / "short"))
+    model = BenchmarkModel("s", "hf", str(tmp_path / "short"))
     with pytest.raises(InputError, match=r"train.csv:2: \d+ tokens of .*; expected at most 9"):
-        learner_of(arm, config(data, tmp_path), splits)
-    cut = learner_of(arm, config(data, tmp_path, too_long="cut"), splits).encoded.train
+        learner_of(model, config(data, tmp_path), splits)
+    cut = learner_of(model, config(data, tmp_path, too_long="cut"), splits).encoded.train
     assert cut.cut == len(cut.tokens)
     assert {len(tokens) for tokens in cut.tokens} == {9}
     assert np.isin([tokens[-1] for tokens in cut.tokens], [2]).all()  # [SEP] is kept
@@ -259,4 +263,4 @@ def test_what_transformers_cannot_open_is_told(ours, data, splits, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "none such"}')
     for source in (tmp_path, tmp_path / "gone"):
         with pytest.raises(InputError, match="cannot be opened by transformers"):
-            learner_of(Arm("x", "hf", str(source)), config(data, tmp_path), splits)
+            learner_of(BenchmarkModel("x", "hf", str(source)), config(data, tmp_path), splits)

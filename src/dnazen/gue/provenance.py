@@ -9,26 +9,26 @@ from typing import Any
 
 from ..report.document import Code, Section, Table, Text
 from .comparison import Analysis
-from .exposure import OVERLAP_BP
+from .formats import UNDEFINED, listed, points
+from .leakage import OVERLAP_BP
 from .results import Run, cells_of
 from .tasks import Published, published
-from .wording import UNDEFINED, listed, points
 
 
-def beside_published(run: Run, analysis: Analysis, models: Sequence[str]) -> Section:
+def beside_published(run: Run, analysis: Analysis, published_models: Sequence[str]) -> Section:
     """Published scores in columns of their own."""
-    known = [row for row in published() if row.task in run.tasks and row.model in models]
+    known = [row for row in published() if row.task in run.tasks and row.model in published_models]
     columns = dict.fromkeys((row.model, row.source) for row in known)
-    columns = dict.fromkeys(sorted(columns, key=lambda column: models.index(column[0])))
+    columns = dict.fromkeys(sorted(columns, key=lambda column: published_models.index(column[0])))
     sources = list(dict.fromkeys(row.source for row in published()))
     by_place = {(row.task, row.model, row.source): row for row in known}
     rows = [
-        [task, run.tasks[task].said]
-        + [points(some[a].estimate.value) if a in some else "-" for a in analysis.arms]
+        [task, run.tasks[task].data_state]
+        + [points(some[a].estimate.value) if a in some else "-" for a in analysis.models]
         + [_published_cell(by_place.get((task, *column))) for column in columns]
         for task, some in analysis.scores.items()
     ]
-    header = ["task", "data of this run", *(f"{arm} (this run)" for arm in analysis.arms)]
+    header = ["task", "data of this run", *(f"{model} (this run)" for model in analysis.models)]
     header += [f"{model} [{sources.index(source) + 1}]" for model, source in columns]
     cited = dict.fromkeys(source for _, source in columns)
     told = "; ".join(f"[{sources.index(source) + 1}] {source}" for source in cited)
@@ -69,8 +69,8 @@ def leakage(run: Run) -> Section:
     legend = [
         [name, listed(entry["arms"]), entry["source"], entry["problem"]] for name, entry in inputs
     ]
-    told = {arm for _, entry in inputs for arm in entry["arms"]}
-    unknown = [arm for arm in run.arms if arm not in told]
+    told = {model for _, entry in inputs for model in entry["arms"]}
+    unknown = [model for model in run.models if model not in told]
     note = f" Of {listed(unknown)} nothing is known." if unknown else ""
     return Section(
         title,
@@ -95,10 +95,10 @@ def _shared_cell(shared: dict[str, Any] | None) -> str:
 
 def cost(run: Run) -> Section:
     """Time, memory, parameters and FLOPs of every model."""
-    by_arm: dict[str, list[dict[str, Any]]] = {arm: [] for arm in run.arms}
-    for _, arm, record, _ in cells_of(run):
-        by_arm[arm].append(record["cost"])
-    rows = [[arm, *_costs(costs)] for arm, costs in by_arm.items() if costs]
+    by_model: dict[str, list[dict[str, Any]]] = {model: [] for model in run.models}
+    for _, model, record, _ in cells_of(run):
+        by_model[model].append(record["cost"])
+    rows = [[model, *_costs(costs)] for model, costs in by_model.items() if costs]
     header = ["model", "cells", "parameters (M)", "forward GFLOP a sequence", "training PFLOP"]
     header += ["seconds a cell", "hours in all", "peak memory (GiB)", "peak GPU memory (GiB)"]
     return Section(
@@ -135,7 +135,7 @@ def _costs(costs: Sequence[dict[str, Any]]) -> list[str]:
 def learning_rates(run: Run) -> Section:
     """The learning rates that dev chose, with the dev scores."""
     rows = [
-        [task, *(_choice_cell(run.choices.get(arm, {}).get(task)) for arm in run.arms)]
+        [task, *(_choice_cell(run.choices.get(model, {}).get(task)) for model in run.models)]
         for task in run.tasks
     ]
     return Section(
@@ -146,7 +146,7 @@ def learning_rates(run: Run) -> Section:
                 "first seed, by which it was chosen. Baselines that have a learning rate of their "
                 "own, or none, show the task's."
             ),
-            Table(["task", *run.arms], rows),
+            Table(["task", *run.models], rows),
         ],
     )
 
@@ -173,7 +173,7 @@ def how_made(run: Run, draws: int) -> Section:
         ["CPU threads a cell", listed({str(cost["threads"]) for cost in costs})],
         ["arithmetic", listed({"bf16" if cost["bf16"] else "float32" for cost in costs})],
     ]
-    arms = [[arm["name"], arm["kind"], arm["source"]] for arm in run.record["arms"]]
+    models = [[model["name"], model["kind"], model["source"]] for model in run.record["arms"]]
     return Section(
         "How this was made",
         [
@@ -187,7 +187,7 @@ def how_made(run: Run, draws: int) -> Section:
                 "too narrow. A model was pre-trained once: how another pre-training would have "
                 "come out is in no interval."
             ),
-            Table(["model", "kind", "source"], arms, names=3),
+            Table(["model", "kind", "source"], models, names=3),
             Table(["what", "of these cells"], versions, names=2),
             Text("The command, and its settings as a recipe:"),
             Code(f"dnazen {shlex.join(run.record['argv'])}"),
