@@ -21,7 +21,7 @@ from dnazen.explanation.command import ExplainConfig
 from dnazen.sequences.alphabet import reverse_complement
 from ggrams.motifs.test_meme import sharp
 from inference.test_predict import SINGLE, save_model
-from report.test_page import read
+from report.test_document import read
 from test_benchmarks import benchmark
 
 
@@ -141,7 +141,8 @@ def test_the_page_draws_what_was_asked_for(out):
     page = read(text)
     assert page.fetched == []
     assert text.count("<h3>") == 2
-    assert text.count('<svg class="line"') == 2 + 2  # lines of 150 and of 184 bases
+    assert text.count('<svg class="sequence"') == 2
+    assert sum(cell == "tokens" for cell in page.cells) == 2 + 2 + 2  # lines, and tables
     assert "planted &lt;b&gt;" in text
     numbers = json.loads((out / "summary.json").read_text())
     assert (numbers["records"], numbers["without_a_base"], numbers["cut"]) == (4, 1, 0)

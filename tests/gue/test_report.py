@@ -314,7 +314,10 @@ def test_sections_stand_in_front_and_an_earlier_report_is_replaced(made, tmp_pat
     first = [Section("Pre-training", [Text("Held-out loss.")])]
     write_report(made.path, output, draws=100, title="A study", first=first)
     markdown = (output / "report.md").read_text(encoding="utf-8")
-    assert markdown.startswith("# A study\n\n## Pre-training\n\nHeld-out loss.\n\n## Summary\n")
+    title, message, *rest = markdown.split("\n\n")
+    assert title == "# A study"
+    assert message.startswith("ours minus twin: +")
+    assert rest[:3] == ["## Pre-training", "Held-out loss.", "## Summary"]
     assert not (output / "left.txt").exists()
 
 

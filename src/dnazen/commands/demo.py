@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 import subprocess
 import sys
@@ -21,8 +20,9 @@ from ..ggrams.matching import Matcher
 from ..ggrams.vocabulary import GGramVocabulary
 from ..outputs import new_file, refuse_existing
 from ..records import read_json, run_record, write_json
-from ..report import page
-from ..report.tracks import Span, Track, draw_tracks
+from ..report.charts import styles
+from ..report.document import Code, Document, Picture, Section, Table, Text, to_html
+from ..report.tracks import Box, Drawing, Track
 from ..sequences.reader import read_records
 from ..tokens.tokenizer import encode, load_tokenizer, token_lengths
 
@@ -125,7 +125,7 @@ def report(
     scores: dict[str, dict[str, Any]],
     pretraining: dict[str, dict[str, Any]],
 ) -> str:
-    """The page that tells what was done and found."""
+    """The page that tells what was done and what came of it."""
     ceiling = read_json(out / "simulated/dnazen.json", "a simulation's record")["ceiling_mcc"]
     rows = [
         [name, pretraining[arm]["eval_bits_per_bp"], pretraining[arm]["eval_accuracy"]]
@@ -133,63 +133,62 @@ def report(
         for arm, name in ARMS.items()
     ]
     header = ["arm", "held-out bits per bp", "held-out accuracy"]
+    header += ["test MCC", "test F1", "test accuracy", "test AUROC"]
     vocabulary = GGramVocabulary.load(out / "ggrams.tsv")
-    strongest = sorted(range(len(vocabulary)), key=lambda i: -vocabulary.pmi[i])[:10]
-    parts = [
-        page.paragraph(
-            "A tiny model was pre-trained twice on a synthetic genome, once with G-grams and once "
-            "without, on the same tokens, masks and steps, and fine-tuned to tell sequences with "
-            "two planted motifs from sequences without. One seed and a synthetic task: this shows "
-            "that every step works, not that G-grams help."
-        ),
-        page.heading("Scores"),
-        page.table([*header, "test MCC", "test F1", "test accuracy", "test AUROC"], rows),
-        page.paragraph(f"The best possible test MCC of this task is about {ceiling:.3f}."),
-        page.heading("Loss"),
-        page.figure(
-            loss_curves(out), "Held-out loss of pre-training, training loss of fine-tuning."
-        ),
-        page.heading("A sequence as the model reads it"),
-        page.figure(example_drawing(out, vocabulary), "The first positive test sequence."),
-        page.heading("G-grams"),
-        page.paragraph(f"{len(vocabulary):,} were mined; these have the highest PMI."),
-        page.table(
-            ["G-gram", "tokens", "count", "PMI (bits)"],
+    curves = Picture(
+        "loss",
+        loss_curves(out),
+        "Held-out loss of pre-training, training loss of fine-tuning, in nats.",
+    )
+    commands = "\n".join(f"# {step.seconds:.0f} s\n{step.command}" for step in steps)
+    sections = [
+        Section(
+            "Scores",
             [
-                (
-                    vocabulary.bases[i],
-                    int(vocabulary.lengths[i]),
-                    int(vocabulary.counts[i]),
-                    float(vocabulary.pmi[i]),
-                )
-                for i in strongest
+                Table(header, rows),
+                Text(f"The best possible test MCC of this task is about {ceiling:.3f}."),
             ],
         ),
-        page.heading("Commands"),
-        page.code("\n".join(f"# {step.seconds:.0f} s\n{step.command}" for step in steps)),
+        Section("Loss", [curves]),
+        Section("A sequence as the model reads it", [example_drawing(out, vocabulary)]),
+        Section(
+            "G-grams",
+            [
+                Text(f"{len(vocabulary):,} were mined; these have the highest PMI."),
+                _strongest(vocabulary),
+            ],
+        ),
+        Section("Commands", [Code(commands)]),
     ]
-    return page.page("dnazen demo", parts)
+    message = (
+        "A tiny model was pre-trained twice on a synthetic genome, once with G-grams and once "
+        "without, on the same tokens, masks and steps, and fine-tuned to tell sequences with two "
+        "planted motifs from sequences without. One seed and a synthetic task: this shows that "
+        "every step works, not that G-grams help."
+    )
+    return to_html(Document("dnazen demo", sections, [message]))
 
 
 def loss_curves(out: Path) -> Figure:
     """Held-out loss of pre-training and training loss of fine-tuning, both arms."""
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     pretraining, finetuning = figure.subplots(1, 2)
+    looks = styles(dict.fromkeys(ARMS, "dnazen"))
     for arm, name in ARMS.items():
         for axis, run, key in (
             (pretraining, f"pretrained-{arm}", "eval_loss"),
             (finetuning, f"finetuned-{arm}", "loss"),
         ):
-            log = json.loads((out / run / "history.json").read_text())["log"]
+            log = read_json(out / run / "history.json", "the curves of a training")["log"]
             points = [(entry["step"], entry[key]) for entry in log if key in entry]
-            axis.plot(*zip(*points, strict=True), label=name)
+            axis.plot(*zip(*points, strict=True), label=name, **looks[arm])
     pretraining.set(title="pre-training", xlabel="step", ylabel="held-out loss (nats a token)")
     finetuning.set(title="fine-tuning", xlabel="step", ylabel="training loss (nats)")
     pretraining.legend(frameon=False)
     return figure
 
 
-def example_drawing(out: Path, vocabulary: GGramVocabulary) -> Figure:
+def example_drawing(out: Path, vocabulary: GGramVocabulary) -> Drawing:
     """The first positive test sequence with its tokens, G-grams and planted motifs."""
     tokenizer = load_tokenizer(out / "tokenizer")
     with (out / "simulated/test.csv").open(encoding="utf-8") as handle:
@@ -198,34 +197,49 @@ def example_drawing(out: Path, vocabulary: GGramVocabulary) -> Figure:
     records = list(read_records(out / "simulated/test.csv"))
     sequence = records[number].sequence.decode()
     tokens, _ = encode(tokenizer, [sequence])
-    lengths = token_lengths(tokenizer)[tokens]
-    ends = lengths.cumsum()
-    starts = ends - lengths
-    found = Matcher(vocabulary).occurrences(tokens, np.array([0, len(tokens)]))
-    spread = vocabulary.lengths
-    ggrams = [
-        Span(
-            int(starts[start]),
-            int(ends[start + spread[ggram - 1] - 1]),
-            vocabulary.bases[ggram - 1],
-        )
-        for start, ggram in zip(found.start, found.ggram_id, strict=True)
+    ends = token_lengths(tokenizer)[tokens].cumsum().tolist()
+    starts = [0, *ends[:-1]]
+    matches = Matcher(vocabulary).occurrences(tokens, np.array([0, len(tokens)]))
+    ggrams = []
+    for first, ggram in zip(matches.start.tolist(), matches.ggram_id.tolist(), strict=True):
+        last = first + int(vocabulary.lengths[ggram - 1]) - 1
+        values = f"{ggram}", float(vocabulary.pmi[ggram - 1])
+        ggrams.append(Box(starts[first], ends[last], vocabulary.bases[ggram - 1], values))
+    rows = csv.reader(
+        (out / "simulated/task.bed").read_text(encoding="utf-8").splitlines(), delimiter="\t"
+    )
+    motifs = [
+        Box(int(start), int(end), motif)
+        for name, start, end, motif, *_ in rows
+        if name == f"test/{number + 1}"
     ]
-    motifs = []
-    for line in (out / "simulated/task.bed").read_text().splitlines():
-        name, start, end, motif, _, _ = line.split("\t")
-        if name == f"test/{number + 1}":
-            motifs.append(Span(int(start), int(end), motif))
-    spans = [
-        Span(int(start), int(end), sequence[start:end])
-        for start, end in zip(starts, ends, strict=True)
-    ]
-    return draw_tracks(
+    pieces = zip(starts, ends, strict=True)
+    return Drawing(
+        "The first positive test sequence",
+        "The first positive test sequence: its tokens, the G-grams that the model matches in them, "
+        "and the motifs that were planted.",
         sequence,
         [
-            Track("tokens", "#9ecae1", spans),
-            Track("G-grams", "#fdae6b", ggrams),
-            Track("planted motifs", "#e34a33", motifs),
+            Track("tokens", [Box(start, end, sequence[start:end]) for start, end in pieces]),
+            Track("G-grams", ggrams, ("id", "PMI (bits)")),
+            Track("planted", motifs),
+        ],
+    )
+
+
+def _strongest(vocabulary: GGramVocabulary) -> Table:
+    """The ten G-grams of the highest PMI."""
+    strongest = sorted(range(len(vocabulary)), key=lambda i: -vocabulary.pmi[i])[:10]
+    return Table(
+        ["G-gram", "tokens", "count", "PMI (bits)"],
+        [
+            [
+                vocabulary.bases[i],
+                int(vocabulary.lengths[i]),
+                int(vocabulary.counts[i]),
+                float(vocabulary.pmi[i]),
+            ]
+            for i in strongest
         ],
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, Literal
 
@@ -10,31 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..report.charts import BAND, GRID, MUTED, label, styles
 from .comparison import Analysis, OverallDifference, overall_difference, pooled
 from .density import STRATA
+from .results import Run
 from .statistics import LEVEL, Estimate
 from .tasks import TASKS
 
-_COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#8c564b",
-    "#7f7f7f",
-    "#000000",
-    "#b8a800",
-)
-_MARKERS = "osD^vPX<>*"
 _TASKS_A_COLUMN = 12
 
 
-def dot_plot(analysis: Analysis) -> Figure:
+def dot_plot(run: Run, analysis: Analysis) -> Figure:
     """The mean of every model on every task with its interval, tasks by group."""
     names = list(analysis.scores)
     columns = _parted(names)
+    style = _styles(run, analysis)
     step = 0.13 * len(analysis.models) + 0.16
     height = max(1.2, max(len(column) for column in columns) * step + 1.1)
     figure = Figure(figsize=(5.4 * len(columns) if len(columns) > 1 else 7.5, height))
@@ -47,10 +37,10 @@ def dot_plot(analysis: Analysis) -> Figure:
                 if model in analysis.scores[task]:
                     place = row + 0.8 * (number + 0.5) / len(analysis.models) - 0.4
                     found = analysis.scores[task][model].estimate
-                    _whisker(axis, found, place, **_style(number))
+                    _whisker(axis, found, place, **style[model])
         _name_rows(axis, column)
         axis.set_xlabel("MCC × 100 (covid: macro F1 × 100)" if _has_f1(column) else "MCC × 100")
-    _legend(figure, analysis.models)
+    _legend(figure, style)
     return figure
 
 
@@ -73,41 +63,40 @@ def forest_plot(analysis: Analysis, model: str) -> Figure:
     figure = Figure(figsize=(8.2, 0.25 * len(rows) + 1.1), layout="constrained")
     axis = figure.subplots()
     for place, (_, found, sure, is_mean) in enumerate(rows):
-        colour = "#222222" if is_mean else "#0072b2"
+        colour = "#000000" if is_mean else "#0072b2"
         style = {"marker": "D" if is_mean else "o", "color": colour, "markersize": 6}
-        _whisker(
-            axis, found, place, **style, markerfacecolor=colour if sure or is_mean else "white"
-        )
+        _whisker(axis, found, place, **style, markerfacecolor=colour if sure or is_mean else "none")
         if is_mean:
-            axis.axhspan(place - 0.5, place + 0.5, color="#f1f1f1", zorder=0)
-    axis.axvline(0, color="#888888", linewidth=1, zorder=1)
+            axis.axhspan(place - 0.5, place + 0.5, color=BAND, zorder=0)
+    axis.axvline(0, color=MUTED, linewidth=1, zorder=1)
     axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlabel(f"{model} minus {analysis.reference}, points (score × 100)")
+    axis.set_xlabel(f"{label(model)} minus {label(analysis.reference)}, points (score × 100)")
     _bare(axis)
     return figure
 
 
-def strata_plot(analysis: Analysis, model: str) -> Figure:
+def strata_plot(run: Run, analysis: Analysis, model: str) -> Figure:
     """Scores by G-gram density of the test sequence, and the difference of the two models."""
     figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    style = _styles(run, analysis)
     scores, differences = figure.subplots(1, 2, width_ratios=[3, 2])
     shared = {task: analysis.strata[task] for task in analysis.shared_tasks}
     for number, name in enumerate(analysis.models):
         some = [pooled(shared, stratum, name, difference=False) for stratum in STRATA]
         shift = 0.5 * (number + 0.5) / len(analysis.models) - 0.25
-        _upright(scores, some, shift, **_style(number))
+        _upright(scores, some, shift, **style[name])
     some = [pooled(analysis.strata, stratum, model, difference=True) for stratum in STRATA]
-    _upright(differences, some, 0.0, marker="o", color="#222222", markersize=6)
-    differences.axhline(0, color="#888888", linewidth=1)
+    _upright(differences, some, 0.0, marker="o", color="#000000", markersize=6)
+    differences.axhline(0, color=MUTED, linewidth=1)
     scores.set_ylabel("score × 100")
-    differences.set_ylabel(f"{model} minus {analysis.reference}, points")
+    differences.set_ylabel(f"{label(model)} minus\n{label(analysis.reference)}, points")
     for axis in (scores, differences):
         axis.set_xticks(range(len(STRATA)), STRATA)
         axis.set_xlim(-0.5, len(STRATA) - 0.5)
         axis.set_xlabel("G-gram density of the test sequence")
         _bare(axis, grid="y")
-    _legend(figure, analysis.models)
+    _legend(figure, style)
     return figure
 
 
@@ -125,16 +114,16 @@ def _name_rows(axis: Axes, tasks: Sequence[str]) -> None:
     axis.set_yticks(range(len(tasks)), tasks)
     axis.set_ylim(len(tasks) - 0.5, -0.5)
     for row in range(0, len(tasks), 2):
-        axis.axhspan(row - 0.5, row + 0.5, color="#f5f5f5", zorder=0)
+        axis.axhspan(row - 0.5, row + 0.5, color=BAND, zorder=0)
     for row in range(1, len(tasks)):
         if TASKS[tasks[row]].group != TASKS[tasks[row - 1]].group:
-            axis.axhline(row - 0.5, color="#999999", linewidth=0.8, zorder=1)
+            axis.axhline(row - 0.5, color=MUTED, linewidth=0.8, zorder=1)
     _bare(axis)
 
 
 def _bare(axis: Axes, grid: Literal["x", "y"] = "x") -> None:
     axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(axis=grid, color="#dddddd", linewidth=0.7, zorder=0)
+    axis.grid(axis=grid, color=GRID, linewidth=0.7, zorder=0)
     axis.set_axisbelow(True)
     axis.tick_params(length=0)
     (axis.xaxis if grid == "x" else axis.yaxis).set_major_locator(
@@ -161,27 +150,21 @@ def _upright(
             axis.plot([x], [100 * found[0].value], linestyle="none", zorder=3, **style)
 
 
-def _style(number: int) -> dict[str, Any]:
-    """Colour and shape of a model; both, so that it can be told without colours."""
-    return {
-        "color": _COLOURS[number % len(_COLOURS)],
-        "marker": _MARKERS[(number + number // len(_COLOURS)) % len(_MARKERS)],
-        "markersize": 5,
-    }
+def _styles(run: Run, analysis: Analysis) -> dict[str, dict[str, Any]]:
+    """Colour and shape of each model; both, so that it can be told without colours."""
+    looks = styles({model["name"]: model["kind"] for model in run.record["arms"]})
+    return {model: looks[model] for model in analysis.models}
 
 
-def _legend(figure: Figure, models: Sequence[str]) -> None:
-    handles = list(_keys(figure, models))
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=min(5, len(models)), frameon=False
+def _legend(figure: Figure, style: dict[str, dict[str, Any]]) -> None:
+    handles = [
+        figure.axes[0].plot([], [], linewidth=1.3, label=label(model), **look)[0]
+        for model, look in style.items()
+    ]
+    columns = max(
+        1, min(5, len(style), int(8 * figure.get_figwidth() / max(map(len, style), default=1)))
     )
-
-
-def _keys(figure: Figure, models: Sequence[str]) -> Iterator[Any]:
-    for number, model in enumerate(models):
-        yield figure.axes[0].plot(
-            [], [], linestyle="-", linewidth=1.3, label=model, **_style(number)
-        )[0]
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
 
 
 def _has_f1(tasks: Sequence[str]) -> bool:

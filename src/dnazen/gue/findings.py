@@ -43,7 +43,7 @@ def summary(run: Run, analysis: Analysis, model: str | None) -> Section:
         )
     ]
     if model is not None:
-        blocks += map(Text, _headline(analysis, model))
+        blocks += map(Text, _by_group(analysis, model))
     if run.missing:
         blocks += _missing(run)
     if run.skipped:
@@ -52,33 +52,40 @@ def summary(run: Run, analysis: Analysis, model: str | None) -> Section:
     return Section("Summary", blocks)
 
 
-def _headline(analysis: Analysis, model: str) -> Iterator[str]:
-    """What the main comparison says, in words."""
+def headline(analysis: Analysis, model: str | None) -> list[str]:
+    """What the main comparison says, in words; nothing where there is no second model."""
+    if model is None:
+        return []
     differences = analysis.differences[model]
     whole = overall_difference(differences.values())
-    yield (
+    words = [
         f"{model} minus {analysis.reference}: {signed(whole.mean)} points "
         f"{interval(whole.mean)}, mean of {counted(whole.tasks, 'task')}; {win_loss(whole)} "
         f"(wins, ties, losses), of which {whole.sure_wins} wins and {whole.sure_losses} losses are "
         f"significant after Holm; Wilcoxon's signed-rank test over tasks: p = "
         f"{p_value(whole.test.p_value)}."
-    )
-    groups = _groups(list(differences))
-    if len(groups) > 1:
-        each = (
-            (group, overall_difference(differences[t] for t in tasks))
-            for group, tasks in groups.items()
-        )
-        told = "; ".join(
-            f"{group} {signed(c.mean)} {interval(c.mean)}, {win_loss(c)}" for group, c in each
-        )
-        yield f"By group: {told}."
-    seeds = {len(difference.seeds) for difference in differences.values()}
-    if min(seeds) == 1:
-        yield (
+    ]
+    if min(len(difference.seeds) for difference in differences.values()) == 1:
+        words.append(
             "Where there is one common seed, an interval tells of the test rows alone, not of how "
             "seeds differ: no claim can rest on it."
         )
+    return words
+
+
+def _by_group(analysis: Analysis, model: str) -> Iterator[str]:
+    """The main comparison in groups of tasks, where there are several."""
+    differences = analysis.differences[model]
+    groups = _groups(list(differences))
+    if len(groups) > 1:
+        by_group = (
+            (name, overall_difference(differences[task] for task in tasks))
+            for name, tasks in groups.items()
+        )
+        parts = (
+            f"{name} {signed(c.mean)} {interval(c.mean)}, {win_loss(c)}" for name, c in by_group
+        )
+        yield f"{model} minus {analysis.reference} by group: {'; '.join(parts)}."
 
 
 def _missing(run: Run) -> Iterator[Block]:
@@ -145,7 +152,9 @@ def scores(run: Run, analysis: Analysis) -> Section:
                 "partial train split cannot be held against published ones."
             ),
             Table(["task", "data", "test rows", *analysis.models], rows, names=2),
-            Picture("scores", dot_plot(analysis), "Mean score of each model with 95 % interval."),
+            Picture(
+                "scores", dot_plot(run, analysis), "Mean score of each model with 95 % interval."
+            ),
         ],
     )
 
@@ -290,7 +299,7 @@ def density(run: Run, analysis: Analysis, model: str | None) -> Section:
             f"By G-gram density: scores of all models, and {model} minus {analysis.reference}; "
             "95 % intervals."
         )
-        blocks.append(Picture("density", strata_plot(analysis, model), caption))
+        blocks.append(Picture("density", strata_plot(run, analysis, model), caption))
     return Section(title, blocks)
 
 
@@ -350,7 +359,7 @@ def every_score(analysis: Analysis) -> Section:
         for model, score in some.items()
     ]
     header = ["task", "model", "mean", "SD", "95 % interval", "each seed"]
-    return Section("Every mean with its interval", [Table(header, rows, names=2)])
+    return Section("Every mean with its interval", [Table(header, rows, names=2)], folded=True)
 
 
 def _groups(tasks: Sequence[str]) -> dict[str, list[str]]:

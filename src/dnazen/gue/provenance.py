@@ -148,6 +148,7 @@ def learning_rates(run: Run) -> Section:
             ),
             Table(["task", *run.models], rows),
         ],
+        folded=True,
     )
 
 

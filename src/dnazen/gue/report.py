@@ -13,7 +13,7 @@ import tyro
 from ..errors import ConfigError, InputError
 from ..outputs import new_directory, refuse_existing
 from ..records import hash_file, read_json, run_record, write_json
-from ..report.document import Section, save_pictures, to_html, to_markdown
+from ..report.document import Document, Section, save_pictures, to_html, to_markdown
 from .comparison import Analysis, analyse
 from .findings import (
     collapsed,
@@ -21,6 +21,7 @@ from .findings import (
     density,
     every_score,
     head_to_head,
+    headline,
     means,
     scores,
     summary,
@@ -137,14 +138,15 @@ def write_report(
         raise InputError("no finished cell yet", path=run, fix="run it on, and report then")
     against, compared = _pair(found, reference, model)
     analysis = analyse(found, against, draws=draws)
-    parts = [*first, *_sections(found, analysis, compared, models, draws)]
+    sections = [*first, *_sections(found, analysis, compared, models, draws)]
+    document = Document(title, sections, headline(analysis, compared))
     if is_report:
         shutil.rmtree(output)
     with new_directory(output) as directory:
-        html, markdown = to_html(title, parts), to_markdown(title, parts, "figures")
+        html, markdown = to_html(document), to_markdown(document, "figures")
         (directory / "report.html").write_text(html, encoding="utf-8")
         (directory / "report.md").write_text(markdown, encoding="utf-8")
-        save_pictures(directory / "figures", parts)
+        save_pictures(directory / "figures", document)
         write_tables(directory / "tables", found, analysis)
         record = run_record(
             "gue report",

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ..model.directory import read_config
 from ..records import read_json
+from ..report.charts import GRID, label, styles
 from ..report.document import Picture, Section, Table, Text
 
 _HEADER = (
@@ -32,13 +33,15 @@ _HEADER = (
 )
 
 
-def heldout_section(models: Mapping[str, Path]) -> Section:
+def heldout_section(models: Mapping[str, Path], kinds: Mapping[str, str]) -> Section:
     """What pre-training has come to: a table of the last scores and the curves of the loss.
 
     Parameters
     ----------
     models
         Directories that ``dnazen pretrain`` wrote, by arm.
+    kinds
+        The kind of every model of the study by its name: by these they are coloured.
     """
     records = {arm: read_json(path / "run.json", "a run's record") for arm, path in models.items()}
     shares = {record["settings"]["heldout_ggram_share"] for record in records.values()}
@@ -53,7 +56,7 @@ def heldout_section(models: Mapping[str, Path]) -> Section:
             Table(_HEADER, [_row(arm, path, records[arm]) for arm, path in models.items()], 4),
             Picture(
                 "pretraining",
-                _curves(models),
+                _curves(models, styles(kinds)),
                 "Held-out loss, in nats a predicted token, by optimizer step.",
             ),
         ],
@@ -87,17 +90,17 @@ def _row(arm: str, directory: Path, record: dict[str, Any]) -> list[str]:
     ]
 
 
-def _curves(models: Mapping[str, Path]) -> Figure:
+def _curves(models: Mapping[str, Path], style: Mapping[str, dict[str, Any]]) -> Figure:
     drawing = Figure(figsize=(8, 4), layout="constrained")
     axes = drawing.subplots()
     highest = -math.inf
     for arm, directory in models.items():
         log = read_json(directory / "history.json", "the curves of a pre-training")["log"]
         points = [(entry["step"], entry["eval_loss"]) for entry in log if "eval_loss" in entry]
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=arm)
+        axes.plot(*zip(*points, strict=True), label=label(arm), **style[arm])
         highest = max(highest, points[min(1, len(points) - 1)][1])  # the first is far above
     axes.set(xlabel="optimizer step", ylabel="held-out loss (nats a token)")
     axes.set_ylim(top=highest)
     axes.legend(fontsize="small", frameon=False)
-    axes.grid(alpha=0.3)
+    axes.grid(color=GRID)
     return drawing

@@ -201,12 +201,13 @@ def _report(config: StudyConfig, arms: dict[str, StudyArm]) -> None:
         if arm.random_of is None and (config.output / "models" / name / WEIGHTS_FILE).is_file()
     }
     alone = (name for name, arm in arms.items() if arm.ggrams == "none")
+    kinds = {arm.name: arm.kind for arm in gue_arms(config, arms)}
     write_report(
         config.output / GUE,
         config.output / REPORT,
         reference=config.reference or next(alone, next(iter(arms))),
         title="A study of arms on GUE",
-        first=[heldout_section(models)] if models else [],
+        first=[heldout_section(models, kinds)] if models else [],
     )
     print(f"report\t{config.output / REPORT / 'report.html'}")
 

@@ -20,6 +20,7 @@ from ..errors import ConfigError, InputError
 from ..inference.likelihood import TOKENS_PER_BATCH
 from ..outputs import new_directory, refuse_existing
 from ..records import hash_file, run_record, write_json
+from ..report.charts import save_png
 from ..report.heatmap import draw_heatmap
 from ..sequences.alphabet import BASES, foreign, normalise, reverse_complement
 from ..sequences.indexed import IndexedGenome
@@ -190,7 +191,7 @@ def _write_files(
         with (folder / f"{column.name}.bedgraph").open("w", encoding="utf-8") as track:
             _write_track(track, column.name, region, values)
         figure = draw_heatmap(letters.decode(), values, region.start + 1, column.meaning)
-        figure.savefig(folder / f"{column.name}.png", dpi=150)
+        save_png(figure, folder / f"{column.name}.png", dpi=150)
 
 
 def _is_literal(sequence: str) -> bool:

@@ -27,7 +27,7 @@ from dnazen.ggrams.motifs.enrichment import (
 from dnazen.ggrams.vocabulary import GGramVocabulary, spell
 from dnazen.tokens.tokenizer import token_strings, train
 from ggrams.motifs.test_meme import random_motifs, sharp, turned
-from report.test_page import read
+from report.test_document import read
 
 PLANTED = [left + "TTGACGTCAG" + right for left in "ACG" for right in "ACG"]
 """So many that they would all match alone, their four controls not, once in 5^9 cases."""
