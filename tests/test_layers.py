@@ -16,7 +16,7 @@ ROOT = Path(dnazen.__file__).parent
 
 LAYERS = (
     {"errors"},
-    {"outputs", "records", "runs", "settings"},
+    {"outputs", "records", "runs", "settings", "tables"},
     {"workers"},
     {"sequences", "report"},
     {"tokens"},

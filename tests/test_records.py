@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from dnazen.errors import ConfigError, InputError
 from dnazen.records import (
+    COUNT,
     hash_file,
     plain,
     read_json,
@@ -174,7 +175,7 @@ def test_json_comes_back_in_the_order_written(tmp_path):
         (b"{\n\n oops}", "3: not valid JSON; expected a thing"),
         (b"\xff\xff", "not valid JSON; expected a thing"),
         (b"[1, 2]", "not a JSON object; expected a thing"),
-        (b"[" * 100_000, "not valid JSON; expected a thing"),
+        (b"[" * 100_000, "nested too deeply; expected a thing"),
     ],
 )
 def test_json_that_cannot_be_read_is_one_line(tmp_path, content, message):
@@ -205,3 +206,77 @@ def test_the_record_of_a_run_says_what_ran_on_what(tmp_path):
     assert record["counts"] == {"bases": 5, "dropped": 2}
     assert record["dnazen"]
     assert json.loads(json.dumps(record)) == record
+
+
+FORM = {
+    "tokens": COUNT,
+    "rate": float,
+    "name": str,
+    "done?": bool,
+    "seed?": int,
+    "files": [{"path": str}],
+    "by_task": {str: {"mcc": float}},
+}
+GOOD = {
+    "tokens": 3,
+    "rate": 1,
+    "name": "x",
+    "done": None,
+    "files": [{"path": "a", "more": 1}, {"path": "b"}],
+    "by_task": {"H3": {"mcc": 0.5}},
+    "more": 2,
+}
+
+
+def test_a_value_of_the_form_is_read_as_it_is(tmp_path):
+    write_json(tmp_path / "x.json", GOOD)
+    assert read_json(tmp_path / "x.json", "a thing", FORM) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens": -1}, "'tokens' is -1, not a whole number from 0"),
+        ({"tokens": True}, "'tokens' is true, not a whole number from 0"),
+        ({"tokens": 1.5}, "'tokens' is 1.5, not a whole number from 0"),
+        ({"tokens": 10**17}, "'tokens' is 100000000000000000, not a whole"),
+        ({"rate": None}, "'rate' is null, not a finite number"),
+        ({"rate": float("inf")}, "'rate' is Infinity, not a finite number"),
+        ({"rate": "1"}, "'rate' is \"1\", not a finite number"),
+        ({"name": ["x" * 99]}, "'name' is \\[\"x{38}\\.\\.\\., not a text"),
+        ({"done": 1}, "'done' is 1, not true or false"),
+        ({"seed": 1.0}, "'seed' is 1.0, not a whole number"),
+        ({"files": {}}, "'files' is {}, not a list"),
+        ({"files": [{"path": "a"}, 3]}, r"'files\[1\]' is 3, not an object"),
+        ({"files": [{}]}, r"has no 'files\[0\]\.path'"),
+        ({"by_task": {"H3": {"mcc": "nan"}}}, r"'by_task\.H3\.mcc' is \"nan\", not a finite"),
+    ],
+)
+def test_a_value_of_another_form_is_named(tmp_path, change, message):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(GOOD | change))
+    expected = f"x.json: {message}.*; it is damaged, or not a thing"
+    with pytest.raises(InputError, match=expected):
+        read_json(path, "a thing", FORM)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": ' + "9" * 5000 + "}", r"Exceeds the limit \(4300 digits\)"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a": "\xff"}', "not valid JSON"),
+        ("{", "x.json:1: not valid JSON"),
+    ],
+)
+def test_json_out_of_this_world_is_one_line(tmp_path, text, message):
+    path = tmp_path / "x.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=f"{message}.*; expected a thing"):
+        read_json(path, "a thing")
+
+
+def test_numbers_that_json_lacks_are_null(tmp_path):
+    write_json(tmp_path / "x.json", {"a": [float("nan"), 1.0], "b": float("-inf")})
+    text = (tmp_path / "x.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"a": [None, 1.0], "b": None}

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import InputError
+from .outputs import new_file
 
 
 class InputFile(NamedTuple):
@@ -70,30 +72,110 @@ def run_record(
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON, keys in the order given."""
-    path.write_text(json.dumps(plain(value), indent=2) + "\n", encoding="utf-8")
+    """Write indented JSON, keys in the order given; the file is whole or absent.
+
+    A number that is not finite, which JSON lacks, becomes null.
+    """
+    text = json.dumps(_finite(plain(value)), indent=2, allow_nan=False)
+    with new_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Form = Any
+"""What a JSON value should be.
+
+``str``, ``bool``, ``int``, ``float`` (finite; whole numbers too), ``COUNT``; ``[form]`` is a list;
+``{"key": form}`` an object with at least these keys, where ``"key?"`` may be absent or null;
+``{str: form}`` an object with any keys; ``dict`` any object.
+"""
+
+COUNT = "a count"
+"""A whole number from 0 to ``MOST_COUNT``."""
+MOST_COUNT = 1 << 53
+
+_NAMES = {str: "a text", bool: "true or false", int: "a whole number", float: "a finite number"}
+
+
+def read_json(path: Path, what: str, form: Form = dict) -> dict[str, Any]:
     """Read a JSON object.
 
     Parameters
     ----------
     what
         What the file should be, for the message: ``a corpus record``.
+    form
+        What must stand in it, see ``Form``.
 
     Raises
     ------
     InputError
-        If the file is absent, or is not a JSON object.
+        If the file is absent, is not a JSON object, or has another form: the message names the
+        value.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("no such file", path=path, expected=what) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError too
         line = getattr(error, "lineno", None)
-        raise InputError("not valid JSON", path=path, line=line, expected=what) from None
+        problem = "not valid JSON" if line or isinstance(error, UnicodeDecodeError) else str(error)
+        if isinstance(error, RecursionError):
+            problem = "nested too deeply"
+        raise InputError(problem.split(";")[0], path=path, line=line, expected=what) from None
     if not isinstance(value, dict):
         raise InputError("not a JSON object", path=path, expected=what)
+    if fault := _fault(value, form, ""):
+        raise InputError(fault, path=path, fix=f"it is damaged, or not {what}")
     return value
+
+
+def _fault(value: Any, form: Form, name: str) -> str:
+    """What is wrong with a value: nothing, or a text that names it."""
+    if isinstance(form, list):
+        if not isinstance(value, list):
+            return _complaint(name, value, "a list")
+        return next(
+            filter(None, (_fault(v, form[0], f"{name}[{n}]") for n, v in enumerate(value))), ""
+        )
+    if isinstance(form, dict) or form is dict:
+        if not isinstance(value, dict):
+            return _complaint(name, value, "an object")
+        keys = form if isinstance(form, dict) else {}
+        return next(filter(None, _faults_of_object(value, keys, name)), "")
+    if form == COUNT:
+        good = type(value) is int and 0 <= value <= MOST_COUNT
+        return "" if good else _complaint(name, value, "a whole number from 0")
+    good = isinstance(value, (int, float) if form is float else form)
+    good = good and (form is bool or not isinstance(value, bool))
+    if form in (int, float):
+        good = good and math.isfinite(value)
+    return "" if good else _complaint(name, value, _NAMES[form])
+
+
+def _faults_of_object(value: dict[str, Any], form: dict[Any, Form], name: str) -> Iterator[str]:
+    for key, inner in form.items():
+        if key is str:
+            yield from (_fault(item, inner, f"{name}.{key}") for key, item in value.items())
+            continue
+        optional = key.endswith("?")
+        item = value.get(key.removesuffix("?"))
+        if item is None and optional:
+            continue
+        path = f"{name}.{key.removesuffix('?')}".removeprefix(".")
+        if key.removesuffix("?") not in value:
+            yield f"has no '{path}'"
+        yield _fault(item, inner, path)
+
+
+def _complaint(name: str, value: Any, expected: str) -> str:
+    shown = json.dumps(value)
+    shown = shown if len(shown) <= 40 else f"{shown[:40]}..."
+    return f"'{name.removeprefix('.')}' is {shown}, not {expected}"

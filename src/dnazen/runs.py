@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import ConfigError, OutputError
+from .outputs import failures_explained, is_alive, sweep
 from .records import plain, read_json, write_json
 
 _MOST_CHARACTERS = 100
@@ -65,9 +66,7 @@ def begin_or_go_on(
         require_same(path.parent, before, identity, ignore_new=ignore_new, fix=fix)
         return True
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    write_json(partial, identity)
-    os.replace(partial, path)
+    write_json(path, identity)
     return False
 
 
@@ -144,6 +143,33 @@ def claimed(output: Path) -> Iterator[None]:
         os.close(lock.descriptor)
 
 
+@contextmanager
+def growing_directory(path: Path, record: str, command: str) -> Iterator[None]:
+    """Make a directory that runs add to, or enter it, and keep other runs out meanwhile.
+
+    Parameters
+    ----------
+    record
+        The file that tells such a directory; the run writes it.
+    command
+        What writes such directories, for the message.
+
+    Raises
+    ------
+    OutputError
+        If it holds something else, or another run is at work in it.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path}: exists and is not a directory; name another output")
+    with claimed(path):
+        sweep(path / record)
+        if path.is_dir() and any(path.iterdir()) and not (path / record).is_file():
+            raise OutputError(f"{path}: is no run of '{command}'; name a new directory")
+        with failures_explained(path):
+            path.mkdir(parents=True, exist_ok=True)
+        yield
+
+
 _HELD: set[Path] = set()
 """Locks of this process, which the system would give it again."""
 
@@ -194,17 +220,6 @@ def _lock_by_name(path: Path) -> _Lock | None:
             os.write(descriptor, owner.encode())
             return _Lock(path, descriptor)
     return None
-
-
-def is_alive(process: int) -> bool:
-    """Whether a process of this machine, by its number, is at work."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # of somebody else
-        return True
-    return True
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:

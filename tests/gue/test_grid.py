@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import io
 import json
-import os
 import shutil
 import signal
 import statistics
@@ -25,6 +23,7 @@ from dnazen.gue.grid import CHOICES_FILE, LEAKAGE_FILE, RUN_FILE, GueRunConfig, 
 from dnazen.gue.models import parse_models
 from dnazen.gue.tasks import TASKS
 from dnazen.records import write_json
+from dnazen.runs import claimed
 from tiny_gue import make_gue, write_rows
 
 
@@ -296,13 +295,8 @@ def test_a_killed_run_goes_on(data, ours, tmp_path):
 
 def test_two_runs_in_one_directory_do_not_meet(data, tmp_path, capsys):
     write = tmp_path / "run"
-    write.mkdir()
-    held = os.open(write, os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_EX)
-    try:
+    with claimed(write):
         assert cli.main(flags(data, write, ["k: kmer"], "--tasks", "mouse/3")) == 2
-    finally:
-        os.close(held)
     assert "another run is at work here" in capsys.readouterr().err
 
 

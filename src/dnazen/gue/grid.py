@@ -14,8 +14,9 @@ import tyro
 
 from ..errors import ConfigError, DnazenError, InputError
 from ..model.directory import open_directory
-from ..outputs import growing_directory, new_file
+from ..outputs import new_file
 from ..records import read_json, run_record, write_json
+from ..runs import growing_directory
 from ..sequences.reader import read_records
 from ..training.finetune import FinetuneConfig
 from ..training.trainer import OptimizerConfig, RunConfig

@@ -23,8 +23,8 @@ from ..gue.report import write_report
 from ..gue.settings import BenchmarkConfig, named_settings, plan_tasks
 from ..model.configuration import Fusion, GGramEmbedding
 from ..model.directory import WEIGHTS_FILE
-from ..outputs import growing_directory
 from ..records import hash_file, plain, read_json, run_record, write_json
+from ..runs import growing_directory
 from ..tokens.corpus import RECORD_FILE, Corpus
 from ..training.pretrain import PretrainConfig, PretrainSettings, pretrain
 from ..workers.processes import Job, run_jobs
