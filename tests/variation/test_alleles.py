@@ -107,6 +107,11 @@ def test_alleles_that_cannot_be_scored_say_why_and_the_others_are_scored(
         row("a", 100, a[99 : 99 + W // 2 + 1], a[99]),
         row("a", 100, base, base + "A" * (W // 2)),
         row("a", 100, base, base),
+        row("a", 100, base.lower(), base),
+        row("a", 100, ".", "<*>"),
+        row("a", 100, "-", other),
+        row("a", 100, base, ".", "", other, "A/C"),
+        row("a", 0, ".", "<DUP>"),
     ]
     scored = score_rows(open_scorer(directory), genome, rows, W)
     assert [[allele.skipped for allele in alleles] for alleles in scored] == [
@@ -122,9 +127,15 @@ def test_alleles_that_cannot_be_scored_say_why_and_the_others_are_scored(
         ["too_long"],
         ["too_long"],
         [""],
+        [""],
+        ["missing"],
+        ["malformed"],
+        ["missing", "missing", "", "malformed"],
+        ["missing"],
     ]
     assert [a.scores is None for a in scored[0]] == [True, False, True, True, True]
-    np.testing.assert_array_equal(scored[-1][0].scores, 0)  # the allele is the reference
+    for alleles in scored[11:13]:  # the allele is the reference
+        np.testing.assert_array_equal(alleles[0].scores, 0)
     assert row_problem(rows[0], genome) == ""
 
 
@@ -140,28 +151,45 @@ def test_survey_tells_what_a_file_is(tmp_path, contigs, genome):
     header = "##fileformat=VCFv4.3\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
     wrong = "C" if contigs["a"][9] != "C" else "G"
 
-    def file(*rows):
+    def file(*rows, alt="T"):
         path = tmp_path / "in.vcf"
-        lines = (f"{chrom}\t{pos}\t.\t{ref}\tT\t.\t.\t.\n" for chrom, pos, ref in rows)
+        lines = (f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n" for chrom, pos, ref in rows)
         path.write_text(header + "".join(lines))
         return path
 
+    def numbers(path, **settings):
+        summary = survey(path, genome, **settings)
+        return summary.rows, summary.compared, summary.mismatches, dict(summary.skipped)
+
     a, b = (contigs[name][0] for name in "ab")
     good = [("a", 1, a), ("a", 1, a), ("b", 1, b)]
-    assert survey(file(), genome) == (0, (), 0, True)
-    assert survey(file(*good), genome) == (3, ("a", "b"), 0, True)
-    assert survey(file(*good[::-1]), genome) == (3, ("b", "a"), 0, True)
+    assert survey(file(), genome) == (0, (), 0, 0, True, 0, {})
+    assert survey(file(*good), genome) == (3, ("a", "b"), 3, 0, True, 1, {})
+    assert survey(file(*good[::-1]), genome) == (3, ("b", "a"), 3, 0, True, 1, {})
     assert not survey(file(*good, good[0]), genome).in_order
     assert not survey(file(("a", 2, contigs["a"][1]), good[0]), genome).in_order
 
-    some = file(*good, ("a", 10, wrong), ("b", 10**6, "A"))
-    assert survey(some, genome, max_ref_mismatch=0.4).mismatches == 2
+    # What has nothing to score is neither right nor wrong about the genome.
+    nowhere = [("a", 0, "N"), ("a", len(contigs["a"]) + 1, "N"), ("b", 10**17, "A"), ("a", 5, ".")]
+    skipped = {"off_contig": 3, "missing": 1}
+    assert numbers(file(*nowhere), max_ref_mismatch=0) == (4, 0, 0, skipped)
+    assert survey(file(*nowhere), genome).end == 10**17
+    wrong_row = ("a", 10, wrong)
+    for alt in ("<DUP>", "*", "<*>,*"):
+        count = {"ref_mismatch": 2 if "," in alt else 1}
+        assert numbers(file(wrong_row, alt=alt), max_ref_mismatch=0) == (1, 0, 0, count)
+    assert numbers(file(wrong_row, alt="."), max_ref_mismatch=0) == (1, 0, 0, {})
+    long = ("a", 1, contigs["a"][:40])
+    assert numbers(file(long), window_bp=64) == (1, 1, 0, {"too_long": 1})
+
+    some = file(*good, wrong_row, *nowhere)
+    assert numbers(some, max_ref_mismatch=0.25) == (8, 4, 1, {"ref_mismatch": 1} | skipped)
     message = (
-        rf"in\.vcf: REF of 2 of 5 rows disagrees with the genome, first a:10 {wrong}, .*in\.vcf:6; "
-        r"expected at most a fraction of 0\.39; give the genome"
+        rf"in\.vcf: REF of 1 of 4 rows disagrees with the genome, first a:10 {wrong}, .*in\.vcf:6; "
+        r"expected at most a fraction of 0\.24; give the genome"
     )
     with pytest.raises(InputError, match=message):
-        survey(some, genome, max_ref_mismatch=0.39)
+        survey(some, genome, max_ref_mismatch=0.24)
 
     foreign = file(*good, ("chra", 1, "A"), ("x", 1, "A"))
     message = (
@@ -171,7 +199,7 @@ def test_survey_tells_what_a_file_is(tmp_path, contigs, genome):
     with pytest.raises(InputError, match=message):
         survey(foreign, genome)
     kept = survey(foreign, genome, skip_unknown_contigs=True)
-    assert kept == (5, ("a", "b", "chra", "x"), 0, True)
+    assert kept == (5, ("a", "b", "chra", "x"), 3, 0, True, 1, {"unknown_contig": 2})
 
 
 def test_the_library_takes_variants_as_tuples_and_as_a_file(directory, contigs, genome, tmp_path):

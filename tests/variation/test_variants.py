@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import io
 import os
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pysam.bcftools
@@ -104,7 +106,10 @@ def info_of(line: str) -> dict[str, str]:
 def test_all_comes_out_with_the_scores_of_the_library(run, vcf, rows, directory, ground, tmp_path):
     status, told = run(vcf, tmp_path / "out.vcf")
     assert status == 0
-    assert told.endswith("24 rows; in 2 of them REF disagrees with the genome\n")
+    reasons = "1 symbolic, 1 overlapping_deletion, 1 ref_mismatch, 1 off_contig"
+    assert told.endswith(
+        f"24 rows; REF of 1 of 22 disagrees with the genome; alleles without scores: {reasons}\n"
+    )
     lines = (tmp_path / "out.vcf").read_text().splitlines()
     ours = [n for n, line in enumerate(lines) if "DNAZEN" in line and line.startswith("##")]
     assert lines[: len(HEADER) - 1] == HEADER[:-1]
@@ -234,6 +239,8 @@ def test_stdout_gets_what_a_file_would(directory, ground, run, vcf, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.vcf", "out.vcf"]
 
 
+COLUMNS = "expected 8 or more, with tabs between: CHROM POS ID REF ALT QUAL ..."
+
 KILLED = """
 import os, signal, sys
 from dnazen import cli
@@ -301,6 +308,26 @@ def test_a_fine_tuned_model_gives_its_deltas(run, ground, vcf, tmp_path):
         assert next(file).info["TF_DELTA_BOUND_BY_X"][0] != 0
 
 
+@pytest.mark.parametrize(
+    ("labels", "keys"),
+    [
+        (["a", "x\n##FILTER=<ID=EVIL>"], {"D_DELTA_LABEL_1"}),
+        (["+", "*", "a"], {"D_DELTA_0", "D_DELTA_1", "D_DELTA_2"}),
+        (["a b", "A_B", "c"], {"D_DELTA_0", "D_DELTA_1", "D_DELTA_2"}),
+        (["a", "x" * 300], {"D_DELTA_1"}),
+        (["a", ""], {"D_DELTA_"}),
+    ],
+)
+def test_whatever_labels_are_called(run, ground, vcf, tmp_path, labels, keys):
+    folder, kind = tmp_path / "model", DnazenForSequenceClassification
+    random_directory(ground, folder, kind=kind, id2label=dict(enumerate(labels)))
+    assert run(vcf, tmp_path / "out.vcf", "--prefix", "D", model=folder)[0] == 0
+    assert "EVIL" not in (tmp_path / "out.vcf").read_text()
+    with pysam.VariantFile(str(tmp_path / "out.vcf")) as file:
+        assert {key for key in file.header.info if "DELTA" in key} == keys
+        assert keys <= set(next(file).info)
+
+
 def test_two_models_share_a_file_by_prefixes(run, vcf, tmp_path):
     once, twice = tmp_path / "once.vcf", tmp_path / "twice.vcf"
     assert run(vcf, once)[0] == 0
@@ -360,7 +387,7 @@ def test_what_is_wrong_is_said_before_anything_is_scored(run, vcf, rows, tmp_pat
     zipped.write_bytes(zipped.read_bytes()[:-28])
     for source, flags, message in [
         (write(tmp_path / "1.vcf", two), [], "1.vcf:35: no contig 'chrb', 'zz' in "),
-        (vcf, ["--max-ref-mismatch", "0.05"], "REF of 2 of 24 rows disagrees with the genome"),
+        (vcf, ["--max-ref-mismatch", "0.04"], "REF of 1 of 22 rows disagrees with the genome"),
         (zipped, [], "cut.vcf.gz:35: gzip data ends early or is damaged"),
         (write(tmp_path / "2.vcf", rows, []), [], "2.vcf:1: no VCF header"),
         (write(tmp_path / "3.vcf", ["a\t1\t.\tA"]), [], "3.vcf:11: 4 columns; expected 8"),
@@ -391,3 +418,184 @@ def test_a_folder_that_may_not_be_written(run, vcf, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
     status, told = run(vcf, tmp_path / "locked" / "out.vcf")
     assert (status, "cannot be written" in told) == (2, True)
+
+
+def test_an_index_never_stands_beside_another_file(run, vcf, rows, tmp_path, monkeypatch):
+    out, index = tmp_path / "out.vcf.gz", tmp_path / "out.vcf.gz.tbi"
+    assert run(write(tmp_path / "old.vcf", rows[:3]), out)[0] == 0
+    pair = out.read_bytes(), index.read_bytes()
+    states = []
+
+    def watched(change):
+        def call(*args, **named):
+            result = change(*args, **named)
+            files = [path.read_bytes() if path.exists() else None for path in (out, index)]
+            states.append(tuple(files))
+            return result
+
+        return call
+
+    monkeypatch.setattr(os, "replace", watched(os.replace))
+    monkeypatch.setattr(Path, "unlink", watched(Path.unlink))
+    assert run(vcf, out)[0] == 0
+    new = out.read_bytes(), index.read_bytes()
+    assert new[1] != pair[1]
+    assert set(states) == {pair, (pair[0], None), (new[0], None), new}
+
+
+def test_a_failed_run_leaves_output_and_index_as_they_were(run, vcf, tmp_path, monkeypatch):
+    out, index = tmp_path / "out.vcf.gz", tmp_path / "out.vcf.gz.tbi"
+    assert run(vcf, out)[0] == 0
+    before = out.read_bytes(), index.read_bytes()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pysam, "tabix_index", full)
+    status, told = run(vcf, out, "--prefix", "OTHER")
+    assert status == 2
+    assert "out.vcf.gz: cannot be written (No space left on device)" in told
+    assert (out.read_bytes(), index.read_bytes()) == before
+    assert not list(tmp_path.glob(".*partial"))
+
+
+@pytest.mark.parametrize("name", ["out.vcf.gz", "out.tsv.gz"])
+def test_what_htslib_keeps_to_itself_is_said(run, vcf, tmp_path, monkeypatch, name):
+    part = []
+
+    class Full:
+        """As ``pysam.BGZFile`` on a full disk: it fails, and says neither where nor why."""
+
+        def __init__(self, path, *_):
+            part.append(Path(path))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            raise OSError("Error closing BGZFile object")
+
+        def write(self, _):
+            raise OSError("BGZFile write failed")
+
+    monkeypatch.setattr(pysam, "BGZFile", Full)
+    opened = Path.open
+
+    def full(path, mode="r", **named):
+        if mode == "ab" and path in part:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, mode, **named)
+
+    monkeypatch.setattr(Path, "open", full)
+    status, told = run(vcf, tmp_path / name)
+    assert status == 2
+    assert f"{name}: cannot be written (No space left on device)" in told
+
+
+def test_rows_with_nothing_to_score_keep_their_place(run, tmp_path, ground):
+    with pysam.FastaFile(str(ground.genome)) as genome:
+        a = genome.fetch("a")
+    rest = [".", ".", ".", "GT", "0", "0"]
+    other = "C" if a[4] != "C" else "G"
+    body = [
+        ["a", 0, "tel", "N", "<DUP>", *rest],
+        ["a", 5, "gvcf", ".", "<*>", *rest],
+        ["a", 5, "same", a[4].lower(), a[4], *rest],
+        ["a", 5, "twice", a[4], other, *rest],
+        ["a", 5, "twice", a[4], other, *rest],
+        ["a", 5, "none", a[4], ".", *rest],
+        ["a", 5, "odd", a[4], f"{other},.,A/C", *rest],
+        ["a", len(a) + 1, "end", "N", "A", *rest],
+        ["a", 5_000_000_000, "far", "A", "C", *rest],
+    ]
+    lines = ["\t".join(map(str, row)) for row in body]
+    source, out = write(tmp_path / "in.vcf", lines), tmp_path / "out.vcf"
+    status, told = run(source, out, "--max-ref-mismatch", "0")
+    assert status == 0, told
+    assert "9 rows; REF of 0 of 4 disagrees with the genome; alleles without scores: 3 off" in told
+    kept = [line for line in out.read_text().splitlines() if not line.startswith("#")]
+    assert [line.split("\t")[:5] for line in kept] == [line.split("\t")[:5] for line in lines]
+    reasons = [info_of(line).get("DNAZEN_SKIPPED") for line in kept]
+    assert (
+        reasons
+        == ["off_contig", "missing", *[None] * 4, ".,missing,malformed"] + ["off_contig"] * 2
+    )
+    assert float(info_of(kept[2])["DNAZEN_LLR"]) == 0
+    assert kept[3] == kept[4]
+    assert info_of(kept[5]) == {}
+    status, told = run(source, tmp_path / "out.vcf.gz", "--max-ref-mismatch", "0")
+    assert (
+        status,
+        "has a POS above 4,294,967,296: its rows come out without an index" in told,
+    ) == (
+        0,
+        True,
+    )
+    assert not list(tmp_path.glob("*.tbi")) + list(tmp_path.glob("*.csi"))
+
+
+def test_nothing_to_compare_is_said(run, rows, tmp_path):
+    rest = "\t.\t.\t.\tGT\t0\t0"
+    source = write(tmp_path / "in.vcf", [f"a\t5\t.\tN\t<DEL>{rest}", f"a\t0\t.\tN\tA{rest}"])
+    status, told = run(source, tmp_path / "out.tsv")
+    assert status == 0
+    assert "no row of" in told
+    assert "has an allele to score on this genome, so no REF was compared" in told
+
+
+def test_a_pipe_is_copied_to_a_place_without_a_name(run, vcf, rows, tmp_path, monkeypatch):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    assert run(vcf, tmp_path / "plain.vcf")[0] == 0
+    bcf = tmp_path / "in.bcf"
+    pysam.bcftools.view("-Ob", "-o", str(bcf), str(vcf), catch_stdout=False)
+    assert run(bcf, tmp_path / "of-bcf.vcf")[0] == 0
+    left = []
+    scored = variants.score_rows
+    monkeypatch.setattr(
+        variants,
+        "score_rows",
+        lambda *args: left.extend((tmp_path / "tmp").iterdir()) or scored(*args),
+    )
+    for source, whole in ((vcf, "plain.vcf"), (bcf, "of-bcf.vcf")):
+        stdin = io.TextIOWrapper(io.BytesIO(source.read_bytes()))
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert run("-", tmp_path / "out.vcf")[0] == 0
+        assert (tmp_path / "out.vcf").read_bytes() == (tmp_path / whole).read_bytes()
+    if Path("/proc/self/fd").is_dir():
+        assert left == []
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n".join([b"x"]))))
+    assert "dnazen: error: -:1: no VCF header" in run("-", tmp_path / "out.vcf")[1]
+
+
+def test_a_process_substitution_is_called_by_its_name(run, rows, tmp_path):
+    read, written = os.pipe()
+    os.write(written, "\n".join([*HEADER, "a\tx"]).encode())
+    os.close(written)
+    status, told = run(f"/dev/fd/{read}", tmp_path / "out.vcf")
+    os.close(read)
+    assert (status, told) == (2, f"dnazen: error: /dev/fd/{read}:11: 2 columns; {COLUMNS}\n")
+
+
+@pytest.mark.parametrize("name", ["x\n##y", "\x1b[31m"])
+def test_a_models_name_is_one_line_of_the_header(run, vcf, directory, tmp_path, name):
+    folder = tmp_path / name
+    shutil.copytree(directory, folder)
+    status, told = run(vcf, tmp_path / "out.vcf", model=folder)
+    assert status == 0, told
+    lines = (tmp_path / "out.vcf").read_text().splitlines()
+    [line] = [line for line in lines if line.startswith("##DNAZEN_variants=")]
+    assert ascii(name)[1:-1].replace("\\\\", "\\") in line
+    assert "##y" not in lines
+
+
+def test_names_that_are_no_text_come_out_in_one_cell(run, rows, tmp_path):
+    source = tmp_path / "in.vcf"
+    write(source, rows[:1])
+    row = rows[0].encode().replace(b"rs1", b"n\xe9\x1b\x0b")
+    source.write_bytes(source.read_bytes().replace(rows[0].encode(), row))
+    assert run(source, tmp_path / "out.tsv")[0] == 0
+    cells = (tmp_path / "out.tsv").read_bytes().split(b"\n")[1].split(b"\t")
+    assert cells[2] == rb"n\udce9\x1b\x0b"
+    assert run(source, tmp_path / "out.vcf")[0] == 0
+    assert row.split(b"\t")[2] in (tmp_path / "out.vcf").read_bytes()

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import re
 
 import pysam.bcftools
 import pytest
 
 from dnazen.errors import InputError
-from dnazen.variation.vcf import annotated, declared, info_line, read_vcf, unscorable, with_lines
+from dnazen.variation.vcf import (
+    annotated,
+    contig_line,
+    declared,
+    info_line,
+    read_vcf,
+    unscorable,
+    with_lines,
+)
 
 HEADER = [
     "##fileformat=VCFv4.3",
@@ -112,10 +121,13 @@ def test_bcf_stands_for_the_vcf_it_was_made_of(tmp_path):
         ("chr1 1 . A C . . .", "1 columns"),
         ("chr1\tx\t.\tA\tC\t.\t.\t.", r"POS 'x' is no whole number of 0 or more"),
         ("chr1\t-3\t.\tA\tC\t.\t.\t.", "POS '-3' is no whole number"),
-        ("chr1\t3\t.\t-\tC\t.\t.\t.", "REF '-' is no sequence; expected a row of a VCF"),
-        ("chr1\t3\t.\t\tC\t.\t.\t.", "REF '' is no sequence"),
-        ("chr1\t3\t.\tA\t-\t.\t.\t.", "ALT '-' is no allele"),
-        ("chr1\t3\t.\tA\tC,,G\t.\t.\t.", "ALT '' is no allele"),
+        (
+            "chr1\t\t.\tA\tC\t.\t.\t.",
+            "POS '' is no whole number of 0 or more, of up to 18 digits; expected a row of a VCF",
+        ),
+        (f"chr1\t{'9' * 5000}\t.\tA\tC\t.\t.\t.", f"POS '{'9' * 40}' is no whole number"),
+        (f"chr1\t{'0' * 5000}7\t.\tA\tC\t.\t.\t.", "POS '0{40}' is no whole number"),
+        ("chr1\t3\t.\tA\tC\t.\t.\t.\rchr1\t4\t.\tA\tC", "a carriage return within the line"),
     ],
 )
 def test_rows_that_are_none(tmp_path, row, message):
@@ -131,6 +143,8 @@ def test_rows_that_are_none(tmp_path, row, message):
         (HEADER[-1:], ROWS, ":1: no VCF header"),
         (HEADER[:-1], ROWS, ":9: a row before the line of column names"),
         (HEADER[:-1], [], "the header has no line of column names"),
+        ([HEADER[0], HEADER[-1].replace("\t", "  ")], ROWS, ":2: .* has blanks where tabs belong"),
+        ([HEADER[0] + "\r" + HEADER[-1]], [], ":1: a carriage return within the line"),
         ([], [], "the header has no line of column names"),
     ],
 )
@@ -161,3 +175,93 @@ def test_alleles_without_letters_are_told_apart(alt):
     kinds = {"<": "symbolic", "]": "breakend", ".": "breakend", "*": "overlapping_deletion"}
     mark = next((mark for mark in kinds if mark in alt), "")
     assert unscorable(alt) == kinds.get(mark, "ambiguous")
+
+
+@pytest.mark.parametrize(
+    ("allele", "reason"),
+    [
+        (".", "missing"),
+        ("", "missing"),
+        ("-", "malformed"),
+        ("A/C", "malformed"),
+        ("ACX", "malformed"),
+        ("<*>", "symbolic"),
+        ("<NON_REF>", "symbolic"),
+        ("C<ctg1>", "symbolic"),
+        ("µ", "malformed"),
+        ("C[<ctg1>:7[", "breakend"),
+        ("AC*", "malformed"),
+    ],
+)
+def test_what_is_no_sequence_keeps_its_row(tmp_path, allele, reason):
+    assert unscorable(allele) == reason
+    lines = [f"chr1\t3\t.\t{allele}\tC\t.\t.\t.", f"chr1\t3\t.\tA\tG,{allele}\t.\t.\t."]
+    rows = list(read_vcf(write(tmp_path / "in.vcf", rows=lines)).rows)
+    assert [annotated(row, []).decode() for row in rows] == lines
+    assert (rows[0].ref, rows[1].alts) == (allele, ("G", allele))
+
+
+def test_bytes_that_are_not_utf8_survive(tmp_path):
+    path = write(tmp_path / "in.vcf", rows=[])
+    text = path.read_bytes().replace(b"ID=chr1,", b"ID=chr\xff,").replace(b"Genotype", b"\xe9")
+    path.write_bytes(text + b"chr\xff\t3\tn\xe9\tA\tC\t.\t.\tK=\xfe\n")
+    vcf = read_vcf(path)
+    [row] = vcf.rows
+    assert b"\n".join([*vcf.header, annotated(row, [])]) + b"\n" == path.read_bytes()
+    assert row.chrom in declared(vcf.header, "contig")
+
+
+def test_messages_call_the_file_by_its_name(tmp_path):
+    path = write(tmp_path / "copy", rows=["chr1\t3"])
+    with pytest.raises(InputError, match=r"^-:10: 2 columns"):
+        list(read_vcf(path, "-").rows)
+    path.write_text("nothing\n")
+    with pytest.raises(InputError, match=r"^/dev/fd/63:1: no VCF header"):
+        read_vcf(path, "/dev/fd/63")
+    path.write_bytes(gzip.compress(b"##fileformat=VCFv4.2\n" * 9)[:-9])
+    with pytest.raises(InputError, match=r"^-:\d+: gzip data ends early"):
+        read_vcf(path, "-")
+
+
+@pytest.mark.parametrize(
+    "label", ['x\n##FILTER=<ID=EVIL,Description="y">', "a\tb\r", "\x1b[31m", "\u2028\x85", "\udcff"]
+)
+def test_a_label_is_one_line_of_a_header(tmp_path, label):
+    line = info_line("D_X", "Float", f"Change of {label}")
+    assert not re.search(rb"[\x00-\x1f\x7f]", line)
+    header = with_lines([text.encode() for text in HEADER], [line])
+    path = write(tmp_path / "out.vcf", [text.decode() for text in header], ROWS[:1])
+    with pysam.VariantFile(str(path)) as file:
+        assert "EVIL" not in file.header.filters
+        assert file.header.info["D_X"].number == "A"
+        assert len(list(file)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("chr1", b"##contig=<ID=chr1,length=5>"),
+        ("HLA-A*01:01", b"##contig=<ID=HLA-A*01:01,length=5>"),
+        ("c>x,length=5", None),
+        ("a b", None),
+        ("", None),
+        ("*", None),
+        ("x\n##y", None),
+    ],
+)
+def test_contigs_that_vcf_cannot_name_have_no_line(name, line):
+    assert contig_line(name, 5) == line
+
+
+@pytest.mark.parametrize("error", [NotImplementedError, OSError, ValueError, KeyError, SystemError])
+def test_whatever_htslib_says_of_bcf_is_one_error(tmp_path, monkeypatch, error):
+    plain = write(tmp_path / "in.vcf", [HEADER[0], HEADER[-1]], [])
+    bcf = tmp_path / "in.bcf"
+    pysam.bcftools.view("-Ob", "-o", str(bcf), str(plain), catch_stdout=False)
+
+    def broken(*_):
+        raise error("of htslib")
+
+    monkeypatch.setattr(pysam, "VariantFile", broken)
+    with pytest.raises(InputError, match=r"in\.bcf:1: BCF data end early or are damaged"):
+        read_vcf(bcf)

@@ -51,13 +51,15 @@ class Line(NamedTuple):
     text: bytes
 
 
-def read_lines(path: str | Path, expected: str) -> Iterator[Line]:
+def read_lines(path: str | Path, expected: str, name: str | None = None) -> Iterator[Line]:
     """Yield the lines of a text file, in any packing and from any place that records come from.
 
     Parameters
     ----------
     expected
         What the file should be, for the message: ``a BED file``.
+    name
+        What messages call the file, by default its path.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def read_lines(path: str | Path, expected: str) -> Iterator[Line]:
         If the file is absent, or is gzip and damaged.
     """
     with _opened(str(path), expected) as raw:
-        yield from _lines(str(path), _Watched(raw))
+        yield from _lines(name or str(path), _Watched(raw))
 
 
 def read_records(

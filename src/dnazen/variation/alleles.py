@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,8 +20,9 @@ from .effects import Change, Scorer, open_scorer
 from .vcf import VcfRow, read_vcf, unscorable
 
 SKIPPED_MEANING = (
-    "Why an allele has no scores: symbolic, breakend, overlapping_deletion (*), ambiguous "
-    "(letters other than A C G T), ref_mismatch, off_contig, unknown_contig, too_long"
+    "Why an allele has no scores: symbolic, breakend, overlapping_deletion (*), missing (.), "
+    "ambiguous (letters other than A C G T), malformed (no letters), ref_mismatch, off_contig, "
+    "unknown_contig, too_long"
 )
 
 
@@ -57,10 +59,16 @@ class Survey(NamedTuple):
     rows: int
     contigs: tuple[str, ...]
     """In the order of their first rows."""
+    compared: int
+    """Rows with an allele to score whose REF could be held against the genome."""
     mismatches: int
-    """Rows whose REF disagrees with the genome, or lies off its contig."""
+    """Those of them whose REF disagrees with it."""
     in_order: bool
     """Each contig's rows stand together, and by position."""
+    end: int
+    """The largest end of a REF, in bases of its contig."""
+    skipped: Counter[str]
+    """Alleles that have no scores, by the reason."""
 
 
 def score_variants(
@@ -114,49 +122,65 @@ def survey(
     path: Path,
     genome: IndexedGenome,
     *,
+    name: str | None = None,
+    window_bp: int = 512,
     max_ref_mismatch: float = 0.01,
     skip_unknown_contigs: bool = False,
 ) -> Survey:
     """Read all rows of a VCF and hold them against a genome.
 
+    Rows with nothing to score, symbolic alleles alone or off their contig, are not compared.
+
+    Parameters
+    ----------
+    name
+        What messages call the file, by default its path.
+
     Raises
     ------
     InputError
-        If a row cannot be read, rows stand on contigs that the genome lacks, or more than the
-        given fraction of the others disagree with it.
+        If a row cannot be read, rows stand on contigs that the genome lacks, or of those that
+        could be compared more than the given fraction disagree with it.
     """
-    rows = known = mismatches = 0
+    rows = compared = mismatches = end = 0
     in_order, previous = True, ("", -1)
     contigs: dict[str, str] = {}  # and where each was met first
+    skipped: Counter[str] = Counter()
     example = ""
-    for row in tqdm(read_vcf(path).rows, desc="checking", unit=" rows", disable=None):
+    for row in tqdm(read_vcf(path, name).rows, desc="checking", unit=" rows", disable=None):
         rows += 1
         follows = row.chrom == previous[0] and row.start >= previous[1]
         in_order = in_order and (follows or row.chrom not in contigs)
         previous = row.chrom, row.start
+        end = max(end, row.start + len(row.ref))
         contigs.setdefault(row.chrom, row.at)
         problem = row_problem(row, genome)
-        known += problem != "unknown_contig"
-        if problem in ("ref_mismatch", "off_contig"):
-            mismatches += 1
-            example = example or f"{row.chrom}:{row.start + 1} {row.ref[:20]}, {row.at}"
+        skipped.update(filter(None, _reasons(row, problem, window_bp)))
+        if problem in ("", "ref_mismatch") and not all(map(unscorable, row.alts)):
+            compared += 1
+            if problem:
+                mismatches += 1
+                example = example or f"{row.chrom}:{row.start + 1} {row.ref[:20]}, {row.at}"
     unknown = [chrom for chrom in contigs if chrom not in genome.lengths]
     if unknown and not skip_unknown_contigs:
         raise genome.unknown(*unknown, at=contigs[unknown[0]])
-    if mismatches > max_ref_mismatch * known:
+    if mismatches > max_ref_mismatch * compared:
         raise InputError(
-            f"REF of {mismatches:,} of {known:,} rows disagrees with the genome, first {example}",
-            path=path,
+            f"REF of {mismatches:,} of {compared:,} rows disagrees with the genome, first "
+            f"{example}",
+            path=name or path,
             expected=f"at most a fraction of {max_ref_mismatch:g}",
             fix="give the genome that it was called on, or raise --max-ref-mismatch",
         )
-    return Survey(rows, tuple(contigs), mismatches, in_order)
+    return Survey(rows, tuple(contigs), compared, mismatches, in_order, end, skipped)
 
 
 def row_problem(row: VcfRow, genome: IndexedGenome) -> str:
     """Why no allele of a row can be scored on a genome; empty if nothing stands against it."""
     if row.chrom not in genome.lengths:
         return "unknown_contig"
+    if (reason := unscorable(row.ref)) not in ("", "ambiguous"):
+        return reason
     end = row.start + len(row.ref)
     if row.start < 0 or end > genome.lengths[row.chrom]:
         return "off_contig"
@@ -195,7 +219,7 @@ def score_rows(
     places: list[tuple[int, int]] = []
     for number, row in enumerate(rows):
         problem = row_problem(row, genome)
-        reasons = [problem or unscorable(alt) or _too_long(row, alt, window_bp) for alt in row.alts]
+        reasons = _reasons(row, problem, window_bp)
         alleles.append([Allele(reason, None) for reason in reasons])
         if all(reasons):
             continue
@@ -211,6 +235,11 @@ def score_rows(
         for (number, which), scores in zip(places, scorer.score(changes), strict=True):
             alleles[number][which] = Allele("", scores)
     return alleles
+
+
+def _reasons(row: VcfRow, problem: str, window_bp: int) -> list[str]:
+    """Why each allele of a row has no scores, where its row has a problem or none; else empty."""
+    return [problem or unscorable(alt) or _too_long(row, alt, window_bp) for alt in row.alts]
 
 
 def _too_long(row: VcfRow, alt: str, window_bp: int) -> str:

@@ -32,6 +32,8 @@ from ..tokens.tokenizer import UNK, token_lengths
 
 Strands = Literal["forward", "average"]
 
+_MOST_NAME = 100
+"""Letters of a column's name, which files are named by too."""
 _UNLIMITED = Length(np.iinfo(np.int64).max, "refuse")
 
 
@@ -357,10 +359,15 @@ def _chooses_one(model: DnazenForSequenceClassification) -> bool:
 
 
 def _delta_columns(model: DnazenForSequenceClassification) -> list[Column]:
-    labels = [str(model.config.id2label[number]) for number in _targets(model)]
+    numbers = _targets(model)
+    labels = [str(model.config.id2label[number]) for number in numbers]
+    labels = [
+        label if label.isprintable() else f"label {number}"
+        for label, number in zip(labels, numbers, strict=True)
+    ]
     names = [re.sub(r"\W", "_", label, flags=re.ASCII) for label in labels]
-    if len({name.upper() for name in names}) < len(names):
-        names = [str(number) for number in _targets(model)]
+    if len({name.upper() for name in names}) < len(names) or max(map(len, names)) > _MOST_NAME:
+        names = list(map(str, numbers))
     what = "the prediction of" if model.config.problem_type == "regression" else "the log-odds of"
     return [
         Column(f"delta_{name}", f"Change of {what} {label} in the fine-tuned model")

@@ -196,7 +196,7 @@ def _write_files(
 
 def _is_literal(sequence: str) -> bool:
     """Letters, and no file of that name; ``Path.exists`` fails on names that are too long."""
-    return not foreign(sequence.encode()) and not os.path.exists(sequence)
+    return not foreign(os.fsencode(sequence)) and not os.path.exists(sequence)
 
 
 @contextmanager

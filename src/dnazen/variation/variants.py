@@ -11,8 +11,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,12 +31,23 @@ from ..sequences.indexed import IndexedGenome
 from .alleles import CHUNK_ROWS, SKIPPED_MEANING, Allele, Survey, score_rows, survey
 from .effects import Column, Scorer, Strands, open_scorer
 from .journal import Journal, open_journal
-from .vcf import annotated, declared, info_line, read_vcf, with_lines
+from .vcf import (
+    annotated,
+    as_text,
+    contig_line,
+    declared,
+    info_line,
+    read_vcf,
+    visible,
+    with_lines,
+)
 
 _SUFFIXES = (".vcf", ".vcf.gz", ".tsv", ".tsv.gz")
 _SKIPPED = Column("skipped", SKIPPED_MEANING)
 _TABIX_BP = 1 << 29
 """A longer contig takes the other kind of index, CSI."""
+_CSI_BP = 1 << 32
+"""No index names a place beyond this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,25 +116,30 @@ def variants(config: VariantsConfig) -> None:
         If the run to go on with is another one.
     """
     with _on_disk(config.variants) as path:
-        _annotate(replace(config, variants=path))
+        _annotate(path, config)
 
 
 @contextmanager
 def _on_disk(path: Path) -> Iterator[Path]:
-    """A path that can be read more than once: of a pipe, that of a copy."""
+    """A path that can be read more than once: of a pipe, that of a copy.
+
+    The copy has no name in any folder where the system allows it (Linux), so nothing of it stays,
+    however the process ends.
+    """
     stdin = str(path) == "-"
     if not stdin and (path.is_file() or path.is_dir() or not path.exists()):
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "stdin" if stdin else path.name)
-        source = nullcontext(sys.stdin.buffer) if stdin else path.open("rb")
-        with source as pipe, copy.open("wb") as target:
-            shutil.copyfileobj(pipe, target, 1 << 20)
-        yield copy
+    unnamed = Path("/proc/self/fd").is_dir()
+    with (tempfile.TemporaryFile if unnamed else tempfile.NamedTemporaryFile)() as copy:
+        with nullcontext(sys.stdin.buffer) if stdin else path.open("rb") as pipe:
+            shutil.copyfileobj(pipe, copy, 1 << 20)
+        copy.flush()
+        yield Path(f"/proc/self/fd/{copy.fileno()}" if unnamed else copy.name)
 
 
-def _annotate(config: VariantsConfig) -> None:
+def _annotate(source: Path, config: VariantsConfig) -> None:
+    """``source`` is what is read, ``config.variants`` what messages call it."""
     cuda = config.device == "auto" and torch.cuda.is_available()
     scorer = open_scorer(
         config.model,
@@ -131,38 +147,61 @@ def _annotate(config: VariantsConfig) -> None:
         strands=config.strands,
         tokens_per_batch=config.tokens_per_batch,
     )
+    name = str(config.variants)
     columns = (_SKIPPED, *scorer.columns)
     keys = [f"{config.prefix}_{column.name}".upper() for column in columns]
-    header = read_vcf(config.variants).header
+    header = read_vcf(source, name).header
     _require_new(keys, header, config.variants)
     with IndexedGenome(config.genome) as genome:
-        found = survey(
-            config.variants,
+        summary = survey(
+            source,
             genome,
+            name=name,
+            window_bp=config.window_bp,
             max_ref_mismatch=config.max_ref_mismatch,
             skip_unknown_contigs=config.skip_unknown_contigs,
         )
-        with _journal(config, scorer) as journal:
-            _score_into(journal, config, scorer, genome, found.rows)
+        with _journal(source, config, scorer) as journal:
+            _score_into(journal, source, config, scorer, genome, summary.rows)
             if config.output.name.endswith((".tsv", ".tsv.gz")):
-                lines = _table(config.variants, journal, [column.name for column in columns])
+                lines = _table(source, journal, [column.name for column in columns])
             else:
                 ours = [
-                    *_missing_contigs(header, found.contigs, genome.lengths),
+                    *_missing_contigs(header, summary.contigs, genome.lengths),
                     *map(_info_line, keys, columns),
                     _provenance(config),
                 ]
-                rows = _annotated_rows(config.variants, journal, keys)
-                lines = itertools.chain(with_lines(header, ours), rows)
-            _write(config.output, lines, _index_kind(config.output, found, genome.lengths))
+                lines = itertools.chain(
+                    with_lines(header, ours), _annotated_rows(source, journal, keys)
+                )
+            _write(config.output, lines, _index_kind(config.output, summary, genome.lengths))
+    _say(summary, config)
+
+
+def _say(summary: Survey, config: VariantsConfig) -> None:
+    """What became of the rows, on stderr."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.skipped.most_common())
     print(
-        f"{found.rows:,} rows; in {found.mismatches:,} of them REF disagrees with the genome",
+        f"{summary.rows:,} rows; REF of {summary.mismatches:,} of {summary.compared:,} disagrees "
+        f"with the genome; alleles without scores: {reasons or 'none'}",
         file=sys.stderr,
     )
-    if config.output.name.endswith(".vcf.gz") and not found.in_order:
+    if summary.rows and not summary.compared:
+        print(
+            f"note: no row of {config.variants} has an allele to score on this genome, so no REF "
+            "was compared with it",
+            file=sys.stderr,
+        )
+    if config.output.name.endswith(".vcf.gz") and not summary.in_order:
         print(
             f"note: {config.variants} is not sorted: its rows come out as they stand, without an "
             "index; 'bcftools sort' makes them fit for one",
+            file=sys.stderr,
+        )
+    elif config.output.name.endswith(".vcf.gz") and summary.end > _CSI_BP:
+        print(
+            f"note: {config.variants} has a POS above {_CSI_BP:,}: its rows come out without an "
+            "index, which cannot hold it",
             file=sys.stderr,
         )
 
@@ -178,7 +217,7 @@ def _require_new(keys: Sequence[str], header: Sequence[bytes], path: Path) -> No
 
 
 @contextmanager
-def _journal(config: VariantsConfig, scorer: Scorer) -> Iterator[Journal]:
+def _journal(source: Path, config: VariantsConfig, scorer: Scorer) -> Iterator[Journal]:
     """Beside the output; taken away when all is well."""
     if str(config.output) == "-":
         with (
@@ -187,17 +226,17 @@ def _journal(config: VariantsConfig, scorer: Scorer) -> Iterator[Journal]:
         ):
             yield journal
         return
-    identity = _identity(config, scorer)
+    identity = _identity(source, config, scorer)
     with open_journal(config.output, identity, resume=config.resume) as journal:
         yield journal
 
 
-def _identity(config: VariantsConfig, scorer: Scorer) -> dict[str, Any]:
+def _identity(source: Path, config: VariantsConfig, scorer: Scorer) -> dict[str, Any]:
     """All that the scores depend on, to the last digit."""
     parts = sorted(path for path in config.model.iterdir() if path.is_file())
     return {
         "dnazen": version("dnazen"),
-        "variants": hash_file(config.variants).sha256,
+        "variants": hash_file(source).sha256,
         "genome": hash_file(config.genome).sha256,
         **{f"model {path.name}": hash_file(path).sha256 for path in parts},
         "window_bp": config.window_bp,
@@ -208,12 +247,17 @@ def _identity(config: VariantsConfig, scorer: Scorer) -> dict[str, Any]:
 
 
 def _score_into(
-    journal: Journal, config: VariantsConfig, scorer: Scorer, genome: IndexedGenome, total: int
+    journal: Journal,
+    source: Path,
+    config: VariantsConfig,
+    scorer: Scorer,
+    genome: IndexedGenome,
+    total: int,
 ) -> None:
     """Put the scores of all rows that it does not hold into the journal."""
     width = 1 + len(scorer.columns)
     done = journal.keep(CHUNK_ROWS)
-    rows = itertools.islice(read_vcf(config.variants).rows, done, None)
+    rows = itertools.islice(read_vcf(source).rows, done, None)
     with tqdm(desc="scoring", unit=" rows", total=total, initial=done, disable=None) as progress:
         while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
             scored = score_rows(scorer, genome, chunk, config.window_bp)
@@ -246,19 +290,19 @@ def _table(path: Path, journal: Journal, names: Sequence[str]) -> Iterator[bytes
         fields = [field.split(",") for field in line.split("\t")]
         for alt, *values in zip(row.alts, *fields, strict=True) if row.alts else ():
             cells = [MISSING if value == "." else value for value in values]
-            yield b"\t".join([*row.columns[:4], alt.encode(), *(cell.encode() for cell in cells)])
+            names = (*map(as_text, row.columns[:4]), alt)
+            yield "\t".join([*map(visible, names), *cells]).encode()
 
 
 def _missing_contigs(
     header: Sequence[bytes], contigs: Sequence[str], lengths: Mapping[str, int]
 ) -> list[bytes]:
     """Lines for contigs that rows stand on and the header leaves out: bcftools wants them all."""
-    named = declared(header, "contig")
-    return [
-        f"##contig=<ID={chrom}{f',length={lengths[chrom]}' if chrom in lengths else ''}>".encode()
-        for chrom in contigs
-        if chrom not in named
-    ]
+    declared_contigs = declared(header, "contig")
+    lines = (
+        contig_line(chrom, lengths.get(chrom)) for chrom in contigs if chrom not in declared_contigs
+    )
+    return [line for line in lines if line is not None]
 
 
 def _info_line(key: str, column: Column) -> bytes:
@@ -266,33 +310,64 @@ def _info_line(key: str, column: Column) -> bytes:
 
 
 def _provenance(config: VariantsConfig) -> bytes:
-    return (
+    text = (
         f"##{config.prefix}_variants=dnazen {version('dnazen')}; model {config.model}; genome "
         f"{config.genome}; window_bp {config.window_bp}; strands {config.strands}"
-    ).encode()
+    )
+    return visible(text).encode()
 
 
-def _index_kind(output: Path, found: Survey, lengths: Mapping[str, int]) -> str:
+def _index_kind(output: Path, summary: Survey, lengths: Mapping[str, int]) -> str:
     """``tbi``, or ``csi`` where a contig is too long for it; empty where there can be none."""
-    if not output.name.endswith(".vcf.gz") or not found.in_order:
+    if not (output.name.endswith(".vcf.gz") and summary.in_order and summary.end <= _CSI_BP):
         return ""
-    return "csi" if max(lengths.values()) > _TABIX_BP else "tbi"
+    return "csi" if max(summary.end, *lengths.values()) > _TABIX_BP else "tbi"
 
 
 def _write(output: Path, lines: Iterable[bytes], index: str) -> None:
-    """Write lines to stdout, or to a file that is whole or absent: bgzip where it ends in .gz."""
+    """Write lines to stdout, or to a file that is whole or absent: bgzip where it ends in .gz.
+
+    An index of an earlier output goes just before that output is replaced, and the new one comes
+    just after: whenever the process ends, no index stands beside a file that is not its own.
+    """
     if str(output) == "-":
         sys.stdout.buffer.writelines(line + b"\n" for line in lines)
         return
-    for kind in {"tbi", "csi"} - {index}:  # of an earlier output of this name
-        output.with_name(f"{output.name}.{kind}").unlink(missing_ok=True)
-    with new_file(output) as temporary:
-        zipped = output.name.endswith(".gz")
-        with pysam.BGZFile(str(temporary), "w", None) if zipped else temporary.open("wb") as handle:
-            for line in lines:
-                handle.write(line + b"\n")
-        if index:
-            with new_file(output.with_name(f"{output.name}.{index}")) as beside:
-                pysam.tabix_index(
-                    str(temporary), preset="vcf", index=str(beside), csi=index == "csi", force=True
-                )
+    beside = [output.with_name(f"{output.name}.{kind}") for kind in ("tbi", "csi")]
+    with ExitStack() as renamed_last:
+        index_part = renamed_last.enter_context(new_file(beside[index == "csi"])) if index else None
+        with new_file(output) as part:
+            if output.name.endswith(".gz"):
+                with _causes(part):
+                    with pysam.BGZFile(str(part), "w", None) as zipped:
+                        for line in lines:
+                            zipped.write(line + b"\n")
+                    if index:
+                        pysam.tabix_index(
+                            str(part),
+                            preset="vcf",
+                            index=str(index_part),
+                            csi=index == "csi",
+                            force=True,
+                        )
+            else:
+                with part.open("wb") as plain:
+                    plain.writelines(line + b"\n" for line in lines)
+            if output.name.endswith(".vcf.gz"):
+                for path in beside:
+                    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _causes(part: Path) -> Iterator[None]:
+    """Find out why htslib could not write a file: it says that it failed, and not why."""
+    before = pysam.set_verbosity(0)
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            with part.open("ab") as handle:  # fails likewise, and says why
+                handle.write(bytes(1 << 16))
+        raise
+    finally:
+        pysam.set_verbosity(before)

@@ -22,6 +22,9 @@ from ..sequences.reader import Line, read_lines
 _EXPECTED = "a VCF or BCF file"
 _HEADER = "a VCF header: '##fileformat=VCFv4...' first, and then '#CHROM' and the other columns"
 _COLUMNS = 8  # those before the samples
+_MOST_DIGITS = 18  # of a POS: no genome comes near, and what reads VCF holds it in 64 bits
+_CONTIG_ID = re.compile(r"[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_|~-]*")
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LETTERS = re.compile(r"[ACGTURYSWKMBDHVNacgturyswkmbdhvn]+")
 _BASES = re.compile(r"[ACGTacgt]+")
 _BREAKEND = re.compile(r"[\[\]]|^\..|.\.$")
@@ -36,7 +39,7 @@ class VcfRow(NamedTuple):
     start: int
     """0-based place of REF's first letter; -1 for POS 0, the telomere."""
     ref: str
-    """Nucleotide letters."""
+    """As written: nucleotide letters, unless ``unscorable`` says otherwise."""
     alts: tuple[str, ...]
     """The alleles of ALT as written; none where ALT is a dot."""
     columns: tuple[bytes, ...]
@@ -51,55 +54,98 @@ class Vcf(NamedTuple):
     rows: Iterator[VcfRow]
 
 
-def read_vcf(path: str | Path) -> Vcf:
+def read_vcf(path: str | Path, name: str | None = None) -> Vcf:
     """Open VCF, plain, gzip or bgzip, or BCF; told by the content.
+
+    Parameters
+    ----------
+    name
+        What messages call the file, by default its path.
 
     Raises
     ------
     InputError
         If the file is absent or has no header; while rows are taken, naming file and line, if
-        it is damaged, cut short, or a row has too few columns, or a POS, REF or ALT that is none.
+        it is damaged, cut short, or a row has too few columns, or a POS that is no whole number.
     """
-    lines = _bcf_lines(path) if _is_bcf(path) else read_lines(path, _EXPECTED)
+    name = str(path) if name is None else name
+    lines = _bcf_lines(path, name) if _is_bcf(path) else read_lines(path, _EXPECTED, name)
     header: list[bytes] = []
     for number, text in lines:
         if not text.startswith(b"#" if header else b"##fileformat=VCF"):
             problem = "a row before the line of column names" if header else "no VCF header"
-            raise InputError(problem, path=path, line=number, expected=_HEADER)
-        header.append(text.rstrip(b"\r\n"))
+            raise InputError(problem, path=name, line=number, expected=_HEADER)
+        header.append(_without_end(text, name, number))
         if text.startswith(b"#CHROM\t"):
-            return Vcf(tuple(header), _rows(path, lines))
-    raise InputError("the header has no line of column names", path=path, expected=_HEADER)
+            return Vcf(tuple(header), _rows(name, lines))
+        if re.match(rb"#CHROM +POS\b", text):
+            raise InputError(
+                "the line of column names has blanks where tabs belong",
+                path=name,
+                line=number,
+                expected=_HEADER,
+                fix="replace them: sed -E '/^#CHROM/s/ +/\\t/g' IN.vcf > OUT.vcf",
+            )
+    raise InputError("the header has no line of column names", path=name, expected=_HEADER)
 
 
-def unscorable(alt: str) -> str:
-    """Why an allele of ALT has no letters to score; empty if it has.
+def unscorable(allele: str) -> str:
+    """Why REF or an allele of ALT has no letters to score; empty if it has.
 
     Examples
     --------
-    >>> [unscorable(alt) for alt in ("ACg", "<DEL>", "*", "N[chr2:17[", ".C", "AN")]
+    >>> [unscorable(allele) for allele in ("ACg", "<DEL>", "*", "N[chr2:17[", ".C", "AN")]
     ['', 'symbolic', 'overlapping_deletion', 'breakend', 'breakend', 'ambiguous']
+    >>> [unscorable(allele) for allele in (".", "", "C<ctg1>", "A/C")]
+    ['missing', 'missing', 'symbolic', 'malformed']
     """
-    if _BASES.fullmatch(alt):
+    if _BASES.fullmatch(allele):
         return ""
-    if alt == "*":
+    if allele in ("", "."):
+        return "missing"
+    if allele == "*":
         return "overlapping_deletion"
-    if alt.startswith("<"):
+    if _BREAKEND.search(allele):
+        return "breakend"
+    if "<" in allele:
         return "symbolic"
-    return "breakend" if _BREAKEND.search(alt) else "ambiguous"
+    return "ambiguous" if _LETTERS.fullmatch(allele) else "malformed"
+
+
+def as_text(column: bytes) -> str:
+    """A column as text; bytes that are not UTF-8 become surrogates, so that none are confused."""
+    return column.decode("utf-8", "surrogateescape")
 
 
 def declared(header: Sequence[bytes], kind: str) -> set[str]:
     """The IDs of a header's lines of one kind, such as ``INFO`` or ``contig``."""
     pattern = re.compile(rb"##" + kind.encode() + rb"=<(?:.*,)?ID=([^,>]+)")
-    found = (pattern.match(line) for line in header)
-    return {match[1].decode() for match in found if match}
+    matches = (pattern.match(line) for line in header)
+    return {as_text(match[1]) for match in matches if match}
+
+
+def visible(text: str) -> str:
+    """Text on one line: control characters, and bytes that are not UTF-8, as escapes.
+
+    Examples
+    --------
+    >>> visible("a\\nb\\tc")
+    'a\\\\nb\\\\tc'
+    """
+    return _INVISIBLE.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def info_line(key: str, kind: Literal["Float", "String"], description: str) -> bytes:
     """The header line of an INFO field that has a value for each allele of ALT."""
-    text = description.replace("\\", "\\\\").replace('"', '\\"')
+    text = visible(description).replace("\\", "\\\\").replace('"', '\\"')
     return f'##INFO=<ID={key},Number=A,Type={kind},Description="{text}">'.encode()
+
+
+def contig_line(name: str, length: int | None) -> bytes | None:
+    """The header line of a contig; ``None`` for a name that VCF does not allow."""
+    if not _CONTIG_ID.fullmatch(name):
+        return None
+    return f"##contig=<ID={name}{'' if length is None else f',length={length}'}>".encode()
 
 
 def with_lines(header: Sequence[bytes], lines: Iterable[bytes]) -> tuple[bytes, ...]:
@@ -116,35 +162,42 @@ def annotated(row: VcfRow, fields: Iterable[tuple[str, str]]) -> bytes:
     return b"\t".join(columns)
 
 
-def _rows(path: str | Path, lines: Iterator[Line]) -> Iterator[VcfRow]:
+def _rows(name: str, lines: Iterator[Line]) -> Iterator[VcfRow]:
     for number, text in lines:
         if not text.strip():
             continue
-        columns = tuple(text.rstrip(b"\r\n").split(b"\t", _COLUMNS))
+        columns = tuple(_without_end(text, name, number).split(b"\t", _COLUMNS))
         if len(columns) < _COLUMNS:
             raise InputError(
                 f"{len(columns)} columns",
-                path=path,
+                path=name,
                 line=number,
                 expected=f"{_COLUMNS} or more, with tabs between: CHROM POS ID REF ALT QUAL ...",
             )
-        chrom, pos, _, ref, alt = (column.decode("utf-8", "replace") for column in columns[:5])
+        chrom, pos, _, ref, alt = map(as_text, columns[:5])
+        if not (pos.isascii() and pos.isdecimal() and len(pos) <= _MOST_DIGITS):
+            raise InputError(
+                f"POS {pos[:40]!r} is no whole number of 0 or more, of up to {_MOST_DIGITS} digits",
+                path=name,
+                line=number,
+                expected="a row of a VCF",
+            )
         alts = () if alt == "." else tuple(alt.split(","))
-        if problem := _problem(pos, ref, alts):
-            raise InputError(problem, path=path, line=number, expected="a row of a VCF")
-        yield VcfRow(f"{path}:{number}", chrom, int(pos) - 1, ref, alts, columns)
+        yield VcfRow(f"{name}:{number}", chrom, int(pos) - 1, ref, alts, columns)
 
 
-def _problem(pos: str, ref: str, alts: tuple[str, ...]) -> str:
-    """What is wrong with the columns of a row; empty if nothing is."""
-    if not (pos.isascii() and pos.isdecimal()):
-        return f"POS {pos!r} is no whole number of 0 or more"
-    if not _LETTERS.fullmatch(ref):
-        return f"REF {ref[:40]!r} is no sequence"
-    for alt in alts:
-        if unscorable(alt) == "ambiguous" and not _LETTERS.fullmatch(alt):
-            return f"ALT {alt[:40]!r} is no allele"
-    return ""
+def _without_end(text: bytes, name: str, number: int) -> bytes:
+    """A line as it stands in the file, but for what ends it."""
+    line = text.rstrip(b"\r\n")
+    if b"\r" in line:
+        raise InputError(
+            "a carriage return within the line",
+            path=name,
+            line=number,
+            expected="lines that end in LF or CR LF",
+            fix="if CR alone ends them: tr '\\r' '\\n' < IN.vcf > OUT.vcf",
+        )
+    return line
 
 
 def _is_bcf(path: str | Path) -> bool:
@@ -156,19 +209,20 @@ def _is_bcf(path: str | Path) -> bool:
         return False
 
 
-def _bcf_lines(path: str | Path) -> Iterator[Line]:
+def _bcf_lines(path: str | Path, name: str) -> Iterator[Line]:
     """The lines of the VCF that a BCF file stands for."""
     number = 0
     before = pysam.set_verbosity(0)  # what htslib has to say, our error says in one line
     try:
         with pysam.VariantFile(str(path)) as file:
-            lines = itertools.chain(str(file.header).splitlines(), map(str, file))
+            header = str(file.header).rstrip("\n").split("\n")
+            lines = itertools.chain(header, map(str, file))
             for number, line in enumerate(lines, 1):
                 yield Line(number, line.encode())
-    except (OSError, ValueError) as error:
+    except Exception as error:  # htslib's, of whatever kind: what is done with a line is not in it
         raise InputError(
             f"BCF data end early or are damaged ({error})",
-            path=path,
+            path=name,
             line=number + 1,
             fix="copy the file again",
         ) from None
