@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import shutil
@@ -14,6 +15,7 @@ import torch
 
 from directories import assert_bit_equal, random_directory, rewrite, weights_of
 from dnazen.errors import InputError
+from dnazen.model.convert import ConvertConfig, convert
 from dnazen.model.directory import open_directory, open_model
 from dnazen.model.modeling import (
     DnazenForMaskedLM,
@@ -113,9 +115,12 @@ def test_a_pickle_that_runs_code_is_refused_unrun(copy, tmp_path):
     Bomb.target = str(tmp_path / "exploded")
     (copy / "model.safetensors").unlink()
     torch.save({"bert.pooler.dense.weight": bomb}, copy / "pytorch_model.bin")
-    assert "pytorch_model.bin: not readable as weights" in refusal_of(copy)
-    (copy / "pytorch_model.bin").write_bytes(pickle.dumps(bomb, protocol=2))
-    assert "pytorch_model.bin: not readable as weights" in refusal_of(copy)
+    for content in (None, pickle.dumps(bomb, protocol=2)):
+        if content is not None:
+            (copy / "pytorch_model.bin").write_bytes(content)
+        message = refusal_of(copy)
+        assert "pytorch_model.bin: not readable as weights" in message
+        assert "weights_only" not in message  # torch advises to read it all the same
     assert not (tmp_path / "exploded").exists()
 
 
@@ -165,6 +170,21 @@ def edit_config(directory: Path, **changes) -> None:
         ({"num_hidden_layers": 5}, "weights are missing: dnazen.layers.4."),
         ({"num_hidden_layers": 3}, "weights are not known: "),
         ({"hidden_size": 60}, "weights have another shape"),
+        ({"layer_norm_eps": "x"}, "layer_norm_eps must lie in 0 < x < 1, got 'x'"),
+        ({"hidden_dropout_prob": "0.1"}, "hidden_dropout_prob must lie in 0 <= p < 1, got '0.1'"),
+        ({"hidden_dropout_prob": [0.1]}, "hidden_dropout_prob must lie in"),
+        ({"num_hidden_layers": True}, "num_hidden_layers must be a whole number"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers must be a whole number from 1 to 1024"),
+        ({"vocab_size": 10**12}, "vocab_size must be a whole number"),
+        ({"vocab_size": 10**9}, "describes a model of 48,000,"),
+        ({"hidden_size": 20_000 * 6}, "model.safetensors has only 2,887,560 bytes; use the"),
+        ({"intermediate_size": 10**9}, "describes a model of "),
+        ({"id2label": {"0": "a", "2": "c"}}, "id2label must name labels 0, 1, 2, ... without"),
+        ({"id2label": {"0": "a", "1": "a"}}, "id2label must give each label a name of its own"),
+        ({"id2label": {"0": "a", "1": None}}, "id2label must give each label a name of its own"),
+        ({"label2id": {"LABEL_0": 1}}, "id2label and label2id contradict each other"),
+        ({"id2label": None, "num_labels": 10**9}, "num_labels must be a whole number from 1 to"),
+        ({"problem_type": "guessing"}, "cannot be a model's configuration"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(copy, changes, message):
@@ -174,6 +194,82 @@ def test_a_configuration_that_does_not_fit_is_refused(copy, changes, message):
         open_model(DnazenForMaskedLM, copy)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"auto_map": {"AutoModel": "evil.Model"}}, "auto_map names code of others"),
+        ({"custom_pipelines": {"x": {"impl": "evil.Pipe"}}}, "custom_pipelines names code of"),
+        ({"trust_remote_code": True}, "trust_remote_code names code of others"),
+        ({"attn_implementation": "evil"}, "attn_implementation must be one of eager, sdpa"),
+        ({"_attn_implementation": "kernels-community/flash"}, "_attn_implementation must be one"),
+        ({"_attn_implementation_internal": "a/b"}, "_attn_implementation_internal must be one"),
+        ({"attn_implementation": {"": "evil"}}, "attn_implementation must be one of"),
+        ({"sequences_per_example": 0}, "sequences_per_example must be a whole number from 1 to 2"),
+        ({"sequences_per_example": 3}, "sequences_per_example must be a whole number from 1 to 2"),
+        ({"max_tokens": "long"}, "max_tokens must be a whole number"),
+        ({"num_hidden_layers": 1000, "hidden_size": 640}, "describes a model of "),
+        ({"fusion": ["sum"]}, "fusion must be one of"),
+        ({"tie_word_embeddings": "no"}, "tie_word_embeddings must be true or false"),
+    ],
+)
+def test_our_own_configuration_is_checked_too(ground, tmp_path, changes, message):
+    random_directory(ground, tmp_path / "ours")
+    edit_config(tmp_path / "ours", **changes)
+    with pytest.raises(InputError, match=r"config\.json: ") as caught:
+        open_directory(tmp_path / "ours")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_configuration_says_beside_the_shape_is_not_taken(ground, tmp_path):
+    random_directory(ground, tmp_path / "ours")
+    edit_config(
+        tmp_path / "ours", return_dict=False, experts_implementation="a/b", torchscript=True
+    )
+    model = DnazenForMaskedLM.from_released(tmp_path / "ours")
+    assert model.config.return_dict
+    assert model.config._experts_implementation != "a/b"
+
+
+def test_the_code_that_dnabert2_names_is_not_run(copy):
+    edit_config(copy, auto_map={"AutoConfig": "configuration_bert.BertConfig"})
+    (copy / "configuration_bert.py").write_text("raise SystemExit")
+    config = open_directory(copy).config
+    assert not hasattr(config, "auto_map")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["dnazen.embeddings.word_embeddings.weight", "head.dense.bias"])
+def test_weights_that_are_not_finite_are_refused(ground, tmp_path, value, name):
+    random_directory(ground, tmp_path / "ours")
+    rewrite(tmp_path / "ours", lambda w: w[name].view(-1)[7].fill_(value))
+    message = refusal_of(tmp_path / "ours")
+    assert f"hold numbers that are not finite, the first {name}" in message
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"ggram_vocab_size": 0}, {"num_hidden_ggram_layers": 0}, {"fusion": "gated"}]
+)
+def test_weights_are_counted_without_making_them(ground, tmp_path, changes):
+    model, _ = random_directory(ground, tmp_path / "ours", **changes)
+    counted = sum(p.numel() for p in model.dnazen.parameters())
+    assert model.config.encoder_parameters == counted
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+def test_files_have_the_permissions_of_the_umask(ground, tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        random_directory(ground, tmp_path / "ours")
+        convert(ConvertConfig(model=tmp_path / "ours", output=tmp_path / "theirs", to="released"))
+    finally:
+        os.umask(before)
+    for folder in ("ours", "theirs"):
+        files = list((tmp_path / folder).iterdir())
+        assert {oct(file.stat().st_mode & 0o777) for file in files} == {oct(mode)}
+        assert (tmp_path / folder / "model.safetensors") in files
 
 
 def test_a_directory_that_is_none_is_refused(tmp_path):

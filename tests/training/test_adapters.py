@@ -5,13 +5,14 @@ from __future__ import annotations
 import builtins
 import csv
 import json
+import math
 import shutil
 
 import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from directories import random_directory, rewrite, weights_of
 from dnazen import cli
@@ -225,6 +226,55 @@ def test_adapters_of_other_kinds_are_refused(copies, change):
     change_settings(copies[0], **change)
     with pytest.raises(InputError, match="an adapter of another kind; expected plain LoRA"):
         open_classifier(copies[0], "cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"r": 0}, "r 0 and lora_alpha 6 make no adapter"),
+        ({"r": "3"}, "r '3' and lora_alpha 6 make no adapter"),
+        ({"r": None}, "make no adapter; expected a rank of 1 or more"),
+        ({"lora_alpha": "6"}, "r 3 and lora_alpha '6' make no adapter"),
+        ({"lora_alpha": math.nan}, "lora_alpha nan make no adapter"),
+        ({"base_model_name_or_path": 5}, "no model in '5'"),
+        ({"base_model_name_or_path": "."}, "an adapter that is its own base"),
+    ],
+)
+def test_settings_that_make_no_adapter_are_refused(copies, change, message):
+    change_settings(copies[0], **change)
+    with pytest.raises(InputError, match=message):
+        open_classifier(copies[0], "cpu")
+
+
+def test_adapters_that_name_each_other_are_refused(copies, tmp_path):
+    folder, _ = copies
+    other = shutil.copytree(folder, tmp_path / "other")
+    change_settings(folder, base_model_name_or_path=str(other))
+    change_settings(other, base_model_name_or_path=str(folder))
+    with pytest.raises(InputError, match="an adapter that is its own base"):
+        open_classifier(folder, "cpu")
+
+
+def test_a_base_beside_its_adapter_is_read_from_anywhere(copies, tmp_path, monkeypatch):
+    change_settings(copies[0], base_model_name_or_path="../base")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    open_classifier(copies[0], "cpu")
+
+
+def test_matrices_that_do_not_go_together_are_refused(copies):
+    path = copies[0] / "adapter_model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if ".lora_B." in name)
+    for changed in (
+        {k: v for k, v in weights.items() if k != name},
+        {**weights, name: weights[name][1:]},
+        {**weights, name: weights[name][:, 1:].contiguous()},
+        {k.replace("layers.1", "layers.7"): v for k, v in weights.items()},
+    ):
+        save_file(changed, path)
+        with pytest.raises(InputError, match="cannot be adapted by this; expected for each matrix"):
+            open_classifier(copies[0], "cpu")
 
 
 def test_without_peft_training_is_refused_and_reading_is_not(

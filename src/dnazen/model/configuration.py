@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, TypeGuard, get_args
 
 from transformers import AutoConfig, PreTrainedConfig
 
 from ..errors import ConfigError
+from ..sequences.labelled import ProblemType
 
 Fusion = Literal["sum", "mean", "gated"]
 GGramEmbedding = Literal["own", "composed", "shared"]
@@ -23,6 +27,13 @@ SIZES: dict[Size, tuple[int, int, int, int, int]] = {
     "large": (1024, 24, 16, 4096, 6),
     "x-large": (1536, 28, 12, 8960, 12),
 }
+
+_MOST_LAYERS = 1024
+_MOST_LABELS = 1 << 16
+_MOST = 1 << 31
+"""Sizes beyond these are no model's, but a damaged file's."""
+
+_ATTENTION = ("eager", "sdpa", "flex_attention")
 
 
 class DnazenConfig(PreTrainedConfig):
@@ -56,6 +67,10 @@ class DnazenConfig(PreTrainedConfig):
         of ``[CLS]``).
     classifier_dropout
         Before a task's linear layer; ``None`` takes ``hidden_dropout_prob``.
+    max_tokens
+        Longest example that the model was fine-tuned on, ``[CLS]`` and ``[SEP]`` included.
+    sequences_per_example
+        2 for a classifier of pairs of sequences.
 
     Raises
     ------
@@ -85,25 +100,35 @@ class DnazenConfig(PreTrainedConfig):
         layer_norm_eps: float = 1e-12,
         type_vocab_size: int = 2,
         pad_token_id: int = 3,
+        max_tokens: int = 1024,
+        sequences_per_example: int = 1,
         tie_word_embeddings: bool = True,
         **kwargs: Any,
     ) -> None:
         _require_whole(
             1,
+            _MOST,
             vocab_size=vocab_size,
             hidden_size=hidden_size,
-            num_hidden_layers=num_hidden_layers,
-            num_attention_heads=num_attention_heads,
             intermediate_size=intermediate_size,
             type_vocab_size=type_vocab_size,
         )
         _require_whole(
+            1,
+            _MOST_LAYERS,
+            num_hidden_layers=num_hidden_layers,
+            num_attention_heads=num_attention_heads,
+        )
+        _require_whole(
             0,
+            _MOST,
             num_hidden_ggram_layers=num_hidden_ggram_layers,
             ggram_vocab_size=ggram_vocab_size,
             max_ggrams=0 if max_ggrams is None else max_ggrams,
             pad_token_id=pad_token_id,
         )
+        _require_whole(4, _MOST, max_tokens=max_tokens)
+        _require_whole(1, 2, sequences_per_example=sequences_per_example)
         if pad_token_id >= vocab_size:
             raise ConfigError(f"pad_token_id {pad_token_id} is no token of {vocab_size}")
         for name, share in (
@@ -111,8 +136,16 @@ class DnazenConfig(PreTrainedConfig):
             ("attention_probs_dropout_prob", attention_probs_dropout_prob),
             ("classifier_dropout", 0.0 if classifier_dropout is None else classifier_dropout),
         ):
-            if not 0 <= share < 1:
-                raise ConfigError(f"{name} must lie in 0 <= p < 1, got {share}")
+            if not is_number(share) or not 0 <= share < 1:
+                raise ConfigError(f"{name} must lie in 0 <= p < 1, got {share!r}")
+        for name, value in (
+            ("initializer_range", initializer_range),
+            ("layer_norm_eps", layer_norm_eps),
+        ):
+            if not is_number(value) or not 0 < value < 1:
+                raise ConfigError(f"{name} must lie in 0 < x < 1, got {value!r}")
+        if not isinstance(tie_word_embeddings, bool):
+            raise ConfigError(f"tie_word_embeddings must be true or false: {tie_word_embeddings!r}")
         if hidden_size % num_attention_heads:
             raise ConfigError(
                 f"hidden_size {hidden_size} is no multiple of num_attention_heads "
@@ -147,6 +180,8 @@ class DnazenConfig(PreTrainedConfig):
         self.initializer_range = initializer_range
         self.layer_norm_eps = layer_norm_eps
         self.type_vocab_size = type_vocab_size
+        self.max_tokens = max_tokens
+        self.sequences_per_example = sequences_per_example
         super().__init__(
             pad_token_id=pad_token_id, tie_word_embeddings=tie_word_embeddings, **kwargs
         )
@@ -156,6 +191,22 @@ class DnazenConfig(PreTrainedConfig):
         """Rows of the G-gram embedding table, that of the padding included."""
         most = 2 if self.ggram_embedding == "shared" else self.ggram_vocab_size
         return min(self.ggram_vocab_size, most)
+
+    @property
+    def encoder_parameters(self) -> int:
+        """Number of weights of both encoders, without heads."""
+        hidden, inner = self.hidden_size, self.intermediate_size
+        attention = 4 * hidden * hidden + 4 * hidden + 2 * hidden
+        layer = attention + 3 * inner * hidden + hidden + 2 * hidden
+        embeddings = (self.type_vocab_size + 2) * hidden
+        total = self.vocab_size * hidden + embeddings + self.num_hidden_layers * layer
+        if self.ggram_vocab_size:
+            ggram_layer = attention + 2 * inner * hidden + inner + hidden + 2 * hidden
+            total += self.ggram_rows * hidden + embeddings
+            total += self.num_hidden_ggram_layers * ggram_layer
+            if self.fusion == "gated":
+                total += max(1, self.num_hidden_ggram_layers) * hidden
+        return total
 
     @classmethod
     def of_size(cls, size: Size, **kwargs: Any) -> DnazenConfig:
@@ -171,10 +222,64 @@ class DnazenConfig(PreTrainedConfig):
         return cls(**{**shape, **kwargs})
 
 
-def _require_whole(least: int, **settings: Any) -> None:
+def config_from_stored(settings: Mapping[str, Any]) -> DnazenConfig:
+    """The configuration in a ``config.json`` of ours: what we know of it, and nothing else.
+
+    Raises
+    ------
+    ConfigError
+        If it names code to run or an attention that is not ours, or cannot make a model.
+    """
+    for name in ("auto_map", "custom_pipelines", "trust_remote_code"):
+        if settings.get(name):
+            raise ConfigError(f"{name} names code of others, which is never run; take it out")
+    for name in ("attn_implementation", "_attn_implementation", "_attn_implementation_internal"):
+        if settings.get(name) not in (None, *_ATTENTION):
+            raise ConfigError(f"{name} must be one of {', '.join(_ATTENTION)}")
+    shape = inspect.signature(DnazenConfig.__init__).parameters.keys() - {"self", "kwargs"}
+    ours = {name: value for name, value in settings.items() if name in shape}
+    return DnazenConfig(**ours, **task_settings(settings))
+
+
+def task_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a ``config.json``, ours or a released one, says of a model's task.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such task, or the names of the labels are no list of names.
+    """
+    problem_type = settings.get("problem_type")
+    if problem_type not in (None, *get_args(ProblemType)):
+        raise ConfigError(f"problem_type must be one of {get_args(ProblemType)}")
+    task = {"problem_type": problem_type}
+    names = settings.get("id2label")
+    if names is None:
+        number = settings.get("num_labels", 2)
+        _require_whole(1, _MOST_LABELS, num_labels=number)
+        return {**task, "num_labels": number}
+    places = {str(n) for n in range(len(names))}
+    if not isinstance(names, Mapping) or set(map(str, names)) != places:
+        raise ConfigError("id2label must name labels 0, 1, 2, ... without a gap")
+    labels = dict(sorted((int(n), name) for n, name in names.items()))
+    numbers = {name: n for n, name in labels.items() if isinstance(name, str)}
+    if not labels or len(numbers) < len(labels):
+        raise ConfigError("id2label must give each label a name of its own")
+    if settings.get("label2id") not in (None, numbers):
+        raise ConfigError("id2label and label2id contradict each other")
+    return {**task, "id2label": labels, "label2id": numbers}
+
+
+def _require_whole(least: int, most: int, **settings: Any) -> None:
     for name, value in settings.items():
-        if not isinstance(value, int) or value < least:
-            raise ConfigError(f"{name} must be a whole number >= {least}, got {value!r}")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            bounds = f">= {least}" if most == _MOST else f"from {least} to {most}"
+            raise ConfigError(f"{name} must be a whole number {bounds}, got {value!r}")
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value out of a file is a finite number."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 AutoConfig.register("dnazen", DnazenConfig, exist_ok=True)

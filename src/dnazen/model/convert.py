@@ -18,11 +18,12 @@ from .configuration import DnazenConfig
 from .directory import (
     RELEASED_GGRAMS_FILE,
     WEIGHTS_FILE,
+    ModelDirectory,
+    files_for,
     load_weights,
     open_directory,
     read_weights,
     save_directory,
-    weights_being_written,
 )
 from .modeling import (
     DnazenForMaskedLM,
@@ -74,6 +75,22 @@ def _require_released_shape(config: DnazenConfig) -> None:
         raise ConfigError("the released format has no fusion without a layer of the G-gram encoder")
 
 
+def _save_released(directory: Path, model: DnazenPreTrainedModel, parts: ModelDirectory) -> None:
+    """Write a model in the released format."""
+    architecture = _ARCHITECTURE[type(model)]
+    write_json(directory / "config.json", config_to_released(model.config, architecture))
+    save_file(
+        weights_to_released(model.state_dict(), model.config),
+        directory / WEIGHTS_FILE,
+        metadata={"format": "pt"},
+    )
+    save_tokenizer(parts.tokenizer, directory)
+    if parts.vocabulary is not None:
+        parts.vocabulary.to_released(
+            directory / RELEASED_GGRAMS_FILE, parts.tokenizer, released_cap(model.config)
+        )
+
+
 def convert(config: ConvertConfig) -> None:
     """Run ``dnazen convert``.
 
@@ -93,23 +110,13 @@ def convert(config: ConvertConfig) -> None:
     )
     model = kind(parts.config)
     load_weights(model, weights, config.model, may_miss=())  # a conversion invents no weights
-    with weights_being_written(config.output), new_directory(config.output) as partial:
+    with new_directory(config.output) as partial:
         if config.to == "dnazen":
             save_directory(partial, model, parts.tokenizer, parts.vocabulary)
         else:
             _require_released_shape(model.config)
-            architecture = _ARCHITECTURE[type(model)]
-            write_json(partial / "config.json", config_to_released(model.config, architecture))
-            save_file(
-                weights_to_released(model.state_dict(), model.config),
-                partial / WEIGHTS_FILE,
-                metadata={"format": "pt"},
-            )
-            save_tokenizer(parts.tokenizer, partial)
-            if parts.vocabulary is not None:
-                parts.vocabulary.to_released(
-                    partial / RELEASED_GGRAMS_FILE, parts.tokenizer, released_cap(model.config)
-                )
+            with files_for(partial) as files:
+                _save_released(files, model, parts)
         inputs = [hash_file(p) for p in sorted(config.model.iterdir()) if p.is_file()]
         write_json(partial / "convert.json", run_record("convert", config, inputs))
     print(f"wrote {config.output}", file=sys.stderr)

@@ -135,6 +135,8 @@ def save_directory(
 def files_for(directory: Path) -> Iterator[Path]:
     """A folder whose files move into an existing directory in the end, the weights last.
 
+    They get the permissions that files have by default; safetensors' would be the owner's alone.
+
     Raises
     ------
     OutputError
@@ -146,7 +148,9 @@ def files_for(directory: Path) -> Iterator[Path]:
         partial.mkdir(exist_ok=True)
         with weights_being_written(directory):
             yield partial
+        permissions = partial.stat().st_mode & 0o666
         for file in sorted(partial.iterdir(), key=lambda file: file.name in WEIGHTS_FILES):
+            file.chmod(permissions)
             os.replace(file, directory / file.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .configuration import DnazenConfig
+from .configuration import DnazenConfig, task_settings
 
 _ONCE = {
     "bert.embeddings.word_embeddings": "dnazen.embeddings.word_embeddings",
@@ -57,10 +57,8 @@ _SAME_NAMES = (
     "layer_norm_eps",
     "type_vocab_size",
     "pad_token_id",
-    "id2label",
-    "label2id",
-    "problem_type",
 )
+_TASK_NAMES = ("id2label", "label2id", "problem_type")
 
 
 def is_released(settings: Mapping[str, Any]) -> bool:
@@ -72,14 +70,21 @@ def is_released(settings: Mapping[str, Any]) -> bool:
 
 
 def config_from_released(settings: Mapping[str, Any]) -> DnazenConfig:
-    """Our configuration from a released ``config.json``."""
+    """Our configuration from a released ``config.json``.
+
+    DNABERT-2's names code of its own (``auto_map``), which is neither read nor run.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot make a model.
+    """
     ours = {name: settings[name] for name in _SAME_NAMES if settings.get(name) is not None}
-    if "id2label" in ours:
-        ours["id2label"] = {int(key): value for key, value in ours["id2label"].items()}
     # DNABERT-2 leaves the pad out of its configuration; both tokenizers have [PAD] = 3.
     ours.setdefault("pad_token_id", 3)
     return DnazenConfig(
         **ours,
+        **task_settings(settings),
         num_hidden_ggram_layers=settings.get("num_hidden_ngram_layers", 0),
         ggram_vocab_size=settings.get("ngram_vocab_size", 0),
         max_ggrams=settings.get("max_ngram_count"),
@@ -94,7 +99,7 @@ def released_cap(config: DnazenConfig) -> int:
 
 def config_to_released(config: DnazenConfig, architecture: str) -> dict[str, Any]:
     """A released ``config.json`` from our configuration."""
-    theirs = {name: getattr(config, name) for name in _SAME_NAMES}
+    theirs = {name: getattr(config, name) for name in (*_SAME_NAMES, *_TASK_NAMES)}
     theirs |= {
         "model_type": "bert",
         "architectures": [architecture],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, InputError, OutputError
 from ..records import hash_file, read_json
-from .configuration import DnazenConfig
+from .configuration import DnazenConfig, config_from_stored, is_number
 from .released import config_from_released, is_released, weights_from_released
 
 WEIGHTS_FILE = "model.safetensors"
@@ -29,6 +30,8 @@ HEADS = ("head.", "pooler.", "classifier.")
 """Where the names of task-specific weights begin."""
 GGRAM_PARTS = ("dnazen.ggram_", "dnazen.fusions.")
 """Where the names of the weights begin that E4BU alone does not have."""
+_SMALL_MODEL = 10_000_000
+"""Weights that any machine has room for."""
 _NOT_PLAIN = ("use_dora", "rank_pattern", "alpha_pattern", "lora_bias", "fan_in_fan_out")
 """Settings of a LoRA adapter under which it is no plain sum."""
 
@@ -39,7 +42,7 @@ def read_config(directory: Path) -> DnazenConfig:
     Raises
     ------
     InputError
-        If it is missing, or of another kind of model.
+        If it is missing, of another kind of model, or of a larger one than the weights are.
     """
     if not directory.is_dir():
         raise InputError(
@@ -49,17 +52,40 @@ def read_config(directory: Path) -> DnazenConfig:
     settings = read_json(path, "the configuration of a DNAZEN or DNABERT-2 model")
     try:
         if settings.get("model_type") == DnazenConfig.model_type:
-            ours: DnazenConfig = DnazenConfig.from_dict(settings)
-            return ours
-        if is_released(settings):
-            return config_from_released(settings)
+            config = config_from_stored(settings)
+        elif is_released(settings):
+            config = config_from_released(settings)
+        else:
+            raise InputError(
+                f"model_type is {settings.get('model_type')!r}",
+                path=path,
+                expected="'dnazen', or a released DNAZEN or DNABERT-2 model ('bert' with ALiBi)",
+            )
     except (ConfigError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"cannot be a model's configuration ({error})", path=path) from None
-    raise InputError(
-        f"model_type is {settings.get('model_type')!r}",
-        path=path,
-        expected="'dnazen', or a released DNAZEN or DNABERT-2 model ('bert' with ALiBi)",
-    )
+    _weigh(config, directory)
+    return config
+
+
+def _weigh(config: DnazenConfig, directory: Path) -> None:
+    """Refuse a configuration that needs far more memory than its weights take, before it does.
+
+    Small models pass in any case: what does not fit them is said by name when they are loaded.
+    """
+    base = directory
+    while (below := adapter_base(base)) is not None:
+        base = below
+    files = [base / name for name in WEIGHTS_FILES if (base / name).exists()]
+    if not files:  # a shape and a tokenizer to start from
+        return
+    stored = files[0].stat().st_size
+    if config.encoder_parameters > max(stored, _SMALL_MODEL):  # a weight takes a byte or more
+        raise InputError(
+            f"describes a model of {config.encoder_parameters:,} weights; {files[0].name} has only "
+            f"{stored:,} bytes",
+            path=directory / "config.json",
+            fix="use the configuration these weights were saved with",
+        )
 
 
 def read_weights(directory: Path, config: DnazenConfig) -> dict[str, Tensor]:
@@ -70,8 +96,9 @@ def read_weights(directory: Path, config: DnazenConfig) -> dict[str, Tensor]:
     InputError
         If the file is missing, truncated or foreign.
     """
-    if adapter_base(directory) is not None:
-        return _merged(directory, config)
+    base = adapter_base(directory)
+    if base is not None:
+        return _merged(directory, base, config)
     state = _tensors(weights_file(directory))
     if any(name.startswith("bert.") for name in state):
         return weights_from_released(state, config)
@@ -103,6 +130,9 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead an unpickler to raise almost anything
         problem = next(iter(str(error).splitlines()), type(error).__name__)
+        if isinstance(error, pickle.UnpicklingError):
+            # torch's own words advise to read it all the same, and so to run what it holds
+            problem = "damaged, or other things than tensors in it"
         raise InputError(
             f"not readable as weights ({problem})", path=path, fix="copy it again"
         ) from None
@@ -118,22 +148,43 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 def adapter_base(directory: Path) -> Path | None:
     """The model directory that an adapter was trained on; ``None`` if this is no adapter.
 
+    A relative path is looked up in the adapter's folder, then in the working directory.
+
     Raises
     ------
     InputError
-        If the base is not where the adapter says, or has other weights than it had.
+        If the base is not where the adapter says, or is this adapter itself.
     """
+    below = _next_base(directory)
+    seen = {directory.resolve()}
+    step = below
+    while step is not None:
+        if step.resolve() in seen:
+            raise InputError(
+                "an adapter that is its own base",
+                path=directory / ADAPTER_CONFIG_FILE,
+                fix="name the model it was trained on as base_model_name_or_path",
+            )
+        seen.add(step.resolve())
+        step = _next_base(step)
+    return below
+
+
+def _next_base(directory: Path) -> Path | None:
+    """What an adapter names as its base; ``None`` if this is no adapter."""
     path = directory / ADAPTER_CONFIG_FILE
     if not path.exists():
         return None
-    base = Path(read_json(path, "the settings of an adapter").get("base_model_name_or_path") or "")
-    if not (base / "config.json").is_file():
-        raise InputError(
-            f"no model in '{base}', on which this adapter was trained",
-            path=path,
-            fix="put it back, or name its new place as base_model_name_or_path",
-        )
-    return base
+    name = read_json(path, "the settings of an adapter").get("base_model_name_or_path")
+    places = [directory / name, Path(name)] if isinstance(name, str) and name else []
+    for base in places:
+        if (base / "config.json").is_file():
+            return base
+    raise InputError(
+        f"no model in '{name}', on which this adapter was trained",
+        path=path,
+        fix="put it back, or name its new place as base_model_name_or_path",
+    )
 
 
 def require_same_base(directory: Path, base: Path) -> None:
@@ -141,7 +192,8 @@ def require_same_base(directory: Path, base: Path) -> None:
     known = directory / ADAPTER_BASE_FILE
     if not known.exists():  # an adapter that peft wrote
         return
-    if hash_file(weights_file(base)).sha256 != read_json(known, "an adapter's base")["sha256"]:
+    trained_on = read_json(known, "an adapter's base").get("sha256")
+    if hash_file(weights_file(base)).sha256 != trained_on:
         raise InputError(
             f"the weights in {base} are not those that this adapter was trained on",
             path=directory,
@@ -149,22 +201,15 @@ def require_same_base(directory: Path, base: Path) -> None:
         )
 
 
-def _merged(directory: Path, config: DnazenConfig) -> dict[str, Tensor]:
+def _merged(directory: Path, base: Path, config: DnazenConfig) -> dict[str, Tensor]:
     """The base's weights, W + (alpha / rank) B A where the adapter has a pair, and its heads.
 
     Source: LoRA, arXiv 2106.09685, equation 3.
     """
-    base = adapter_base(directory)
-    assert base is not None
     require_same_base(directory, base)
-    settings = read_json(directory / ADAPTER_CONFIG_FILE, "the settings of an adapter")
-    if settings.get("peft_type") != "LORA" or any(settings.get(name) for name in _NOT_PLAIN):
-        raise InputError(
-            "an adapter of another kind", path=directory, expected="plain LoRA, one rank for all"
-        )
-    rank = settings["r"]
-    scale = settings["lora_alpha"] / (math.sqrt(rank) if settings.get("use_rslora") else rank)
-    stored = _tensors(directory / ADAPTER_WEIGHTS_FILE)
+    scale = _adapter_scale(directory)
+    path = directory / ADAPTER_WEIGHTS_FILE
+    stored = _tensors(path)
     adapter = {name.removeprefix("base_model.model."): x for name, x in stored.items()}
     left_out = () if config.ggram_vocab_size else GGRAM_PARTS
     if any(name.startswith(HEADS) for name in adapter):
@@ -179,9 +224,38 @@ def _merged(directory: Path, config: DnazenConfig) -> dict[str, Tensor]:
         if not part:
             weights[name] = tensor
         elif part == "A.weight":
-            change = adapter[f"{module}.lora_B.weight"] @ tensor
-            weights[f"{module}.weight"] = weights[f"{module}.weight"] + scale * change
+            weight, second = weights.get(f"{module}.weight"), adapter.get(f"{module}.lora_B.weight")
+            if (
+                weight is None
+                or second is None
+                or (len(second), tensor.shape[-1]) != tuple(weight.shape)
+                or second.shape[-1] != len(tensor)
+            ):
+                raise InputError(
+                    f"{module} cannot be adapted by this",
+                    path=path,
+                    expected="for each matrix of the base a pair lora_A, lora_B of its shape",
+                )
+            weights[f"{module}.weight"] = weight + scale * (second @ tensor)
     return weights
+
+
+def _adapter_scale(directory: Path) -> float:
+    """By what the product of an adapter's matrices is multiplied."""
+    path = directory / ADAPTER_CONFIG_FILE
+    settings = read_json(path, "the settings of an adapter")
+    if settings.get("peft_type") != "LORA" or any(settings.get(name) for name in _NOT_PLAIN):
+        raise InputError(
+            "an adapter of another kind", path=path, expected="plain LoRA, one rank for all"
+        )
+    rank, alpha = settings.get("r"), settings.get("lora_alpha")
+    if not is_number(rank) or rank < 1 or not is_number(alpha):
+        raise InputError(
+            f"r {rank!r} and lora_alpha {alpha!r} make no adapter",
+            path=path,
+            expected="a rank of 1 or more, and a number",
+        )
+    return float(alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank))
 
 
 def load_weights(
@@ -202,7 +276,7 @@ def load_weights(
     Raises
     ------
     InputError
-        If the encoder is not whole, or a weight is unknown or of another shape.
+        If the encoder is not whole, or a weight is unknown, of another shape, or not finite.
     """
     expected = model.state_dict()
     prefix = "" if any(name.startswith("dnazen.") for name in expected) else "dnazen."
@@ -235,11 +309,26 @@ def load_weights(
                 path=source,
                 expected="the weights of a DNAZEN or DNABERT-2 model of this configuration",
             )
+    if damaged := [name for name in state if name in expected and not _is_finite(state[name])]:
+        raise InputError(
+            f"{len(damaged)} weights hold numbers that are not finite, the first {damaged[0]}",
+            path=source,
+            expected="a model whose training went well",
+            fix="take an earlier one, or train it again at a lower learning rate",
+        )
     if missing:
         print(f"note: {source} has no {_modules(missing)}: starting at random", file=sys.stderr)
     if unused:
         print(f"note: {source} also has {_modules(unused)}: not used here", file=sys.stderr)
     model.load_state_dict(state, strict=False)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds neither NaN nor infinities; one pass, no copy."""
+    if not tensor.numel():
+        return True
+    least, most = tensor.aminmax()
+    return math.isfinite(least) and math.isfinite(most)
 
 
 @contextmanager
