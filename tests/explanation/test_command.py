@@ -172,7 +172,7 @@ def test_regions_are_told_on_the_forward_strand(model, ground, bases, tmp_path):
             if int(start) >= 100:
                 assert strand == "-"
                 assert reverse_complement(letters.encode()).decode() == name
-    assert any(int(row[1]) >= 100 for row in columns(out / "ggrams.bed"))
+    assert any(int(row[1]) >= 100 for row in columns(out / "ggrams.bed")[1:])
 
 
 def test_tiles_of_a_long_record_have_tracks_where_they_lie(model, ground, bases, tmp_path):
@@ -284,3 +284,25 @@ def test_settings_out_of_range(tmp_path):
     for bad in ({"draw": -1}, {"max_p": 0}, {"max_p": 2}):
         with pytest.raises(ConfigError, match=next(iter(bad))):
             ExplainConfig(model=tmp_path, sequences=(tmp_path,), output=tmp_path, **bad)
+
+
+def test_ggrams_are_a_bed_file_of_nine_columns_and_three_more(out, expected):
+    header, *rows = (out / "ggrams.bed").read_text().splitlines()
+    assert header.startswith("#chrom\tchromStart\tchromEnd\tname\tscore\tstrand\tthickStart")
+    removals = [
+        (g.removal, g.attribution)
+        for e in filter(None, expected)
+        for g in e.ggrams
+        for _ in g.places
+    ]
+    assert len(rows) == len(removals)
+    for row, (removal, attribution) in zip(rows, removals, strict=True):
+        _, start, end, _, score, strand, thick_start, thick_end, colour, *more = row.split("\t")
+        assert (thick_start, thick_end) == (start, end)
+        assert 0 <= int(score) <= 1000
+        assert strand in "+-"
+        red, green, blue = map(int, colour.split(","))
+        assert max(red, green, blue) <= 255
+        assert (red > blue) == (removal > 0)
+        assert [float(x) for x in more[:2]] == pytest.approx([removal, attribution], abs=1e-5)
+        assert more[2] == "yes"

@@ -162,9 +162,13 @@ def test_a_paragraph_begins_no_other_block(text: str) -> None:
 
 
 def test_numbers_in_cells() -> None:
-    rows = [["a", 1234, 0.12345], ["b", 7, float("nan")]]
+    rows = [["a", 1234, 0.12345], ["b", 7, float("nan")], ["c", 0, -2.34e-5]]
     cells = read(to_html(Document("t", [Section("s", [Table(["x", "n", "y"], rows)])]))).cells
-    assert [c for c in cells if c.strip()][-6:] == ["a", "1,234", "0.123", "b", "7", "NA"]
+    assert [c for c in cells if c.strip()][-9:] == [
+        *("a", "1,234", "0.123"),
+        *("b", "7", "NA"),
+        *("c", "0", "-2.3e-05"),
+    ]
 
 
 def test_a_folded_section_is_whole_in_markdown() -> None:

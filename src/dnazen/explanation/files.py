@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, TextIO
 
 from ..ggrams.motifs.meme import Hit, Motif
 from ..inference.predict import MISSING
+from ..report.text import one_line
+from ..report.tracks import shade
 from ..sequences.inputs import InputRecord
 from ..tokens.tokenizer import UNK
 from .explanation import Explanation, GGramEffect
@@ -33,6 +35,10 @@ _SUMMARY = (
     *("mean_removal", "sd_removal", "total_removal", "mean_attribution"),
 )
 _MOST_SCORE = 1000  # of BED
+_BED_HEADER = (
+    "#chrom\tchromStart\tchromEnd\tname\tscore\tstrand\tthickStart\tthickEnd\titemRgb"
+    "\tremoval\tattribution\ttarget\n"
+)
 
 
 class Effects(NamedTuple):
@@ -81,7 +87,8 @@ class ExplanationFiles:
     - ``tokens.tsv``, ``ggrams.tsv``: a row a token, and a distinct G-gram, of each record.
     - ``attribution.TARGET.bedgraph``, ``occlusion.TARGET.bedgraph``: the value of each base. Rows
       come record by record; N has none, as it may lie off the contig.
-    - ``ggrams.bed``: a row an occurrence; behind BED's six columns removal and attribution.
+    - ``ggrams.bed``: a row an occurrence, red where the G-gram raises the output and blue where it
+      lowers it; behind BED's nine columns removal, attribution and target.
     - ``motifs.bed``: hits of motifs, if there are motifs; the score is -10 log10(p).
     - ``ggram_summary.tsv``, on leaving: what each G-gram did over all records.
 
@@ -98,8 +105,9 @@ class ExplanationFiles:
         self._sequences = self._table("sequences.tsv", _SEQUENCES)
         self._tokens = self._table("tokens.tsv", _TOKENS)
         self._ggrams = self._table("ggrams.tsv", _GGRAMS)
-        for name in ("ggrams.bed", *(["motifs.bed"] if motifs else [])):
-            self._open(name)
+        self._open("ggrams.bed").write(_BED_HEADER)
+        if motifs:
+            self._open("motifs.bed")
 
     def __enter__(self) -> ExplanationFiles:
         return self
@@ -152,11 +160,15 @@ class ExplanationFiles:
             if some is not None:
                 handle = self._open(f"{name}.{target}.bedgraph")
                 handle.writelines(_bedgraph(record, explanation, some.tolist()))
+        most = max((abs(effect.removal) for effect in explanation.ggrams), default=0.0)
         for effect in explanation.ggrams:
+            numbers = _number(effect.removal), _number(effect.attribution)
+            colour = ",".join(map(str, shade(effect.removal, most)))
+            more = (colour, *numbers, one_line(explanation.target))
             for start, end in effect.places:
-                more = (_number(effect.removal), _number(effect.attribution), explanation.target)
-                line = _bed(record, start, end, effect.bases, 0, "+", *more)
-                self._handles["ggrams.bed"].write(line)
+                self._handles["ggrams.bed"].write(
+                    _bed(record, start, end, effect.bases, 0, "+", *more)
+                )
         for hit in hits:
             score = min(_MOST_SCORE, round(-10 * math.log10(max(hit.p_value, 1e-300))))
             name = self.motifs[hit.motif].title
@@ -229,11 +241,21 @@ def _bedgraph(
 
 
 def _bed(
-    record: InputRecord, start: int, end: int, name: str, score: int, strand: str, *more: str
+    record: InputRecord,
+    start: int,
+    end: int,
+    name: str,
+    score: int,
+    strand: str,
+    colour: str = "",
+    *more: str,
 ) -> str:
+    """A line of BED's six columns or, with a colour, of nine and more; all of it is drawn thick."""
     chrom, left, right, read_on = record.region.part(start, end)
     strand = "+" if strand == read_on else "-"
-    return "\t".join([chrom, str(left), str(right), name, str(score), strand, *more]) + "\n"
+    place = [str(left), str(right)]
+    coloured = [*place, colour, *more] if colour else []
+    return "\t".join([chrom, *place, name, str(score), strand, *coloured]) + "\n"
 
 
 def _number(value: float) -> str:

@@ -14,10 +14,9 @@ from .files import Effects
 
 _TOP = 20  # G-grams of the table
 _DESCRIPTION = (
-    "Bars: integrated gradients of each base, those of the G-grams over it included.{line} Tokens "
-    "are coloured by their attribution, G-grams by what their removal takes away."
+    "Bars: integrated gradients, a base.{line} Boxes: attribution of tokens, removal of G-grams."
 )
-_LINE = " Line: occlusion, on the same scale."
+_LINE = " Line: occlusion, a base."
 
 
 class Drawn(NamedTuple):
@@ -46,8 +45,9 @@ def explanation_page(
     sections = [_effects_section(effects)] if effects else []
     text = Text(
         "Numbers are in the unit of the output: log-odds of the explained label in nats, or the "
-        "predicted number. Red raises the output, blue lowers it. Point at a box for its numbers; "
-        "the tables below each drawing have them too."
+        "predicted number. Red raises the output, blue lowers it. Bars show integrated gradients, "
+        "those of the G-grams over a base included. Point at a box for its numbers; the tables "
+        "below each drawing have them too."
     )
     parts = [Section(some.explanation.record.name, [*_blocks(some, motifs)]) for some in drawn]
     return to_html(Document(title, [*sections, Section("Sequences", [text, *parts])], [told]))

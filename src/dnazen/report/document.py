@@ -41,7 +41,8 @@ class Code(NamedTuple):
 class Table(NamedTuple):
     """A table; the columns after the first ``names`` hold numbers.
 
-    Floats are shown to three decimals, integers with thousands apart, NaN as ``NA``.
+    Floats are shown to three decimals (to two digits where that would be 0), integers with
+    thousands apart, NaN as ``NA``.
     """
 
     header: Sequence[str]
@@ -157,7 +158,9 @@ def _texts(document: Document) -> Iterator[str]:
 def _cell(value: Any) -> str:
     """A table's cell in words."""
     if isinstance(value, float):
-        return MISSING if math.isnan(value) else f"{value:.3f}"
+        if math.isnan(value):
+            return MISSING
+        return f"{value:.2g}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -50,7 +50,7 @@ def draw_heatmap(
             interpolation="nearest",
         )
         _dress(axis, part, first + start, line_bp)
-    axes[-1].set_xlabel("position (bp, the first base is 1)", fontsize=8)
+    axes[-1].set_xlabel("position (bp, 1-based)", fontsize=8)
     axes[len(axes) // 2].set_ylabel("changed to", fontsize=8)
     bar = figure.add_axes((0.935, 0.6 / height, 0.012, 1 - 1.3 / height))
     extend = "both" if beyond else "neither"
