@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +155,55 @@ def test_what_cannot_be_written_is_told(tmp_path):
         vector_file(tmp_path / "file" / "x.npy", 6, COLUMNS, ABOUT),
     ):
         pass
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_names_that_no_form_can_hold_are_escaped(tmp_path, suffix):
+    _, vectors = some_rows(4)
+    names = ["a\0", "two\nlines\r", "\x1b[31m", "x\udcff"]
+    labels = {"name": names, "start": [1, 2, 3, 4], "token": ["A\tC", "", "C", "G"]}
+    found, numbers = opened(written(tmp_path / f"x{suffix}", labels, vectors, 2))
+    assert found["name"] == [r"a\x00", r"two\nlines\r", r"\x1b[31m", r"x\xff"]
+    assert found["token"] == [r"A\tC", "", "C", "G"]
+    np.testing.assert_array_equal(numbers, vectors)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from dnazen.errors import OutputError
+from dnazen.inference import vectors
+vectors.BLOCK_BYTES = 100_000
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+block = vectors.Block({"name": ["x" * 500] * 50}, np.ones((50, 300), np.float32))
+for limit in range(0, 7_000_000, 230_001):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with vectors.vector_file(Path(sys.argv[1]), 300, {"name": str}, {}) as append:
+            for _ in range(100):
+                append(block)
+    except OutputError as error:
+        assert "x.h5ad: cannot be written (File too large)" in str(error), error
+    else:
+        raise SystemExit(f"written in spite of {limit}")
+"""
+
+
+def test_a_disk_that_is_full_at_any_byte_is_told_by_h5ad_too(tmp_path):
+    pytest.importorskip("h5py")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "x.h5ad")], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_hdf5_ends_where_hdf5_ends(tmp_path):
+    pytest.importorskip("h5py")
+    labels, vectors = some_rows(57)
+    path = written(tmp_path / "x.h5ad", labels, vectors, 8)
+    assert path.stat().st_size < 1_000_000
+    with path.open("rb") as handle:
+        handle.seek(0x28)  # the superblock (version 0) tells the end of the file there
+        assert int.from_bytes(handle.read(8), "little") == path.stat().st_size

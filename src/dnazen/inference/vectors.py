@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from ..errors import ConfigError, InputError
-from ..outputs import new_file
+from ..outputs import new_file, new_files
+from ..tables import printable
 
 BLOCK_BYTES = 8 << 20
 """What is collected before it is written."""
@@ -62,7 +63,8 @@ def vector_file(
     ``.h5ad``             vectors are ``X``, labels ``obs``, ``about`` is ``uns["dnazen"]``
     ====================  =====================================================================
 
-    In ``.h5ad`` the names of observations are row numbers, since names need not be unique.
+    In ``.h5ad`` the names of observations are row numbers, since names need not be unique. Control
+    characters in labels are escaped: no form holds all of them.
 
     Parameters
     ----------
@@ -95,7 +97,7 @@ def vector_file(
         def flush() -> None:
             nonlocal size
             if waiting:
-                write(_joined(waiting))
+                write(_joined(waiting, columns))
                 waiting.clear()
                 size = 0
 
@@ -142,8 +144,7 @@ class GrowingArray:
 @contextmanager
 def _npy(path: Path, width: int, columns: Columns, about: str) -> Iterator[Append]:
     with (
-        new_file(path) as temporary,
-        new_file(path.with_suffix(".rows.tsv")) as table,
+        new_files(path, path.with_suffix(".rows.tsv")) as (temporary, table),
         GrowingArray(temporary, np.float32, width) as vectors,
         table.open("w", encoding="utf-8", newline="") as handle,
     ):
@@ -251,7 +252,7 @@ def _h5ad(path: Path, width: int, columns: Columns, about: str) -> Iterator[Appe
     except ImportError:
         raise _missing(".h5ad") from None
     text = h5py.string_dtype()
-    with new_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path) as temporary, _hdf5_file(temporary) as (file, reserve):
         _encode(file, "anndata", "0.1.0")
         for name in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
             _encode(file.create_group(name), "dict", "0.1.0")
@@ -275,12 +276,52 @@ def _h5ad(path: Path, width: int, columns: Columns, about: str) -> Iterator[Appe
 
         def append(block: Block) -> None:
             start, end = len(vectors), len(vectors) + len(block.vectors)
+            letters = sum(len(str(label)) for column in block.labels.values() for label in column)
+            reserve(
+                block.vectors.nbytes + letters + _HDF5_LABEL_BYTES * (end - start) * len(labels)
+            )
             numbered = {"_index": list(map(str, range(start, end))), **block.labels}
             for name, grown in ("X", vectors), *labels.items():
                 grown.resize(end, axis=0)
                 grown[start:] = block.vectors if name == "X" else numbered[name]
+            file.flush()
 
         yield append
+
+
+_HDF5_SPARE_BYTES = 4 << 20
+"""More than HDF5 needs for its own tables and the rest of its chunks, beside the data."""
+_HDF5_LABEL_BYTES = 64
+"""What a label takes beside its letters."""
+
+
+@contextmanager
+def _hdf5_file(path: Path) -> Iterator[tuple[Any, Callable[[int], None]]]:
+    """A new HDF5 file, and a function that makes room on the disk for so many bytes more.
+
+    HDF5 crashes the process when a write finds no room, so room is made before it writes. What is
+    flushed before that is safe.
+
+    Raises
+    ------
+    OSError
+        If there is no room.
+    """
+    import h5py
+
+    with path.open("rb+") as handle:
+        os.posix_fallocate(handle.fileno(), 0, _HDF5_SPARE_BYTES)
+        with h5py.File(path, "w") as file:
+
+            def reserve(size: int) -> None:
+                end = file.id.get_filesize() + size + _HDF5_SPARE_BYTES
+                os.posix_fallocate(handle.fileno(), 0, end)
+
+            reserve(0)
+            yield file, reserve
+            file.flush()
+            size = file.id.get_filesize()
+        os.truncate(path, size)
 
 
 def _encode(element: Any, kind: str, version: str) -> None:
@@ -288,9 +329,12 @@ def _encode(element: Any, kind: str, version: str) -> None:
     element.attrs["encoding-version"] = version
 
 
-def _joined(blocks: Sequence[Block]) -> Block:
-    names = blocks[0].labels
-    labels = {n: list(itertools.chain.from_iterable(b.labels[n] for b in blocks)) for n in names}
+def _joined(blocks: Sequence[Block], columns: Columns) -> Block:
+    """Blocks as one, with the labels of the file's columns."""
+    labels: dict[str, Sequence[Any]] = {}
+    for name, kind in columns.items():
+        joined = itertools.chain.from_iterable(block.labels[name] for block in blocks)
+        labels[name] = list(map(printable, joined) if kind is str else joined)
     return Block(labels, np.concatenate([block.vectors for block in blocks]))
 
 
