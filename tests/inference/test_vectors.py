@@ -160,12 +160,16 @@ def test_what_cannot_be_written_is_told(tmp_path):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_names_that_no_form_can_hold_are_escaped(tmp_path, suffix):
     _, vectors = some_rows(4)
-    names = ["a\0", "two\nlines\r", "\x1b[31m", "x\udcff"]
+    names = ["a\a", "two\nlines\r", "\x1b[31m", "x\udcff"]
     labels = {"name": names, "start": [1, 2, 3, 4], "token": ["A\tC", "", "C", "G"]}
     found, numbers = opened(written(tmp_path / f"x{suffix}", labels, vectors, 2))
-    assert found["name"] == [r"a\x00", r"two\nlines\r", r"\x1b[31m", r"x\xff"]
+    assert found["name"] == [r"a\x07", r"two\nlines\r", r"\x1b[31m", r"x\xff"]
     assert found["token"] == [r"A\tC", "", "C", "G"]
     np.testing.assert_array_equal(numbers, vectors)
+    labels["name"][2] = "a\0b"
+    with pytest.raises(InputError, match=r"'a\\x00b' holds a NUL character, .*; rename the record"):
+        written(tmp_path / f"y{suffix}", labels, vectors, 2)
+    assert not list(tmp_path.glob("y*"))
 
 
 FULL = """

@@ -78,7 +78,7 @@ def vector_file(
     ConfigError
         If the name ends otherwise.
     InputError
-        If the format needs a package that is not there.
+        If the format needs a package that is not there, or a label holds a NUL character.
     OutputError
         If the file cannot be written.
     """
@@ -333,9 +333,18 @@ def _joined(blocks: Sequence[Block], columns: Columns) -> Block:
     """Blocks as one, with the labels of the file's columns."""
     labels: dict[str, Sequence[Any]] = {}
     for name, kind in columns.items():
-        joined = itertools.chain.from_iterable(block.labels[name] for block in blocks)
-        labels[name] = list(map(printable, joined) if kind is str else joined)
+        joined = list(itertools.chain.from_iterable(block.labels[name] for block in blocks))
+        labels[name] = list(map(_printable, joined)) if kind is str else joined
     return Block(labels, np.concatenate([block.vectors for block in blocks]))
+
+
+def _printable(label: str) -> str:
+    if "\0" in label:
+        raise InputError(
+            f"{label!r} holds a NUL character, which files of vectors cannot hold",
+            fix="rename the record",
+        )
+    return printable(label)
 
 
 def _missing(suffix: str) -> InputError:
