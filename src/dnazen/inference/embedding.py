@@ -269,7 +269,7 @@ def _block(vectors: Vectors) -> Block:
 
 def _window_size(embedder: Embedder, config: EmbeddingConfig) -> tuple[int, int]:
     """Tokens of a window, special ones not counted, and of an overlap."""
-    fine_tuned = getattr(embedder.parts.config, "max_tokens", MAX_TOKENS)
+    fine_tuned = embedder.parts.config.max_tokens or MAX_TOKENS
     max_tokens: int = config.max_tokens or fine_tuned
     check_overlap(config.overlap, max_tokens)
     size = max_tokens - 2

@@ -172,8 +172,8 @@ def open_classifier(directory: Path, device: str) -> Classifier:
         task=Task(config.problem_type or "single_label_classification", names),
         tokenizer=parts.tokenizer,
         collator=Collator.of(parts),
-        max_tokens=getattr(config, "max_tokens", MAX_TOKENS),
-        sequences_per_example=getattr(config, "sequences_per_example", 1),
+        max_tokens=config.max_tokens or MAX_TOKENS,
+        sequences_per_example=config.sequences_per_example,
     )
 
 

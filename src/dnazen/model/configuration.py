@@ -68,7 +68,7 @@ class DnazenConfig(PreTrainedConfig):
     classifier_dropout
         Before a task's linear layer; ``None`` takes ``hidden_dropout_prob``.
     max_tokens
-        Longest example that the model was fine-tuned on, ``[CLS]`` and ``[SEP]`` included.
+        Longest example of its fine-tuning, ``[CLS]`` and ``[SEP]`` included; ``None`` before it.
     sequences_per_example
         2 for a classifier of pairs of sequences.
 
@@ -100,7 +100,7 @@ class DnazenConfig(PreTrainedConfig):
         layer_norm_eps: float = 1e-12,
         type_vocab_size: int = 2,
         pad_token_id: int = 3,
-        max_tokens: int = 1024,
+        max_tokens: int | None = None,
         sequences_per_example: int = 1,
         tie_word_embeddings: bool = True,
         **kwargs: Any,
@@ -127,7 +127,7 @@ class DnazenConfig(PreTrainedConfig):
             max_ggrams=0 if max_ggrams is None else max_ggrams,
             pad_token_id=pad_token_id,
         )
-        _require_whole(4, _MOST, max_tokens=max_tokens)
+        _require_whole(4, _MOST, max_tokens=4 if max_tokens is None else max_tokens)
         _require_whole(1, 2, sequences_per_example=sequences_per_example)
         if pad_token_id >= vocab_size:
             raise ConfigError(f"pad_token_id {pad_token_id} is no token of {vocab_size}")
