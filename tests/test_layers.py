@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -73,11 +74,21 @@ def imported(module: str, *, lazily: bool = True):
                 yield (f"{'dnazen.' if node.level else ''}{name}"), node.lineno
 
 
+def named(module: str):
+    """(name, line) of every text in a module that names one of our modules: an import by name."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for name in re.findall(r"\bdnazen((?:\.\w+)+)", node.value):
+                if " " not in node.value and name[1:] in MODULES:
+                    yield name[1:], node.lineno
+
+
 def ours(module: str):
     for name, line in imported(module):
         bare = name.removeprefix("dnazen.")
         if bare in MODULES:
             yield bare, line
+    yield from named(module)
 
 
 def test_every_name_at_the_top_has_a_layer():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from dnazen.workers import processes
 from dnazen.workers.processes import Job, run_jobs
 
 
@@ -24,6 +25,16 @@ def work(path: Path) -> None:
     if path.name == "waits":
         print(os.getpid(), flush=True)
         time.sleep(600)
+    if path.name == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        path.with_name("ready").touch()
+        time.sleep(600)
+    if path.name == "cleans":
+        path.with_name("ready").touch()
+        try:
+            time.sleep(600)
+        finally:
+            path.with_name("cleaned").touch()
     path.write_text(f"{os.getpid()} {torch.get_num_threads()}")
 
 
@@ -50,6 +61,26 @@ def test_jobs_at_work_end_when_the_caller_leaves(tmp_path):
     next(running)
     running.close()
     assert not (tmp_path / "waits").exists()
+
+
+def test_jobs_at_work_may_clean_up(tmp_path):
+    running = run_jobs(jobs_of(tmp_path, "good", "cleans"), 2)
+    next(running)
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.02)
+    running.close()
+    assert (tmp_path / "cleaned").exists()
+    assert (tmp_path / "cleans.log").read_text() == "working on cleans\nterminated\n"
+
+
+def test_a_job_that_does_not_end_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.1)
+    running = run_jobs(jobs_of(tmp_path, "good", "stubborn"), 2)
+    next(running)
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.02)
+    running.close()
+    assert not (tmp_path / "stubborn").exists()
 
 
 def test_jobs_end_with_the_process_that_started_them(tmp_path):
