@@ -255,7 +255,7 @@ def _run(line: str, directory: Path) -> Step:
     print(f"$ {line}", file=sys.stderr, flush=True)
     began = time.monotonic()
     status = subprocess.run(
-        [sys.executable, "-m", "dnazen.cli", *line.split()[1:]],
+        [sys.executable, "-m", "dnazen", *line.split()[1:]],
         cwd=directory,
         stdout=sys.stderr,  # what a step prints is not the demo's result
         check=False,
