@@ -27,11 +27,12 @@ import numpy as np
 import tyro
 from numba import njit
 
-from dnazen.ggrams.masking import MaskingConfig, sequence_keys
+from dnazen.ggrams.masking import sequence_keys
 from dnazen.ggrams.matching import Matcher
 from dnazen.ggrams.mining.candidates import candidates, count_occurrences
-from dnazen.ggrams.mining.mine import GGrams, MiningConfig, mine
+from dnazen.ggrams.mining.mine import GGrams, mine
 from dnazen.ggrams.mining.pairs import strong_pairs
+from dnazen.ggrams.settings import MaskingConfig, MiningConfig
 from dnazen.ggrams.spans import Spans
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.model.batches import Collator, Example

@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dnazen import DnazenConfig, DnazenForMaskedLM
-from dnazen.ggrams.masking import MaskingConfig
 from dnazen.ggrams.matching import Matcher
+from dnazen.ggrams.settings import MaskingConfig
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.model.batches import Collator, Example
 from dnazen.model.configuration import Size

@@ -33,15 +33,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from dnazen.ggrams.masking import MaskingConfig
 from dnazen.ggrams.matching import Matcher
+from dnazen.ggrams.settings import MaskingConfig
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.model.batches import BatchPlan, Collator, Key
 from dnazen.model.directory import open_directory
 from dnazen.model.modeling import IGNORED, DnazenForMaskedLM
 from dnazen.records import read_json
 from dnazen.tokens.corpus import Corpus
-from dnazen.tokens.tokenizer import MASK
+from dnazen.tokens.special import MASK
 from dnazen.training.examples import PretrainDataset, example_spans, heldout_sequences
 
 Ablation = Literal["permuted", "without"]

@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from dnazen.commands.corpus_build import CorpusBuildCommand
+from dnazen.commands.corpus_build import run as build_corpus
 from dnazen.ggrams.vocabulary import GGramVocabulary
-from dnazen.tokens.corpus import Corpus, CorpusConfig, build_command
+from dnazen.tokens.corpus import Corpus
 from dnazen.tokens.tokenizer import save_tokenizer, tokenizer_sha256, train
+from settings_of import settings_of
 
 
 class Ground(NamedTuple):
@@ -65,8 +68,9 @@ def make_ground(folder: Path, seed: int, vocab_size: int = 64, bases: int = 20_0
     lines = [text[i : i + 500] for i in range(0, len(text), 500)]
     tokenizer = train(lines, vocab_size=vocab_size)
     save_tokenizer(tokenizer, ground.tokenizer)
-    build_command(
-        CorpusConfig(
+    build_corpus(
+        settings_of(
+            CorpusBuildCommand,
             genomes=(ground.genome,),
             tokenizer=ground.tokenizer,
             output=ground.corpus,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import importlib
 import os
 import re
 import subprocess
@@ -20,25 +19,17 @@ import tyro
 from tyro.conf import Positional
 
 from dnazen import cli
-from dnazen.cli import COMMANDS, Command, main
+from dnazen.cli import COMMANDS, command, main
 from dnazen.errors import InputError, Terminated
 from dnazen.records import plain
-from dnazen.settings import recipe_flags
+from dnazen.settings import fields_by_name, recipe_flags
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 
 
 def settings_of(name: str) -> type:
-    command = COMMANDS[name]
-    return getattr(importlib.import_module(f"dnazen.{command.module}"), command.settings)
-
-
-def fields_of(settings: type):
-    """Every setting, and whether it stands without a flag."""
-    hints = get_type_hints(settings, include_extras=True)
-    for setting in dataclasses.fields(settings):
-        yield setting, "Positional" in str(hints[setting.name])
+    return command(name).settings
 
 
 def one_line_of(capsys) -> str:
@@ -71,7 +62,7 @@ class EchoConfig:
 @pytest.fixture
 def echo(monkeypatch):
     """The settings that ``dnazen echo`` ran with; ``echo.fails`` is raised if set."""
-    module = ModuleType("dnazen.echo")
+    module = ModuleType("dnazen.commands.echo")
     module.EchoConfig = EchoConfig
     module.seen = []
     module.fails = None
@@ -82,8 +73,8 @@ def echo(monkeypatch):
             raise module.fails
 
     module.run = run
-    monkeypatch.setitem(sys.modules, "dnazen.echo", module)
-    monkeypatch.setitem(COMMANDS, "echo", Command("echo", "EchoConfig", "run", "say it"))
+    monkeypatch.setitem(sys.modules, "dnazen.commands.echo", module)
+    monkeypatch.setitem(COMMANDS, "echo", "say it")
     return module
 
 
@@ -91,8 +82,8 @@ def echo(monkeypatch):
 def test_the_overview_lists_every_command(capsys, words):
     assert main(words) == (0 if words else 2)
     text = capsys.readouterr().out
-    for name, command in COMMANDS.items():
-        assert re.search(rf"^  {name} +{re.escape(command.summary)}$", text, re.MULTILINE)
+    for name, summary in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(summary)}$", text, re.MULTILINE)
 
 
 def test_a_group_lists_its_own(capsys):
@@ -112,22 +103,22 @@ def test_every_command_tells_every_setting(capsys, name):
     assert main([*name.split(), "--help"]) == 0
     text = capsys.readouterr().out
     assert f"usage: dnazen {name}" in text
-    for setting, positional in fields_of(settings_of(name)):
-        if not positional:
-            assert re.search(rf"--(\w+\.)*(no-)?{setting.name.replace('_', '-')}\b", text) or (
-                f"{setting.name.replace('_', '-')} options" in text
-            )
+    for setting, kind in fields_by_name(settings_of(name)).items():
+        if "Positional" not in str(kind):
+            flag = setting.replace("_", "-")
+            assert re.search(rf"--(\w+\.)*(no-)?{flag}\b", text) or f"{flag} options" in text
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["ecoh", "-o", "x"], "no command 'ecoh'; expected one of simulate, tokenizer train"),
+        (["ecoh", "-o", "x"], "no command 'ecoh'; did you mean 'echo'; see 'dnazen --help'"),
+        (["xyz"], "no command 'xyz'; expected one of simulate, tokenizer train"),
         (["ggrams", "find"], "no command 'ggrams find'; expected one of ggrams mine"),
         (["ggrams"], "no command 'ggrams'; expected one of ggrams mine"),
         (["--loud"], "no command '--loud'"),
         (["echo"], "Missing from dnazen echo: -o PATH, --output PATH"),
-        (["echo", "-o", "x", "--stepz", "3"], "--stepz"),
+        (["echo", "-o", "x", "--stepz", "3"], "unknown option --stepz; did you mean --steps?"),
         (["echo", "-o", "x", "--steps", "many"], "'many'"),
         (["echo", "-o", "x", "--steps"], "--steps"),
         (["echo", "absent.toml", "-o", "x"], "absent.toml: no such recipe"),
@@ -264,15 +255,16 @@ def command_of(recipe: Path) -> str:
 
 def required(settings: type, recipe: dict, prefix: str = "") -> list[str]:
     """Words for every setting that has no default and does not stand in the recipe."""
-    hints = get_type_hints(settings)
+    hints = get_type_hints(settings, include_extras=True)
     words = []
-    for setting, positional in fields_of(settings):
+    for setting in dataclasses.fields(settings):
+        kind = hints[setting.name]
         flag = f"--{prefix}{setting.name.replace('_', '-')}"
-        told = recipe.get(setting.name)
-        if isinstance(told, dict):
-            words += required(hints[setting.name], told, f"{flag[2:]}.")
-        elif told is None and setting.default is setting.default_factory is dataclasses.MISSING:
-            words += ["x"] if positional else [flag, "x"]
+        value = recipe.get(setting.name)
+        if isinstance(value, dict):
+            words += required(hints[setting.name], value, f"{flag[2:]}.")
+        elif value is None and setting.default is setting.default_factory is dataclasses.MISSING:
+            words += ["x"] if "Positional" in str(kind) else [flag, "x"]
     return words
 
 

@@ -29,7 +29,7 @@ LAYERS = (
     {"gue"},
     {"study"},
     {"commands"},
-    {"cli", "library", "__main__", "__init__"},
+    {"cli", "completion", "library", "__main__", "__init__"},
 )
 """From the ground up; a folder is one layer. Every name at the top of the package stands here."""
 

@@ -3,142 +3,47 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import io
 import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from .errors import DnazenError, Terminated
 from .workers.signals import unwind_on_sigterm
 
-
-class Command(NamedTuple):
-    """Where a command lives: its module, settings class and function, and one line of help."""
-
-    module: str
-    settings: str
-    function: str
-    summary: str
-
-
-COMMANDS: dict[str, Command] = {
-    "simulate": Command(
-        "sequences.simulate",
-        "SimulateConfig",
-        "simulate",
-        "synthetic genome and labelled task with planted motifs",
-    ),
-    "tokenizer train": Command(
-        "tokens.tokenizer", "TokenizerConfig", "train_command", "train a BPE tokenizer on genomes"
-    ),
-    "corpus build": Command(
-        "tokens.corpus",
-        "CorpusConfig",
-        "build_command",
-        "genomes as a memory-mapped corpus of tokens",
-    ),
-    "ggrams mine": Command(
-        "ggrams.mining.mine", "MineConfig", "mine_command", "mine a G-gram vocabulary from a corpus"
-    ),
-    "ggrams show": Command(
-        "ggrams.show", "ShowConfig", "show_command", "a vocabulary's G-grams as a table"
-    ),
-    "ggrams stats": Command(
-        "ggrams.stats", "StatsConfig", "stats_command", "how G-grams cover sequences: JSON and HTML"
-    ),
-    "ggrams merge": Command(
-        "ggrams.merge", "MergeConfig", "merge_command", "several vocabularies as one"
-    ),
-    "ggrams compare": Command(
-        "ggrams.compare", "CompareConfig", "compare_command", "what two vocabularies share"
-    ),
-    "ggrams check-leakage": Command(
-        "ggrams.leakage",
-        "CheckLeakageConfig",
-        "check_leakage_command",
-        "how much of some sequences a vocabulary was mined from",
-    ),
-    "ggrams motifs": Command(
-        "ggrams.motifs.comparison",
-        "MotifsConfig",
-        "motifs_command",
-        "which G-grams resemble known motifs, beside controls",
-    ),
-    "pretrain": Command(
-        "training.pretrain",
-        "PretrainConfig",
-        "pretrain",
-        "pre-train with whole-G-gram masking",
-    ),
-    "finetune": Command(
-        "training.finetune",
-        "FinetuneConfig",
-        "finetune",
-        "fine-tune on labelled sequences and score the test split",
-    ),
-    "predict": Command(
-        "inference.predict", "PredictConfig", "predict", "predict labels with a fine-tuned model"
-    ),
-    "embed": Command(
-        "inference.embedding",
-        "EmbedConfig",
-        "embed_command",
-        "vectors of sequences, tokens, G-grams",
-    ),
-    "variants": Command(
-        "variation.variants",
-        "VariantsConfig",
-        "variants",
-        "score the alleles of a VCF with a model",
-    ),
-    "mutagenesis": Command(
-        "variation.mutagenesis",
-        "MutagenesisConfig",
-        "mutagenesis",
-        "score every single-base change of a sequence",
-    ),
-    "explain": Command(
-        "explanation.command",
-        "ExplainConfig",
-        "explain_command",
-        "attributions of a fine-tuned model's output: bases, tokens, G-grams",
-    ),
-    "gue check": Command(
-        "gue.tasks",
-        "GueCheckConfig",
-        "check_command",
-        "what a data directory holds of GUE's 28 tasks",
-    ),
-    "gue run": Command(
-        "gue.grid", "GueRunConfig", "gue_run", "models x tasks x seeds of GUE, each cell kept"
-    ),
-    "gue report": Command(
-        "gue.report",
-        "ReportConfig",
-        "report_command",
-        "what a run has found: HTML, Markdown and CSV",
-    ),
-    "study": Command(
-        "study.study",
-        "StudyConfig",
-        "study",
-        "pre-train arms alike, compare on GUE, report",
-    ),
-    "convert": Command(
-        "model.convert",
-        "ConvertConfig",
-        "convert",
-        "DNAZEN and DNABERT-2 release formats, in and out",
-    ),
-    "demo": Command(
-        "commands.demo", "DemoConfig", "demo", "every step on synthetic data, and a report"
-    ),
+COMMANDS = {
+    "simulate": "synthetic genome and labelled task with planted motifs",
+    "tokenizer train": "train a BPE tokenizer on genomes",
+    "corpus build": "genomes as a memory-mapped corpus of tokens",
+    "ggrams mine": "mine a G-gram vocabulary from a corpus",
+    "ggrams show": "a vocabulary's G-grams as a table",
+    "ggrams stats": "how G-grams cover sequences: JSON and HTML",
+    "ggrams merge": "several vocabularies as one",
+    "ggrams compare": "what two vocabularies share",
+    "ggrams check-leakage": "how much of some sequences a vocabulary was mined from",
+    "ggrams motifs": "which G-grams resemble known motifs, beside controls",
+    "pretrain": "pre-train with whole-G-gram masking",
+    "finetune": "fine-tune on labelled sequences and score the test split",
+    "predict": "predict labels with a fine-tuned model",
+    "embed": "vectors of sequences, tokens, G-grams",
+    "variants": "score the alleles of a VCF with a model",
+    "mutagenesis": "score every single-base change of a sequence",
+    "explain": "attributions of a fine-tuned model's output: bases, tokens, G-grams",
+    "gue check": "what a data directory holds of GUE's 28 tasks",
+    "gue run": "models x tasks x seeds of GUE, each cell kept",
+    "gue report": "what a run has found: HTML, Markdown and CSV",
+    "study": "pre-train arms alike, compare on GUE, report",
+    "convert": "DNAZEN and DNABERT-2 release formats, in and out",
+    "demo": "every step on synthetic data, and a report",
 }
+"""Every command with one line of help. The module of ``ggrams check-leakage`` is
+``commands/ggrams_check_leakage.py``; the type of its ``run``'s argument is its settings."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -182,28 +87,47 @@ def _dispatch(words: list[str]) -> int:
 
         print(f"dnazen {version('dnazen')}")
         return 0
+    if words[0] == "--print-completion":
+        from .completion import print_completion
+
+        print_completion(words[1:], COMMANDS)
+        return 0
     for length in (2, 1):
-        command = COMMANDS.get(" ".join(words[:length]))
-        if command is not None:
-            return _run(command, " ".join(words[:length]), words[length:])
-    group = {name: c for name, c in COMMANDS.items() if name.split()[0] == words[0]}
+        name = " ".join(words[:length])
+        if name in COMMANDS:
+            return _run(name, words[length:])
+    group = {name: line for name, line in COMMANDS.items() if name.split()[0] == words[0]}
     if group and words[1:] and words[1] in ("-h", "--help"):
         print(_overview(group))
         return 0
     known = group or COMMANDS
-    raise DnazenError(
-        f"no command '{' '.join(words[:2] if group else words[:1])}'; expected one of "
-        f"{', '.join(known)}; see 'dnazen --help'"
-    )
+    name = " ".join(words[:2] if group else words[:1])
+    close = difflib.get_close_matches(name.split()[-1], [c.split()[-1] for c in known], n=1)
+    meant = next((c for c in known if close and c.split()[-1] == close[0]), None)
+    hint = f"did you mean '{meant}'" if meant else f"expected one of {', '.join(known)}"
+    raise DnazenError(f"no command '{name}'; {hint}; see 'dnazen --help'")
 
 
-def _run(command: Command, name: str, words: list[str]) -> int:
+class Command(NamedTuple):
+    """What a command's module holds."""
+
+    settings: type[Any]
+    run: Callable[[Any], object]
+
+
+def command(name: str) -> Command:
+    """Import the module of a command."""
+    module = importlib.import_module(f"dnazen.commands.{re.sub('[ -]', '_', name)}")
+    (settings,) = (kind for key, kind in get_type_hints(module.run).items() if key != "return")
+    return Command(settings, module.run)
+
+
+def _run(name: str, words: list[str]) -> int:
     import tyro
 
     from .settings import recipe_flags
 
-    module = importlib.import_module(f"dnazen.{command.module}")
-    settings_class = getattr(module, command.settings)
+    settings_class, run = command(name)
     if words and words[0].endswith(".toml"):
         words = recipe_flags(Path(words[0]), settings_class) + words[1:]
     complaint = io.StringIO()
@@ -214,13 +138,13 @@ def _run(command: Command, name: str, words: list[str]) -> int:
         if stop.code in (0, None):
             return 0
         raise DnazenError(_plain_complaint(complaint.getvalue(), name)) from None
-    getattr(module, command.function)(settings)
+    run(settings)
     return 0
 
 
-def _overview(commands: dict[str, Command]) -> str:
+def _overview(commands: Mapping[str, str]) -> str:
     width = max(map(len, commands))
-    lines = [f"  {name:<{width}}  {command.summary}" for name, command in commands.items()]
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in commands.items()]
     return "\n".join(
         [
             "usage: dnazen COMMAND [RECIPE.toml] [flags]",
@@ -231,19 +155,27 @@ def _overview(commands: dict[str, Command]) -> str:
             *lines,
             "",
             "'dnazen COMMAND --help' tells its settings. A recipe holds flags written down;",
-            "a flag on the command line wins over it.",
+            "a flag on the command line wins over it. 'dnazen --print-completion bash' (zsh, fish)",
+            "writes a script that completes commands and flags.",
         ]
     )
 
 
 def _plain_complaint(boxed: str, name: str) -> str:
     """The parser's framed message as one line."""
-    bare = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]+", " ", boxed)
+    bare = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]+|-{5,}", " ", boxed)
     bare = _one_line(bare).replace("For full helptext, run", "; see").strip()
     bare = re.sub(
         r"^(Unrecognized options|Required options|Parsing error|Missing subcommand) ", "", bare
     )
-    return f"{bare}" if "--help" in bare else f"{bare}; see 'dnazen {name} --help'"
+    unknown = re.match(
+        r"Unrecognized options: (\S+?),? .*?(?:Perhaps you meant: (--[^ ,]+))?", bare
+    )
+    if unknown and unknown[1].startswith("-"):
+        suggested = re.search(r"Perhaps you meant: (?:-\w, )?(--[^ ,]+)", bare)
+        hint = f"; did you mean {suggested[1]}?" if suggested else ""
+        bare = f"unknown option {unknown[1]}{hint}"
+    return bare if "--help" in bare else f"{bare}; see 'dnazen {name} --help'"
 
 
 def _one_line(text: str) -> str:

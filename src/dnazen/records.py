@@ -39,7 +39,7 @@ def hash_file(path: str | Path) -> InputFile:
 def plain(value: Any) -> Any:
     """A value as JSON types: dataclasses and named tuples to objects, paths to strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return _fields(value)
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {key: plain(item) for key, item in value._asdict().items()}
     if isinstance(value, Mapping):
@@ -49,6 +49,18 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def _fields(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name; those of a ``FLAT`` one stand among the others."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = plain(getattr(settings, field.name))
+        if isinstance(field.type, str) and field.type.endswith("FLAT]"):
+            values |= value
+        else:
+            values[field.name] = value
+    return values
 
 
 def run_record(

@@ -1,14 +1,68 @@
-"""Recipes: settings written down as TOML, which stand before the flags."""
+"""Settings: how they compose, what they may hold, and recipes (TOML) as flags written down.
+
+Settings are frozen dataclasses, which are flags, help and validation at once. A command's settings
+are made of the library's: a field annotated ``Annotated[MiningConfig, FLAT]`` puts the flags of
+``MiningConfig`` beside the command's own, without a prefix.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import tyro
 
 from .errors import ConfigError, InputError
+
+FLAT = tyro.conf.arg(name="")
+"""Marks a field whose own fields stand beside those of the class that holds it."""
+
+MOST = 1 << 53
+"""No setting that counts something is larger: a float still holds every whole number up to it."""
+
+
+def require_choices(settings: Any) -> None:
+    """Raise ConfigError if a field does not hold one of the choices of its ``Literal`` type.
+
+    The command line checks this itself; a library call relies on it.
+    """
+    for name, kind in get_type_hints(type(settings)).items():
+        choices = _choices(kind)
+        value = getattr(settings, name)
+        if (
+            choices
+            and value not in choices
+            and not (value is None and type(None) in get_args(kind))
+        ):
+            raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def require_numbers(settings: Any, *, least: float, most: float = MOST, names: str) -> None:
+    """Raise ConfigError unless each field named is a finite number within bounds, or None.
+
+    Parameters
+    ----------
+    names
+        Names of fields with blanks between.
+    """
+    for name in names.split():
+        value = getattr(settings, name)
+        if value is not None and not (math.isfinite(value) and least <= value <= most):
+            bounds = f"at least {least}" if most == MOST else f"{least} to {most}"
+            raise ConfigError(f"{name} must be {bounds}, got {value}")
+
+
+def require_fractions(settings: Any, *, names: str, closed: bool = True) -> None:
+    """Raise ConfigError unless each field named lies in 0 to 1, or strictly between."""
+    for name in names.split():
+        value = getattr(settings, name)
+        if not (0 <= value <= 1 if closed else 0 < value < 1):
+            where = "in 0 to 1" if closed else "strictly between 0 and 1"
+            raise ConfigError(f"{name} must lie {where}, got {value}")
 
 
 def recipe_flags(path: Path, settings: type) -> list[str]:
@@ -23,33 +77,56 @@ def recipe_flags(path: Path, settings: type) -> list[str]:
     ConfigError
         If a key is no setting of ``settings``.
     """
+    return list(_flags(path, read_recipe(path), settings, ""))
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The tables of a recipe.
+
+    Raises
+    ------
+    InputError
+        If the file is absent or not TOML.
+    """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("no such recipe", path=path, expected="a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"not valid TOML ({error})", path=path) from None
-    return list(_flags(path, table, settings, ""))
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        problem = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise InputError(f"not valid TOML ({problem})", path=path) from None
+
+
+def fields_by_name(settings: type) -> dict[str, Any]:
+    """The type of each setting by its name; those of ``FLAT`` fields stand among the others."""
+    kinds: dict[str, Any] = {}
+    hints = get_type_hints(settings, include_extras=True)
+    for field in dataclasses.fields(settings):
+        kind = hints[field.name]
+        if _is_flat(kind):
+            kinds |= fields_by_name(get_args(kind)[0])
+        else:
+            kinds[field.name] = kind
+    return kinds
 
 
 def _flags(path: Path, table: Mapping[str, Any], settings: type, prefix: str) -> Iterable[str]:
-    kinds = get_type_hints(settings)
-    known = {f.name for f in dataclasses.fields(settings)}
+    kinds = fields_by_name(settings)
     for key, value in table.items():
         name = key.replace("-", "_")
-        if name not in known:
+        if name not in kinds:
             raise ConfigError(
                 f"{path}: unknown setting '{prefix}{key}'; expected one of "
-                f"{', '.join(sorted(known))}"
+                f"{', '.join(sorted(kinds))}"
             )
         flag = (prefix + name).replace("_", "-")
-        inner = [t for t in (kinds[name], *get_args(kinds[name])) if dataclasses.is_dataclass(t)]
-        if isinstance(value, Mapping) != bool(inner):
+        inner = _dataclass_in(kinds[name])
+        if isinstance(value, Mapping) != (inner is not None):
             kind, other = ("a table", "one value") if inner else ("one value", "a table")
             raise ConfigError(f"{path}: '{prefix}{key}' is {kind}, not {other}")
         if isinstance(value, Mapping):
-            assert isinstance(inner[0], type)
-            yield from _flags(path, value, inner[0], f"{prefix}{name}.")
+            assert inner is not None
+            yield from _flags(path, value, inner, f"{prefix}{name}.")
         elif isinstance(value, bool):
             head, _, last = flag.rpartition(".")
             negated = f"{head}.no-{last}" if head else f"no-{last}"
@@ -58,3 +135,23 @@ def _flags(path: Path, table: Mapping[str, Any], settings: type, prefix: str) ->
             yield from (f"--{flag}", *map(str, value))
         else:
             yield from (f"--{flag}", str(value))
+
+
+def _is_flat(kind: Any) -> bool:
+    return get_origin(kind) is Annotated and any(mark is FLAT for mark in get_args(kind)[1:])
+
+
+def _dataclass_in(kind: Any) -> type | None:
+    """The dataclass that a field holds, itself or as one of several kinds."""
+    for inner in (kind, *get_args(kind)):
+        if dataclasses.is_dataclass(inner) and isinstance(inner, type):
+            return inner
+    return None
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """What a ``Literal`` type, or an optional one, may hold."""
+    for inner in (kind, *get_args(kind)):
+        if get_origin(inner) is Literal:
+            return tuple(map(str, get_args(inner)))
+    return ()

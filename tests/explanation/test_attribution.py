@@ -25,7 +25,7 @@ from dnazen.explanation.attribution import (
 )
 from dnazen.model.batches import Collator
 from dnazen.model.modeling import DnazenForSequenceClassification
-from dnazen.tokens.tokenizer import MASK, UNK
+from dnazen.tokens.special import MASK, UNK
 
 SINGLE = "single_label_classification"
 

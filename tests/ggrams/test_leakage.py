@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
 from dnazen import cli
+from dnazen.commands.corpus_build import CorpusBuildCommand
+from dnazen.commands.corpus_build import run as build_corpus
 from dnazen.errors import InputError
 from dnazen.ggrams.leakage import build_index, covered_bases, mined_part, sharing_sequences
 from dnazen.ggrams.vocabulary import GGramVocabulary
-from dnazen.tokens.corpus import Corpus, CorpusConfig, build_command
-from dnazen.tokens.tokenizer import SPECIAL_TOKENS, save_tokenizer
+from dnazen.tokens.corpus import Corpus
+from dnazen.tokens.special import SPECIAL_TOKENS
+from dnazen.tokens.tokenizer import save_tokenizer
+from settings_of import settings_of
 
 
 def complement(sequence):
@@ -46,8 +50,8 @@ def tokenizer_dir(tmp_path_factory):
 def corpus_of(sequences, tokenizer_dir, directory):
     fasta = directory / "genome.fa"
     fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)))
-    build_command(
-        CorpusConfig(
+    build_corpus(
+        settings_of(CorpusBuildCommand,
             genomes=(fasta,), tokenizer=tokenizer_dir, output=directory / "corpus",
             strands="forward", window_bp=100_000,
         )

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen.errors import ConfigError
-from dnazen.ggrams.masking import MaskingConfig, mask, sequence_keys
+from dnazen.ggrams.masking import mask, sequence_keys
 from dnazen.ggrams.matching import Matcher
+from dnazen.ggrams.settings import MaskingConfig
 from dnazen.ggrams.vocabulary import GGramVocabulary
 
 MASK = 4
@@ -172,8 +173,8 @@ def test_types_are_kept_and_the_input_is_left_alone():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"rate": 0.0}, "masking.rate must lie strictly between 0 and 1"),
-        ({"ggram_share": 1.5}, "masking.ggram_share must lie in 0..1"),
+        ({"rate": 0.0}, "rate must lie strictly between 0 and 1"),
+        ({"ggram_share": 1.5}, "ggram_share must lie in 0 to 1"),
         ({"mask_share": 0.9, "random_share": 0.2}, "must not exceed 1"),
     ],
 )

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, models
 from dnazen import cli
 from dnazen.ggrams.merge import merge
 from dnazen.ggrams.vocabulary import GGramVocabulary, spell
-from dnazen.tokens.tokenizer import SPECIAL_TOKENS, save_tokenizer, tokenizer_sha256
+from dnazen.tokens.special import SPECIAL_TOKENS
+from dnazen.tokens.tokenizer import save_tokenizer, tokenizer_sha256
 
 A, C, G, T, AC = range(5, 10)
 STRINGS = [*SPECIAL_TOKENS, "A", "C", "G", "T", "AC"]

@@ -13,8 +13,8 @@ from sklearn.metrics import matthews_corrcoef
 
 from dnazen.gue.baselines import REGULARISATIONS, CnnClassifier, CnnConfig, cnn_learner, fit_kmers
 from dnazen.model.batches import Example
-from dnazen.sequences.labelled import LabelConfig
-from dnazen.sequences.splits import SplitConfig, load_splits
+from dnazen.sequences.settings import LabelConfig, SplitConfig
+from dnazen.sequences.splits import load_splits
 from tiny_gue import make_gue, write_rows
 
 

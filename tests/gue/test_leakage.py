@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from directories import random_directory
-from dnazen.ggrams.mining.mine import MineConfig, mine_command
+from dnazen.commands.ggrams_mine import GGramsMineCommand
+from dnazen.commands.ggrams_mine import run as mine
 from dnazen.gue.leakage import OVERLAP_BP, leakages
 from dnazen.gue.models import BenchmarkModel
 from dnazen.sequences.alphabet import reverse_complement
 from dnazen.tokens.corpus import Corpus
+from settings_of import settings_of
 from tiny_gue import write_rows
 
 
@@ -25,7 +27,11 @@ def directory(ground, tmp_path):
     text = ground.genome.read_text().splitlines()[1]
     write_rows(excluded, [(text[600:700], 0)])
     mined = tmp_path / "mined.tsv"
-    mine_command(MineConfig(corpus=ground.corpus, output=mined, exclude=(excluded,), min_count=2))
+    mine(
+        settings_of(
+            GGramsMineCommand, corpus=ground.corpus, output=mined, exclude=(excluded,), min_count=2
+        )
+    )
     shutil.copy(mined, tmp_path / "model" / "ggrams.tsv")
     record = {"settings": {"corpus": str(ground.corpus)}}
     (tmp_path / "model" / "run.json").write_text(json.dumps(record))

@@ -32,8 +32,8 @@ from dnazen.gue.models import (
     settings_of,
 )
 from dnazen.model.batches import Example
-from dnazen.sequences.labelled import LabelConfig
-from dnazen.sequences.splits import SplitConfig, load_splits
+from dnazen.sequences.settings import LabelConfig, SplitConfig
+from dnazen.sequences.splits import load_splits
 from dnazen.training.finetune import FinetuneConfig, fit
 from dnazen.training.trainer import OptimizerConfig, RunConfig
 from tiny_gue import make_gue

@@ -15,13 +15,16 @@ import torch
 import dnazen
 from directories import as_dnabert2, random_directory
 from dnazen import cli
+from dnazen.commands.embed import EmbedCommand
 from dnazen.errors import ConfigError, InputError
-from dnazen.inference.embedding import EmbedConfig, EmbeddingConfig, embed, embeddings, records_of
-from dnazen.inference.pooling import open_embedder
+from dnazen.inference.embedding import embed, embeddings
+from dnazen.inference.settings import EmbeddingConfig
 from dnazen.model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
 from dnazen.sequences.alphabet import reverse_complement
+from dnazen.sequences.inputs import records_of
 from dnazen.tokens.windows import token_windows
 from sequences.test_indexed import bgzip, fasta_text, twobit
+from settings_of import settings_of
 
 CLOSE = {"rtol": 0, "atol": 1e-4}  # float32, and weights far larger than trained ones
 
@@ -35,7 +38,7 @@ def directory(ground, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def embedder(directory):
-    return open_embedder(directory, "cpu")
+    return dnazen.load(directory, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +59,7 @@ def tokens_of(embedder, letters: str) -> list[int]:
         inside = clean[0] != "N"
         size = len(clean) - len(clean.lstrip("ACGT" if inside else "N"))
         word, clean = clean[:size], clean[size:]
-        ids += (
-            embedder.parts.tokenizer.encode(word, add_special_tokens=False).ids if inside else [0]
-        )
+        ids += embedder.tokenizer.encode(word, add_special_tokens=False).ids if inside else [0]
     return ids
 
 
@@ -66,7 +67,7 @@ def tokens_of(embedder, letters: str) -> list[int]:
 def alone(embedder, tokens):
     """The model's output on one window, its G-grams and where they are, found by looking."""
     ids = [1, *tokens, 2]
-    vocabulary = embedder.parts.vocabulary
+    vocabulary = embedder.vocabulary
     known = {tuple(vocabulary.ggram(i)): i for i in range(1, len(vocabulary) + 1)}
     occurrences = [
         (start, known[tuple(ids[start : start + size])], size)
@@ -78,7 +79,7 @@ def alone(embedder, tokens):
     pairs = sorted(
         {(p, slots.index(gram)) for start, gram, n in occurrences for p in range(start, start + n)}
     )
-    output = embedder.model(
+    output = embedder.encoder(
         torch.tensor([ids]),
         ggram_ids=torch.tensor(slots, dtype=torch.int64),
         ggram_offsets=torch.tensor([0, len(slots)]),
@@ -160,7 +161,7 @@ def test_a_long_sequence_is_pooled_over_its_windows(embedder, sequences, pooling
 def test_windows_are_those_of_the_fine_tuning(ground, tmp_path, sequences):
     kind = DnazenForSequenceClassification
     random_directory(ground, tmp_path / "m", kind=kind, max_tokens=20, initializer_range=0.3)
-    tuned = open_embedder(tmp_path / "m", "cpu")
+    tuned = dnazen.load(tmp_path / "m", "cpu")
     same = EmbeddingConfig(max_tokens=20, overlap=4)
     assert np.array_equal(embed(tuned, sequences), embed(tuned, sequences, same))
     other = embed(tuned, sequences, EmbeddingConfig(max_tokens=500))
@@ -178,7 +179,7 @@ def test_every_token_once_with_its_bases(embedder, sequences, max_tokens):
         assert starts[0] == 0
         assert ends[-1] == len(letters)
         assert np.array_equal(starts[1:], ends[:-1])  # nothing twice, nothing left out
-        named = [token for some in parts for token in some.more["token"]]
+        named = [token for some in parts for token in some.columns["token"]]
         for start, end, token in zip(starts, ends, named, strict=True):
             bases = letters[start:end].upper()
             assert token == bases or (token == "[UNK]" and not set(bases) & set("ACGT"))
@@ -206,7 +207,7 @@ def test_ggrams_of_a_sequence_with_their_first_places(embedder, sequences, layer
     total = 0
     for some, letters in zip(found, sequences, strict=True):
         output, slots, occurrences = alone(embedder, tokens_of(embedder, letters))
-        assert some.more["ggram_id"] == slots
+        assert some.columns["ggram_id"] == slots
         if slots:
             states = output.ggram_hidden_states[-1 if layer is None else layer].numpy()
             np.testing.assert_allclose(some.rows, states, **CLOSE)
@@ -214,8 +215,8 @@ def test_ggrams_of_a_sequence_with_their_first_places(embedder, sequences, layer
             slots,
             some.starts,
             some.ends,
-            some.more["ggram"],
-            some.more["occurrences"],
+            some.columns["ggram"],
+            some.columns["occurrences"],
             strict=True,
         ):
             assert letters[start:end].upper() == text
@@ -239,8 +240,8 @@ def test_ggrams_of_a_long_sequence_come_from_the_window_they_begin_in(embedder, 
             for start, gram, _ in occurrences
             if window.core_start <= start + window.start < window.core_end
         ]
-        assert some.more["ggram_id"] == list(dict.fromkeys(inside))
-        rows = [slots.index(gram) for gram in some.more["ggram_id"]]
+        assert some.columns["ggram_id"] == list(dict.fromkeys(inside))
+        rows = [slots.index(gram) for gram in some.columns["ggram_id"]]
         if rows:
             expected = output.ggram_hidden_state.numpy()[rows]
             np.testing.assert_allclose(some.rows, expected, **CLOSE)
@@ -248,7 +249,7 @@ def test_ggrams_of_a_long_sequence_come_from_the_window_they_begin_in(embedder, 
 
 def test_a_cap_on_ggrams_is_kept(ground, tmp_path, sequences):
     random_directory(ground, tmp_path / "m", max_ggrams=3)
-    capped = open_embedder(tmp_path / "m", "cpu")
+    capped = dnazen.load(tmp_path / "m", "cpu")
     config = EmbeddingConfig(pooling="ggram")
     found = list(embeddings(capped, records_of(sequences), config))
     assert max(len(some.rows) for some in found) == 3
@@ -266,14 +267,14 @@ def test_sequences_without_a_base_are_nan(embedder):
 
 
 def test_no_sequences(embedder):
-    assert embed(embedder, []).shape == (0, embedder.parts.config.hidden_size)
+    assert embed(embedder, []).shape == (0, embedder.config.hidden_size)
 
 
 def test_a_model_without_ggrams_and_a_released_one(released, tmp_path, sequences):
     plain = as_dnabert2(released / "checkpoint", tmp_path / "plain")
     assert np.isfinite(embed(released / "checkpoint", sequences)).all()
     assert np.isfinite(embed(plain, sequences)).all()
-    opened, config = open_embedder(plain), EmbeddingConfig(pooling="ggram")
+    opened, config = dnazen.load(plain), EmbeddingConfig(pooling="ggram")
     with pytest.raises(ConfigError, match="the model has no G-grams; expected a DNAZEN model"):
         embeddings(opened, records_of(sequences), config)
 
@@ -281,18 +282,16 @@ def test_a_model_without_ggrams_and_a_released_one(released, tmp_path, sequences
 def test_the_package_offers_it(directory, sequences):
     config = dnazen.EmbeddingConfig(layer=1)
     once = dnazen.embed(directory, sequences[:2], config)
-    again = dnazen.embed(
-        dnazen.open_embedder(directory), (s.encode() for s in sequences[:2]), config
-    )
+    again = dnazen.embed(dnazen.load(directory), (s.encode() for s in sequences[:2]), config)
     assert np.array_equal(once, again)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"layer": -1}, "layer must be 0 or more, got -1"),
+        ({"layer": -1}, "layer must be at least 0, got -1"),
         ({"tokens_per_batch": 0}, "tokens_per_batch must be at least 1, got 0"),
-        ({"max_tokens": 4}, "max_tokens must be at least 5, got 4"),
+        ({"max_tokens": 4}, "max_tokens must be 5 to 1048576, got 4"),
         ({"max_tokens": 10, "overlap": 8}, "be at most 7, got 8"),
         ({"pooling": "token", "strands": "average"}, "strands average with pooling token"),
     ],
@@ -430,8 +429,8 @@ def test_no_records_give_an_empty_file(directory, tmp_path, capsys):
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet", ".h5ad"])
 def test_a_failed_run_leaves_no_file(directory, fasta, tmp_path, capsys, monkeypatch, suffix):
-    monkeypatch.setattr("dnazen.inference.vectors.BLOCK_BYTES", 1000)  # some is written
-    monkeypatch.setattr("dnazen.inference.reading.POOL_BATCHES", 1)
+    monkeypatch.setattr("dnazen.inference.vector_files.BLOCK_BYTES", 1000)  # some is written
+    monkeypatch.setattr("dnazen.inference.loop.POOL_BATCHES", 1)
     whole = bgzip(fasta.read_bytes(), tmp_path / "s.fa.gz").read_bytes()
     broken = {
         "end.fa.gz": (whole[:-28], "bgzip's end marker is missing"),
@@ -464,7 +463,7 @@ def test_regions_that_are_none_are_told(directory, tmp_path, capsys):
 
 def test_an_unknown_suffix_is_told_before_anything_is_read():
     with pytest.raises(ConfigError, match=r"v\.csv: expected a name that ends in"):
-        EmbedConfig(model="m", sequences=("s",), output=Path("v.csv"))
+        settings_of(EmbedCommand, model="m", sequences=("s",), output=Path("v.csv"))
 
 
 def test_importing_the_package_loads_no_torch():

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnazen.ggrams.masking import MaskingConfig, mask, sequence_keys
+from dnazen.ggrams.masking import mask, sequence_keys
 from dnazen.ggrams.matching import Matcher
+from dnazen.ggrams.settings import MaskingConfig
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.model.batches import BatchPlan, Collator, Example, Key, token_budget_batches
 

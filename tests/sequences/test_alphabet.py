@@ -89,6 +89,6 @@ def test_windows_tile_each_run_and_nothing_else(text, window_bp):
         assert len(bases) == window_bp or end == len(text) or text[end] == "N"
 
 
-def test_told_names_every_count():
-    said = Counts(bases=2000, lower_case=1234, uracil=5, ambiguous=6).told()
+def test_the_summary_names_every_count():
+    said = Counts(bases=2000, lower_case=1234, uracil=5, ambiguous=6).summary()
     assert said == "1,234 lower-cased, 5 U, 6 N or ambiguous dropped"

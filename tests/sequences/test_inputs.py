@@ -9,8 +9,9 @@ import pytest
 
 from dnazen.errors import ConfigError, InputError
 from dnazen.sequences.alphabet import reverse_complement
-from dnazen.sequences.inputs import InputConfig, InputRecord, Inputs, TiledInputConfig
+from dnazen.sequences.inputs import InputRecord, Inputs
 from dnazen.sequences.regions import Region
+from dnazen.sequences.settings import RegionConfig, TileConfig
 from sequences.test_indexed import bgzip, fasta_text, twobit
 
 CONTIGS = {"chr1": "ACGTTGCAAGGGATTACAacct" * 3, "chr2": "NNACGT"}
@@ -59,7 +60,7 @@ def packed(kind: str, folder: Path) -> Path:
 def test_regions_then_bed_in_the_order_asked_for(tmp_path, kind):
     genome, bed = packed(kind, tmp_path), tmp_path / "x.bed"
     bed.write_text("chr2\t4\t9\n#\nchr1\t60\t70\tpeak\t0\t-\nchr1\t60\t70\tpeak\t0\t+\n")
-    taken = Inputs([genome], InputConfig(regions=("chr1:3-5", "chr2(-)"), bed=bed))
+    taken = Inputs([genome], RegionConfig(regions=("chr1:3-5", "chr2(-)"), bed=bed))
     last = CONTIGS["chr1"].upper()[60:].encode() + b"NNNN"
     assert list(taken) == [
         InputRecord("chr1:3-5", b"GTT", Region("chr1", 2, 5), "--regions chr1:3-5"),
@@ -73,9 +74,9 @@ def test_regions_then_bed_in_the_order_asked_for(tmp_path, kind):
 
 def test_parts_of_a_region_are_where_their_letters_are(genome):
     for text in ("chr1:5-40", "chr1:5-40(-)"):
-        (whole,) = Inputs([genome], InputConfig(regions=(text,)))
+        (whole,) = Inputs([genome], RegionConfig(regions=(text,)))
         part = whole.region.part(3, 11)
-        (alone,) = Inputs([genome], InputConfig(regions=(str(part),)))
+        (alone,) = Inputs([genome], RegionConfig(regions=(str(part),)))
         assert alone.sequence == whole.sequence[3:11]
 
 
@@ -83,9 +84,9 @@ def test_an_unknown_contig_is_told_with_the_line(genome, tmp_path):
     bed = tmp_path / "x.bed"
     bed.write_text("chr1\t1\t5\n1\t1\t5\n")
     with pytest.raises(InputError, match=r"x\.bed:2: no contig '1' in .*writes 'chr1' for '1'"):
-        list(Inputs([genome], InputConfig(bed=bed)))
+        list(Inputs([genome], RegionConfig(bed=bed)))
     with pytest.raises(InputError, match=r"--regions X:1-5: no contig 'X' in"):
-        list(Inputs([genome], InputConfig(regions=("X:1-5",))))
+        list(Inputs([genome], RegionConfig(regions=("X:1-5",))))
 
 
 def test_what_cannot_be_taken_is_told(genome):
@@ -93,27 +94,26 @@ def test_what_cannot_be_taken_is_told(genome):
         Inputs([])
     for paths in ([genome, genome], [Path("-")]):
         with pytest.raises(ConfigError, match="expected one genome to take them from"):
-            Inputs(paths, InputConfig(regions=("chr1",)))
+            Inputs(paths, RegionConfig(regions=("chr1",)))
 
 
 def test_no_regions_no_records(genome, tmp_path):
     bed = tmp_path / "empty.bed"
     bed.write_text("# nothing\n")
-    assert list(Inputs([genome], InputConfig(bed=bed))) == []
+    assert list(Inputs([genome], RegionConfig(bed=bed))) == []
 
 
 @pytest.mark.parametrize(("tile", "overlap"), [(7, 0), (7, 3), (10, 9), (22, 0), (65, 0)])
 def test_tiles_cover_a_region_and_are_where_their_letters_are(genome, tile, overlap):
     """The letters of each tile are those of its place, taken alone."""
-    config = TiledInputConfig(
-        regions=("chr1:2-64(-)", "chr2"), tile_bp=tile, tile_overlap_bp=overlap
-    )
-    tiles = list(Inputs([genome], config))
+    regions = RegionConfig(regions=("chr1:2-64(-)", "chr2"))
+    cut = TileConfig(tile_bp=tile, tile_overlap_bp=overlap)
+    tiles = list(Inputs([genome], regions, cut))
     assert tiles[-1].name == "chr2:1-6"  # it fits
     *others, last = tiles[:-1]
     for one in (*others, last):
         assert len(one.sequence) == min(tile, 63)
-        (alone,) = Inputs([genome], InputConfig(regions=(str(one.region),)))
+        (alone,) = Inputs([genome], RegionConfig(regions=(str(one.region),)))
         assert one.sequence == alone.sequence
     # On the reverse strand the first tile is the rightmost.
     starts = [one.region.start for one in others]
@@ -124,7 +124,7 @@ def test_tiles_cover_a_region_and_are_where_their_letters_are(genome, tile, over
 
 def test_tiles_of_a_record_have_its_name_and_their_bases(genome):
     (first, *_, last), *_ = [
-        list(part) for part in Inputs([genome], TiledInputConfig(tile_bp=50)).parts()
+        list(part) for part in Inputs([genome], tiles=TileConfig(tile_bp=50)).parts()
     ]
     letters = CONTIGS["chr1"].encode()
     assert first == InputRecord(
@@ -134,10 +134,10 @@ def test_tiles_of_a_record_have_its_name_and_their_bases(genome):
 
 
 def test_tiles_that_cannot_be(genome):
-    assert InputConfig().by_part is False
-    assert TiledInputConfig(tile_bp=5).by_part
-    for tile, overlap in ((5, 5), (5, -1), (0, 0)):
+    assert Inputs([Path("x")]).by_part is False
+    assert Inputs([Path("x")], tiles=TileConfig(tile_bp=5)).by_part
+    for tile, overlap in ((5, 5), (5, -1)):
         with pytest.raises(ConfigError, match="cannot overlap by"):
-            TiledInputConfig(tile_bp=tile, tile_overlap_bp=overlap)
+            TileConfig(tile_bp=tile, tile_overlap_bp=overlap)
     with pytest.raises(ConfigError, match="give tile_bp too"):
-        TiledInputConfig(tile_overlap_bp=5)
+        TileConfig(tile_overlap_bp=5)

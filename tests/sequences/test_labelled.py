@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen.errors import ConfigError, InputError
-from dnazen.sequences.labelled import LabelConfig, Task, labels_of, read_labelled, task_of
+from dnazen.sequences.labelled import Task, labels_of, read_labelled, task_of
+from dnazen.sequences.settings import LabelConfig
 
 SINGLE = "single_label_classification"
 MULTI = "multi_label_classification"

@@ -17,16 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen import cli
+from dnazen.commands.simulate import SimulateCommand
+from dnazen.commands.simulate import run as simulate_command
 from dnazen.errors import ConfigError
 from dnazen.ggrams.motifs.meme import read_motifs
 from dnazen.sequences import simulate
-from dnazen.sequences.simulate import (
-    SimulateConfig,
-    ceiling_mcc,
-    draw_background,
-    place,
-    substitute,
-)
+from dnazen.sequences.settings import SimulateConfig
+from dnazen.sequences.simulate import ceiling_mcc, draw_background, place, substitute
+from settings_of import settings_of
 
 PAIR = str.maketrans("ACGT", "TGCA")
 SIZES = {"train": 3000, "dev": 100, "test": 101}
@@ -36,7 +34,7 @@ CONFIG = {"genome_bp": 60_001, "chromosomes": 3, **SIZES}
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     directory = tmp_path_factory.mktemp("simulated") / "a"
-    simulate.simulate(SimulateConfig(output=directory, **CONFIG))
+    simulate_command(settings_of(SimulateCommand, output=directory, **CONFIG))
     return directory
 
 
@@ -87,7 +85,9 @@ def test_sizes_are_as_asked(made):
 
 def test_the_same_seed_is_the_same_bytes_and_another_is_not(made, tmp_path):
     for seed in (0, 1):
-        simulate.simulate(SimulateConfig(output=tmp_path / str(seed), seed=seed, **CONFIG))
+        simulate_command(
+            settings_of(SimulateCommand, output=tmp_path / str(seed), seed=seed, **CONFIG)
+        )
     for file in made.iterdir():
         if file.name != "dnazen.json":  # names its own directory
             assert (tmp_path / "0" / file.name).read_bytes() == file.read_bytes()
@@ -96,13 +96,13 @@ def test_the_same_seed_is_the_same_bytes_and_another_is_not(made, tmp_path):
 
 def test_another_size_of_one_part_leaves_the_others(made, tmp_path):
     sizes = {**CONFIG, "train": 10, "genome_bp": 20_000}
-    simulate.simulate(SimulateConfig(output=tmp_path / "b", **sizes))
+    simulate_command(settings_of(SimulateCommand, output=tmp_path / "b", **sizes))
     for name in ("dev.csv", "test.csv", "motifs.tsv"):
         assert (tmp_path / "b" / name).read_bytes() == (made / name).read_bytes()
 
 
 def test_the_motifs_as_probabilities(made):
-    conservation = SimulateConfig(output=made).conservation
+    conservation = SimulateConfig().conservation
     for motif, (name, consensus) in zip(
         read_motifs(made / "motifs.meme"), motifs(made).items(), strict=True
     ):
@@ -279,11 +279,13 @@ def test_through_the_command_line(tmp_path, capsys):
 )
 def test_settings_are_checked(changes, message):
     with pytest.raises(ConfigError, match=message):
-        SimulateConfig(output=Path("x"), **changes)
+        SimulateConfig(**changes)
 
 
 def test_a_genome_too_small_for_its_repeats_leaves_nothing(tmp_path):
-    config = SimulateConfig(output=tmp_path / "out", genome_bp=30_000, repeat_fraction=1.0)
+    config = settings_of(
+        SimulateCommand, output=tmp_path / "out", genome_bp=30_000, repeat_fraction=1.0
+    )
     with pytest.raises(ConfigError, match="do not fit into a chromosome of 15000; lower"):
-        simulate.simulate(config)
+        simulate_command(config)
     assert list(tmp_path.iterdir()) == []

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from dnazen.errors import ConfigError, InputError
 from dnazen.records import InputFile
 from dnazen.sequences.alphabet import reverse_complement
-from dnazen.sequences.labelled import LabelConfig, Labelled, Row
-from dnazen.sequences.splits import SplitConfig, draw_splits, load_splits, shared_rows, strandless
+from dnazen.sequences.labelled import Labelled, Row
+from dnazen.sequences.settings import LabelConfig, SplitConfig
+from dnazen.sequences.splits import draw_splits, load_splits, shared_rows, strandless
 
 SHARED = Path(__file__).parents[3] / "shared"
 SOURCE = InputFile("table.csv", 0, "")

@@ -13,19 +13,15 @@ import numpy as np
 import pytest
 
 from dnazen import cli
+from dnazen.commands.corpus_build import CorpusBuildCommand
+from dnazen.commands.corpus_build import run as build_corpus
 from dnazen.errors import ConfigError, InputError, OutputError
 from dnazen.records import hash_file
 from dnazen.tokens import corpus
-from dnazen.tokens.corpus import (
-    ARRAYS,
-    Corpus,
-    CorpusConfig,
-    Window,
-    build_command,
-    tokenise_windows,
-)
+from dnazen.tokens.corpus import ARRAYS, Corpus, Window, tokenise_windows
 from dnazen.tokens.tokenizer import save_tokenizer, token_strings, tokenizer_sha256, train
 from sequences.test_indexed import twobit
+from settings_of import settings_of
 
 WINDOW_BP = 40
 PAIR = str.maketrans("ACGT", "TGCA")
@@ -59,7 +55,8 @@ def inputs(tmp_path_factory):
 
 
 def settings(inputs, output, **more) -> CorpusConfig:
-    return CorpusConfig(
+    return settings_of(
+        CorpusBuildCommand,
         genomes=tuple(inputs / file for file in FILES),
         tokenizer=inputs / "tokenizer",
         output=output,
@@ -70,7 +67,7 @@ def settings(inputs, output, **more) -> CorpusConfig:
 @pytest.fixture(scope="module")
 def built(inputs, tmp_path_factory):
     directory = tmp_path_factory.mktemp("corpus") / "both"
-    build_command(settings(inputs, directory))
+    build_corpus(settings(inputs, directory))
     return directory
 
 
@@ -111,7 +108,7 @@ def test_a_corpus_spells_every_window_and_its_reverse_complement(built):
 
 
 def test_forward_only(inputs, built, tmp_path):
-    build_command(settings(inputs, tmp_path / "out", strands="forward"))
+    build_corpus(settings(inputs, tmp_path / "out", strands="forward"))
     both = contents(Corpus.open(built))
     assert contents(Corpus.open(tmp_path / "out")) == [row for row in both if row[2] == 1]
 
@@ -147,7 +144,7 @@ def test_two_bytes_a_token_and_nothing_read_into_memory(built):
 @pytest.mark.parametrize("chunk_bp", [1, 100])
 def test_the_chunk_size_changes_no_byte(inputs, built, tmp_path, monkeypatch, chunk_bp):
     monkeypatch.setattr(corpus, "CHUNK_BP", chunk_bp)
-    build_command(settings(inputs, tmp_path / "out"))
+    build_corpus(settings(inputs, tmp_path / "out"))
     for name in [*(f"{array}.npy" for array in ARRAYS), "records.tsv"]:
         assert (tmp_path / "out" / name).read_bytes() == (built / name).read_bytes()
 
@@ -177,7 +174,7 @@ def test_an_interrupted_build_leaves_nothing(inputs, tmp_path, monkeypatch, stop
     monkeypatch.setattr(corpus, "CHUNK_BP", 100)
     monkeypatch.setattr(corpus, "tokenise_windows", break_down)
     with pytest.raises(stop):
-        build_command(settings(inputs, tmp_path / "out"))
+        build_corpus(settings(inputs, tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -204,24 +201,27 @@ def test_through_the_command_line(inputs, built, tmp_path, capsys):
 
 def test_nothing_to_tokenise(inputs, tmp_path):
     (tmp_path / "n.fa").write_text(">a\nNNN\n")
-    config = CorpusConfig(
-        genomes=(tmp_path / "n.fa",), tokenizer=inputs / "tokenizer", output=tmp_path / "out"
+    config = settings_of(
+        CorpusBuildCommand,
+        genomes=(tmp_path / "n.fa",),
+        tokenizer=inputs / "tokenizer",
+        output=tmp_path / "out",
     )
     with pytest.raises(InputError, match=r"n\.fa: no A, C, G or T in the input; expected"):
-        build_command(config)
+        build_corpus(config)
     assert not (tmp_path / "out").exists()
 
 
 def test_an_output_that_holds_something_is_refused(inputs, built):
     with pytest.raises(OutputError, match="is not empty"):
-        build_command(settings(inputs, built))
+        build_corpus(settings(inputs, built))
 
 
 def test_settings_are_checked(inputs, tmp_path):
     with pytest.raises(ConfigError, match="window_bp must be 1 to 100000, got 0"):
         settings(inputs, tmp_path / "out", window_bp=0)
     with pytest.raises(ConfigError, match="no genome given"):
-        CorpusConfig(genomes=(), tokenizer=inputs, output=tmp_path)
+        settings_of(CorpusBuildCommand, genomes=(), tokenizer=inputs, output=tmp_path)
 
 
 def shorten(path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_genome_of_2bit_gives_the_corpus_of_its_fasta(inputs, tmp_path):
     made = {}
     for file in (fasta, twobit(contigs, tmp_path / "g.2bit")):
         made[file] = tmp_path / file.suffix[1:]
-        build_command(replace(settings(inputs, made[file]), genomes=(file,)))
+        build_corpus(replace(settings(inputs, made[file]), genomes=(file,)))
         record = json.loads((made[file] / "corpus.json").read_text())
         assert record["inputs"] == [hash_file(file)._asdict()]
     one, other = made.values()

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen.errors import ConfigError, InputError
-from dnazen.tokens.encoding import TILE_BP, Length, check_max_tokens, cut_to, encode_examples
-from dnazen.tokens.tokenizer import SEP, UNK, encode, load_tokenizer
+from dnazen.tokens.encoding import TILE_BP, Length, cut_to, encode_examples
+from dnazen.tokens.settings import require_max_tokens
+from dnazen.tokens.special import SEP, UNK
+from dnazen.tokens.tokenizer import encode, load_tokenizer
 
 ROOMY = Length(10_000, "refuse")
 
@@ -93,6 +95,6 @@ def test_the_longer_of_a_pair_is_cut_first(first, second, total):
 
 
 def test_max_tokens_has_a_least():
-    check_max_tokens(5)
-    with pytest.raises(ConfigError, match="max_tokens must be at least 5, got 4"):
-        check_max_tokens(4)
+    require_max_tokens(5)
+    with pytest.raises(ConfigError, match="max_tokens must be 5 to 1048576, got 4"):
+        require_max_tokens(4)

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen import cli
+from dnazen.commands.tokenizer_train import TokenizerTrainCommand
 from dnazen.errors import ConfigError, InputError
 from dnazen.records import hash_file
 from dnazen.tokens import tokenizer as tokenizer_module
+from dnazen.tokens.special import SPECIAL_TOKENS
 from dnazen.tokens.tokenizer import (
-    SPECIAL_TOKENS,
-    TokenizerConfig,
     encode,
     load_tokenizer,
     sample_lines,
@@ -313,4 +313,4 @@ def test_an_input_without_bases_leaves_no_output(tmp_path, capsys):
 )
 def test_settings_are_checked(changes, message):
     with pytest.raises(ConfigError, match=message):
-        TokenizerConfig(**({"genomes": (Path("x"),), "output": Path("y")} | changes))
+        TokenizerTrainCommand(**({"genomes": (Path("x"),), "output": Path("y")} | changes))

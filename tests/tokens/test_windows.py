@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnazen.errors import ConfigError
+from dnazen.inference.settings import require_overlap
 from dnazen.sequences.alphabet import normalise
 from dnazen.tokens.encoding import Length, encode_examples
-from dnazen.tokens.tokenizer import UNK, load_tokenizer, token_lengths, token_strings
-from dnazen.tokens.windows import check_overlap, token_starts, token_windows
+from dnazen.tokens.special import UNK
+from dnazen.tokens.tokenizer import load_tokenizer, token_lengths, token_strings
+from dnazen.tokens.windows import token_starts, token_windows
 
 
 @given(st.integers(0, 400), st.integers(1, 60), st.integers(0, 59))
@@ -55,9 +57,9 @@ def test_windows_by_hand():
 )
 def test_overlaps_out_of_range(overlap, max_tokens, message):
     with pytest.raises(ConfigError, match=message):
-        check_overlap(overlap, max_tokens)
-    check_overlap(7, 10)
-    check_overlap(None, 5)
+        require_overlap(overlap, max_tokens)
+    require_overlap(7, 10)
+    require_overlap(None, 5)
 
 
 @given(st.lists(st.sampled_from(["ACGTTGCA", "nnN", "R", "acgu", "GATTACA" * 5, "N"]), max_size=12))

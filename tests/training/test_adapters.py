@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from directories import random_directory, rewrite, weights_of
 from dnazen import cli
 from dnazen.errors import ConfigError, InputError
-from dnazen.inference.predict import open_classifier
+from dnazen.inference.classifier import open_classifier
 from dnazen.model.batches import Collator, Example
 from dnazen.model.directory import open_directory, open_model
 from dnazen.model.modeling import DnazenForSequenceClassification

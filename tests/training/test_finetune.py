@@ -16,17 +16,18 @@ from transformers import AutoModelForSequenceClassification, Trainer
 
 from directories import random_directory
 from dnazen import cli
+from dnazen.commands.predict import PredictCommand
+from dnazen.commands.predict import run as predict
 from dnazen.errors import ConfigError, InputError, OutputError
-from dnazen.inference.predict import PredictConfig, predict
 from dnazen.model.configuration import DnazenConfig
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.records import hash_file
-from dnazen.sequences.labelled import LabelConfig
-from dnazen.sequences.splits import SplitConfig
+from dnazen.sequences.settings import LabelConfig, SplitConfig
 from dnazen.training.finetune import FinetuneConfig, finetune
 from dnazen.training.metrics import METRICS, score
 from dnazen.training.scale import Scale
 from dnazen.training.trainer import OptimizerConfig, RunConfig
+from settings_of import settings_of
 
 MULTI, NUMBERS = "multi_label_classification", "regression"
 FAST = OptimizerConfig(learning_rate=3e-3, warmup_steps=2)
@@ -116,7 +117,15 @@ def test_the_scores_are_those_of_the_predictions(done, task):
 
 def test_predict_gives_the_test_predictions_again(done, task, tmp_path):
     out = tmp_path / "p.tsv"
-    predict(PredictConfig(model=done, sequences=(task / "test.csv",), output=out, batch_size=3))
+    predict(
+        settings_of(
+            PredictCommand,
+            model=done,
+            sequences=(task / "test.csv",),
+            output=out,
+            tokens_per_batch=100,
+        )
+    )
     before = table(done / "test_predictions.tsv")
     for row, old in zip(table(out), before, strict=True):
         assert row["name"] == old["name"]
@@ -130,7 +139,11 @@ def test_the_test_is_not_run_in_the_precision_of_training(pretrained, task, tmp_
     finetune(settings(task, pretrained, tmp_path / "run", run=run, epochs=1, optimizer=slow))
     assert "8 optimizer steps in all, so the learning rate never gets" in capsys.readouterr().err
     out = tmp_path / "p.tsv"
-    predict(PredictConfig(model=tmp_path / "run", sequences=(task / "test.csv",), output=out))
+    predict(
+        settings_of(
+            PredictCommand, model=tmp_path / "run", sequences=(task / "test.csv",), output=out
+        )
+    )
     before = table(tmp_path / "run" / "test_predictions.tsv")
     for row, old in zip(table(out), before, strict=True):
         assert float(row["p_1"]) == pytest.approx(float(old["p_1"]), abs=1e-5)
@@ -270,7 +283,7 @@ def test_numbers_in_any_unit(pretrained, tmp_path):
     found = table(output / "test_predictions.tsv")
     assert found[0].keys() == {"name", "label", "prediction"}
     out = tmp_path / "p.tsv"
-    predict(PredictConfig(model=output, sequences=(data,), output=out))
+    predict(settings_of(PredictCommand, model=output, sequences=(data,), output=out))
     predicted = [float(row["prediction"]) for row in table(out)]
     assert 4990 < min(predicted) < max(predicted) < 5110
 
@@ -283,7 +296,7 @@ def test_pairs(pretrained, tmp_path):
     data.write_text("sequence_1,sequence_2,label\n" + text)
     finetune(settings(data, pretrained, output, epochs=1))
     out = tmp_path / "p.tsv"
-    predict(PredictConfig(model=output, sequences=(data,), output=out))
+    predict(settings_of(PredictCommand, model=output, sequences=(data,), output=out))
     assert len(table(out)) == 30
 
 
@@ -327,7 +340,11 @@ def test_a_model_that_reads_the_mean_predicts_so_too(pretrained, task, tmp_path)
     finetune(settings(task, pretrained, tmp_path / "run", pooling="mean"))
     assert json.loads((tmp_path / "run/config.json").read_text())["classifier_pooling"] == "mean"
     out = tmp_path / "again.tsv"
-    predict(PredictConfig(model=tmp_path / "run", sequences=(task / "test.csv",), output=out))
+    predict(
+        settings_of(
+            PredictCommand, model=tmp_path / "run", sequences=(task / "test.csv",), output=out
+        )
+    )
     first, again = table(tmp_path / "run/test_predictions.tsv"), table(out)
     assert [row["prediction"] for row in first] == [row["prediction"] for row in again]
 

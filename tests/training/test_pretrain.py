@@ -22,14 +22,17 @@ from transformers import TrainerCallback
 from conftest import commonest, vocabulary_of
 from directories import as_dnabert2, random_directory, weights_of
 from dnazen.cli import main
+from dnazen.commands.corpus_build import CorpusBuildCommand
+from dnazen.commands.corpus_build import run as build_corpus
 from dnazen.errors import ConfigError, InputError, OutputError
-from dnazen.ggrams.masking import MaskingConfig, mask, sequence_keys
+from dnazen.ggrams.masking import mask, sequence_keys
 from dnazen.ggrams.matching import Matcher
+from dnazen.ggrams.settings import MaskingConfig
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.model.directory import open_directory, open_model
 from dnazen.model.modeling import DnazenForMaskedLM
 from dnazen.records import hash_file, read_json
-from dnazen.tokens.corpus import Corpus, CorpusConfig, build_command
+from dnazen.tokens.corpus import Corpus
 from dnazen.tokens.tokenizer import token_strings
 from dnazen.training import pretrain as module
 from dnazen.training.examples import example_spans, heldout_sequences
@@ -39,6 +42,7 @@ from dnazen.training.pretrain import (
     pretrain,
 )
 from dnazen.training.trainer import OptimizerConfig, RunConfig
+from settings_of import settings_of
 
 CPU = RunConfig(device="cpu", precision="float32", logging_steps=2)
 
@@ -462,9 +466,13 @@ def test_e4bu_of_dnabert2_gets_a_fresh_ggram_encoder(released, tmp_path, capsys)
     genome = tmp_path / "g.fa"
     rng = np.random.default_rng(0)
     genome.write_text(">a\n" + "".join(rng.choice(list("ACGT"), 8000)) + "\n")
-    build_command(
-        CorpusConfig(
-            genomes=(genome,), tokenizer=directory, output=tmp_path / "corpus", window_bp=200
+    build_corpus(
+        settings_of(
+            CorpusBuildCommand,
+            genomes=(genome,),
+            tokenizer=directory,
+            output=tmp_path / "corpus",
+            window_bp=200,
         )
     )
     corpus = Corpus.open(tmp_path / "corpus")
@@ -524,9 +532,12 @@ def test_a_model_that_is_damaged_is_refused_before_the_output_is_made(ground, tm
 
 def test_a_corpus_of_one_window_is_refused(ground, tmp_path):
     (tmp_path / "g.fa").write_text(">a\n" + "ACGT" * 20 + "\n")
-    build_command(
-        CorpusConfig(
-            genomes=(tmp_path / "g.fa",), tokenizer=ground.tokenizer, output=tmp_path / "corpus"
+    build_corpus(
+        settings_of(
+            CorpusBuildCommand,
+            genomes=(tmp_path / "g.fa",),
+            tokenizer=ground.tokenizer,
+            output=tmp_path / "corpus",
         )
     )
     with pytest.raises(InputError, match="a corpus of 1 windows cannot be split"):

@@ -14,7 +14,7 @@ import dnazen
 from directories import random_directory
 from dnazen.cli import main
 from dnazen.errors import InputError
-from dnazen.inference.predict import open_classifier, predict_logits
+from dnazen.inference.classifier import open_classifier, predict_logits
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.report.heatmap import draw_heatmap
 from plain_scorer import PlainScorer, other_strand

@@ -62,7 +62,7 @@ class Step(NamedTuple):
     seconds: float
 
 
-def demo(config: DemoConfig) -> None:
+def run(config: DemoConfig) -> None:
     """Run ``dnazen demo``.
 
     Raises

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from ..model.batches import Collator, Example
 from ..model.modeling import DnazenForSequenceClassification
-from ..sequences.labelled import ProblemType
+from ..sequences.settings import ProblemType
 from ..tokens.encoding import Tokens
-from ..tokens.tokenizer import MASK
+from ..tokens.special import MASK
 
 Output = Callable[[Float[Tensor, "batch labels"]], Float[Tensor, "batch"]]
 

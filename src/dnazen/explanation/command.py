@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,11 +15,13 @@ from tqdm import tqdm
 
 from ..errors import ConfigError
 from ..ggrams.motifs.meme import Hit, Motif, read_motifs, scan
-from ..inference.predict import open_classifier
+from ..inference.classifier import open_classifier
 from ..outputs import new_directory
 from ..records import hash_file, run_record, write_json
 from ..sequences.alphabet import Counts, normalise
-from ..sequences.inputs import Inputs, TiledInputConfig
+from ..sequences.inputs import Inputs
+from ..sequences.settings import RegionConfig, TileConfig
+from ..settings import FLAT
 from .explanation import Explanation, ExplanationConfig, check_classifier, explain_record
 from .files import ExplanationFiles
 from .page import Drawn, explanation_page
@@ -29,7 +31,7 @@ GAP = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainConfig(ExplanationConfig, TiledInputConfig):
+class ExplainConfig(ExplanationConfig):
     """Explain a fine-tuned model's output, base by base and G-gram by G-gram.
 
     Writes sequences.tsv, tokens.tsv, ggrams.tsv, ggram_summary.tsv, bedGraph and BED tracks,
@@ -49,6 +51,8 @@ class ExplainConfig(ExplanationConfig, TiledInputConfig):
     """Motif files in MEME format, whose hits are written and drawn too."""
     max_p: float = 1e-4
     """A motif hits where its p-value (FIMO) is at most this."""
+    regions: Annotated[RegionConfig, FLAT] = field(default_factory=RegionConfig)
+    tiles: Annotated[TileConfig, FLAT] = field(default_factory=TileConfig)
     draw: int = 10
     """Sequences to draw, the first ones."""
     device: Literal["auto", "cpu"] = "auto"
@@ -56,7 +60,6 @@ class ExplainConfig(ExplanationConfig, TiledInputConfig):
 
     def __post_init__(self) -> None:
         ExplanationConfig.__post_init__(self)
-        TiledInputConfig.__post_init__(self)
         if self.draw < 0:
             raise ConfigError(f"draw must be 0 or more, got {self.draw}")
         if not 0 < self.max_p <= 1:
@@ -122,7 +125,7 @@ def explain_command(config: ExplainConfig) -> None:
     OutputError
         If the directory cannot be written.
     """
-    inputs = Inputs(config.sequences, config)
+    inputs = Inputs(config.sequences, config.regions, config.tiles)
     motifs = [motif for path in config.motifs for motif in read_motifs(path)]
     cuda = config.device == "auto" and torch.cuda.is_available()
     classifier = open_classifier(config.model, "cuda" if cuda else "cpu")
@@ -154,8 +157,8 @@ def explain_command(config: ExplainConfig) -> None:
         )
         (directory / "index.html").write_text(text, encoding="utf-8")
     print(
-        f"{config.output}: {account.told()} ({account.counts.told()}; {inputs.padded:,} bp off the "
-        "contigs read as N)",
+        f"{config.output}: {account.told()} ({account.counts.summary()}; {inputs.padded:,} bp off "
+        "the contigs read as N)",
         file=sys.stderr,
     )
     if account.gaps:

@@ -14,19 +14,15 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from ..errors import ConfigError, InputError
-from ..inference.embedding import records_of
-from ..inference.predict import (
-    Classifier,
-    open_classifier,
-    predict_logits,
-    predicted,
-    probabilities,
-)
+from ..inference.classifier import Classifier, open_classifier, predict_logits
+from ..inference.labels import predicted, probabilities
 from ..sequences.alphabet import normalise
-from ..sequences.inputs import InputRecord
+from ..sequences.inputs import InputRecord, records_of
 from ..sequences.labelled import Task
-from ..tokens.encoding import Length, Tokens, TooLong, check_max_tokens, encode_examples
-from ..tokens.tokenizer import UNK, token_lengths
+from ..tokens.encoding import Length, Tokens, encode_examples
+from ..tokens.settings import TooLong, require_max_tokens
+from ..tokens.special import UNK
+from ..tokens.tokenizer import token_lengths
 from ..tokens.windows import token_starts
 from .attribution import (
     Attribution,
@@ -65,8 +61,7 @@ class ExplanationConfig:
         for name in ("steps", "tokens_per_batch"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.max_tokens is not None:
-            check_max_tokens(self.max_tokens)
+        require_max_tokens(self.max_tokens)
 
 
 class Place(NamedTuple):

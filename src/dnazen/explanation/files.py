@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import Any, NamedTuple, TextIO
 
 from ..ggrams.motifs.meme import Hit, Motif
-from ..inference.predict import MISSING
+from ..inference.labels import MISSING
 from ..report.text import one_line
 from ..report.tracks import shade
 from ..sequences.inputs import InputRecord
-from ..tokens.tokenizer import UNK
+from ..tokens.special import UNK
 from .explanation import Explanation, GGramEffect
 
 SUMMARY = "ggram_summary.tsv"

@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from scipy.stats import spearmanr
 
 from .vocabulary import GGramVocabulary
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareConfig:
-    """Compare two vocabularies of one tokenizer."""
-
-    first: tyro.conf.Positional[Path]
-    """A G-gram vocabulary."""
-    second: tyro.conf.Positional[Path]
-    """Another."""
-    top: int = 10
-    """The most frequent G-grams of each that the other lacks, to list."""
-
-
-def compare_command(config: CompareConfig) -> None:
-    """Print the comparison as JSON."""
-    first, second = GGramVocabulary.load(config.first), GGramVocabulary.load(config.second)
-    second.require_tokenizer(first.tokenizer_sha256, config.second)
-    print(json.dumps(compare(first, second, config.top), indent=2))
 
 
 def compare(first: GGramVocabulary, second: GGramVocabulary, top: int = 10) -> dict[str, Any]:

@@ -7,29 +7,23 @@ it is long enough. The search is exact. Time O(bases of the corpus), memory O(ba
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import tyro
 from jaxtyping import Bool, Int64, UInt8, UInt64
 
-from ..errors import ConfigError, InputError
-from ..outputs import new_file
+from ..errors import InputError
 from ..records import InputFile
 from ..sequences.alphabet import normalise, reverse_complement
 from ..sequences.reader import Record, read_records
 from ..tokens.corpus import Corpus
 from ..tokens.tokenizer import token_strings
 from .kernels import kernel
+from .settings import SHORTEST_OVERLAP_BP
 from .vocabulary import SPECIAL, GGramVocabulary
-
-SHORTEST_OVERLAP_BP = 16
-"""Shorter stretches are shared by chance in any genome."""
 
 _BREAK = 4  # the code of anything that is no base; A C G T are 0-3
 _CODES = np.full(256, _BREAK, dtype=np.uint8)
@@ -161,71 +155,52 @@ def mined_part(
     return opened, ~sharing.sequences
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckLeakageConfig:
-    """Report how much of some sequences stands in what a vocabulary was mined from."""
+class SharedFile(NamedTuple):
+    """The sequences of a file, and how many bases of each were mined."""
 
-    vocabulary: tyro.conf.Positional[Path]
-    """Vocabulary that 'dnazen ggrams mine' wrote."""
-    sequences: tyro.conf.Positional[tuple[Path, ...]]
-    """Sequence files, such as a benchmark's test sets."""
-    corpus: Path | None = None
-    """Where the mined corpus is now; None: where the vocabulary says."""
-    overlap_bp: int = 50
-    """Shortest shared stretch that counts, in bases."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Table of every sequence to write; None writes none."""
-    threads: int = 1
-    """Threads to search with."""
+    path: Path
+    records: list[Record]
+    mined: Int64[np.ndarray, "records"]
 
-    def __post_init__(self) -> None:
-        if self.overlap_bp < SHORTEST_OVERLAP_BP:
-            raise ConfigError(
-                f"overlap_bp must be at least {SHORTEST_OVERLAP_BP}, got {self.overlap_bp}"
-            )
-        if not self.sequences:
-            raise ConfigError("no sequence file given; expected one or more")
-        if self.threads < 1:
-            raise ConfigError(f"threads must be at least 1, got {self.threads}")
+    @property
+    def bases(self) -> int:
+        """In all."""
+        return sum(len(record.sequence) for record in self.records)
+
+    @property
+    def mined_bases(self) -> int:
+        """In all."""
+        return int(self.mined.sum())
+
+    @property
+    def numbers(self) -> tuple[int, int, int, int, int]:
+        """Sequences, those that were mined partly, and wholly; bases, and those mined."""
+        lengths = np.array([len(record.sequence) for record in self.records], dtype=np.int64)
+        wholly = int(np.count_nonzero((self.mined == lengths) & (lengths > 0)))
+        partly = int(np.count_nonzero(self.mined))
+        return len(self.records), partly, wholly, self.bases, self.mined_bases
 
 
-def check_leakage_command(config: CheckLeakageConfig) -> None:
-    """Print, per file, the sequences and bases that were mined; nothing of it should be tested on.
+def shared_with(
+    corpus: Corpus,
+    keep: Bool[np.ndarray, "sequences"],
+    paths: Sequence[Path],
+    overlap_bp: int,
+    threads: int,
+) -> list[SharedFile]:
+    """How much of the sequences of some files stands in a corpus, on either strand.
 
-    What the vocabulary's own ``--exclude`` left out of mining is left out here too.
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
     """
-    vocabulary = GGramVocabulary.load(config.vocabulary)
-    corpus, keep = mined_part(
-        config.vocabulary, vocabulary, corpus=config.corpus, threads=config.threads
-    )
-    files = [list(read_records(file)) for file in config.sequences]
-    sequences = (normalise(r.sequence)[0] for records in files for r in records)
-    mined = covered_bases(build_index(sequences, config.overlap_bp), corpus, keep, config.threads)
+    files = [list(read_records(path)) for path in paths]
+    sequences = (normalise(record.sequence)[0] for records in files for record in records)
+    mined = covered_bases(build_index(sequences, overlap_bp), corpus, keep, threads)
     ends = np.cumsum([len(records) for records in files])
     by_file = np.split(mined, ends[:-1])
-    print("file\tsequences\tpartly_mined\twholly_mined\tbases\tmined_bases\tmined_fraction")
-    for file, records, bases in zip(config.sequences, files, by_file, strict=True):
-        print(_summary(file, records, bases))
-    if config.output is not None:
-        with new_file(config.output) as temporary, open(temporary, "w") as table:
-            table.write("file\tname\tlength_bp\tmined_bp\n")
-            for file, records, bases in zip(config.sequences, files, by_file, strict=True):
-                for record, count in zip(records, bases.tolist(), strict=True):
-                    table.write(f"{file}\t{record.name}\t{len(record.sequence)}\t{count}\n")
-    print(
-        f"mined: stretches of {config.overlap_bp} bases or more, on either strand, that the "
-        "G-grams were mined from; leave them out with 'dnazen ggrams mine --exclude'",
-        file=sys.stderr,
-    )
-
-
-def _summary(file: Path, records: Sequence[Record], mined: Int64[np.ndarray, "n"]) -> str:
-    lengths = np.array([len(r.sequence) for r in records], dtype=np.int64)
-    whole = np.count_nonzero((mined == lengths) & (lengths > 0))
-    total, shared = int(lengths.sum()), int(mined.sum())
-    fraction = f"{shared / total:.4f}" if total else "-"
-    partly = np.count_nonzero(mined)
-    return f"{file}\t{len(records)}\t{partly}\t{whole}\t{total}\t{shared}\t{fraction}"
+    return list(map(SharedFile, paths, files, by_file))
 
 
 def _each_block(

@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Int64, UInt64
 
-from ..errors import ConfigError
-from ..tokens.tokenizer import MASK
+from ..tokens.special import MASK
 from .kernels import kernel
 from .matching import Matcher
+from .settings import MaskingConfig
 from .vocabulary import SPECIAL
 
 NO_LABEL = -100
 """What the loss leaves out (PyTorch's ``ignore_index``)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskingConfig:
-    """How training positions are hidden from the model."""
-
-    rate: float = 0.15
-    """Fraction of the maskable tokens to predict, 0 < rate < 1."""
-    ggram_share: float = 0.8
-    """Fraction of the predicted tokens that whole G-grams take while there are any; 0: none."""
-    mask_share: float = 0.8
-    """Fraction of the chosen units that become [MASK]."""
-    random_share: float = 0.1
-    """Fraction of the chosen units that become random tokens; the rest stays as it is."""
-    matches: Literal["corrupted", "unhidden"] = "corrupted"
-    """Where a model is shown G-grams: all of the corrupted sequence, or those alone that lie
-    outside the tokens to predict. A token that was kept stands in G-grams still, and one that was
-    replaced does not, so the first tell which is which."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.rate < 1:
-            raise ConfigError(f"masking.rate must lie strictly between 0 and 1, got {self.rate}")
-        for name in ("ggram_share", "mask_share", "random_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"masking.{name} must lie in 0..1, got {getattr(self, name)}")
-        if self.mask_share + self.random_share > 1:
-            raise ConfigError(
-                f"masking.mask_share + masking.random_share must not exceed 1, got "
-                f"{self.mask_share} + {self.random_share}"
-            )
-        if self.matches not in ("corrupted", "unhidden"):
-            raise ConfigError(
-                f"masking.matches must be 'corrupted' or 'unhidden', got {self.matches!r}"
-            )
 
 
 class Masked(NamedTuple):

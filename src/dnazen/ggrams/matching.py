@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Int, Int64, UInt64
 
 from .kernels import kernel
+from .settings import MAX_LENGTH
 from .trie import PAYLOAD, Trie, build, longest, possible_starts, slot_of
-from .vocabulary import MAX_LENGTH, GGramVocabulary
+from .vocabulary import GGramVocabulary
 
 _BLOCK_TOKENS = 1 << 16
 

@@ -2,52 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 
-from ..errors import ConfigError
-from ..records import hash_file, plain
 from .mining.candidates import bounds
 from .vocabulary import UNKNOWN_COUNT, GGramVocabulary, order_of_ids, padded
-
-
-@dataclass(frozen=True, kw_only=True)
-class MergeConfig:
-    """Merge vocabularies: counts add up."""
-
-    vocabularies: tyro.conf.Positional[tuple[Path, ...]]
-    """G-gram vocabularies of one tokenizer, two or more."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Vocabulary file to write."""
-    max_size: int | None = None
-    """Keep at most this many G-grams, the most frequent; None keeps all."""
-
-    def __post_init__(self) -> None:
-        if len(self.vocabularies) < 2:
-            raise ConfigError("nothing to merge; expected two vocabularies or more")
-        if self.max_size is not None and self.max_size < 1:
-            raise ConfigError(f"max_size must be at least 1, got {self.max_size}")
-
-
-def merge_command(config: MergeConfig) -> None:
-    """Merge vocabulary files and write one with the provenance of all."""
-    parts = [GGramVocabulary.load(path) for path in config.vocabularies]
-    for path, part in zip(config.vocabularies[1:], parts[1:], strict=True):
-        part.require_tokenizer(parts[0].tokenizer_sha256, path)
-    sources = [
-        {"file": hash_file(path), "provenance": part.provenance}
-        for path, part in zip(config.vocabularies, parts, strict=True)
-    ]
-    provenance = plain({"merged": sources, "max_size": config.max_size})
-    merged = replace(merge(parts, config.max_size), provenance=provenance)
-    merged.save(config.output)
-    print(f"{config.output}: {len(merged):,} G-grams", file=sys.stderr)
 
 
 def merge(parts: Sequence[GGramVocabulary], max_size: int | None = None) -> GGramVocabulary:

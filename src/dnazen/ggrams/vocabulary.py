@@ -17,7 +17,9 @@ from tokenizers import Tokenizer
 from ..errors import InputError
 from ..outputs import new_file
 from ..records import plain, read_json
-from ..tokens.tokenizer import MAX_VOCAB_SIZE, SPECIAL_TOKENS, token_strings, tokenizer_sha256
+from ..tokens.special import MAX_VOCAB_SIZE, SPECIAL_TOKENS
+from ..tokens.tokenizer import token_strings, tokenizer_sha256
+from .settings import MAX_LENGTH
 
 FORMAT = "dnazen-ggrams"
 VERSION = 1
@@ -25,8 +27,6 @@ FILE_NAME = "ggrams.tsv"
 """The vocabulary's name inside a model directory."""
 SPECIAL = len(SPECIAL_TOKENS)
 """Ids below this one are special tokens, which never stand inside a G-gram."""
-MAX_LENGTH = 16
-"""The longest G-gram that the engine takes, in tokens."""
 UNKNOWN_COUNT = -1
 
 _ROWS_AT_A_TIME = 1 << 16

@@ -17,11 +17,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
-from ..inference.predict import PredictionTable
+from ..inference.labels import PredictionTable
 from ..model.batches import Example
 from ..outputs import new_directory
 from ..records import plain, read_json, run_record, write_json
 from ..sequences.splits import Splits, load_splits
+from ..tables import new_table
 from ..training.finetune import FinetuneConfig, Learner, fit
 from ..training.metrics import Scores, score
 from ..training.trainer import use_bf16
@@ -158,8 +159,8 @@ def _fine_tuned(model: BenchmarkModel, config: FinetuneConfig, splits: Splits) -
 def _kmers(_: BenchmarkModel, config: FinetuneConfig, splits: Splits) -> Outcome:
     fitted = fit_kmers(splits, config.chosen_metric)
     kind = splits.task.problem_type
-    with (config.output / PREDICTIONS_FILE).open("w", encoding="utf-8", newline="") as handle:
-        table = PredictionTable(handle, splits.task, with_labels=True)
+    with new_table(config.output / PREDICTIONS_FILE) as write:
+        table = PredictionTable(write, splits.task, with_labels=True)
         rows = zip(splits.test.table.rows, fitted.test, splits.test.labels, strict=True)
         for row, logits, label in rows:
             table.write(row.name, logits, label)

@@ -19,8 +19,9 @@ import tyro
 from ..errors import ConfigError, InputError, OutputError
 from ..outputs import new_directory
 from ..records import hash_file, read_json, write_json
-from ..sequences.labelled import LabelConfig, Labelled, Row, read_labelled
-from ..sequences.splits import SplitConfig, draw_splits
+from ..sequences.labelled import Labelled, Row, read_labelled
+from ..sequences.settings import LabelConfig, SplitConfig
+from ..sequences.splits import draw_splits
 
 Metric = Literal["mcc", "f1"]
 State = Literal["complete", "partial train", "no train", "other rows", "absent"]

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..model.batches import Collator, Example, token_budget_batches
 from ..model.modeling import IGNORED, DnazenForMaskedLM, DnazenForSequenceClassification
 from ..tokens.encoding import Tokens
-from ..tokens.tokenizer import MASK
+from ..tokens.special import MASK
 
 TOKENS_PER_BATCH = 8192
 """Bound on sequences x longest of a batch: about 0.3 GB at base size."""

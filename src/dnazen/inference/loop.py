@@ -17,9 +17,7 @@ from torch import Tensor, nn
 from ..model.batches import Example, token_budget_batches
 from ..tokens.encoding import Tokens
 from ..tokens.tokenizer import grouped
-
-TOKENS_PER_BATCH = 8192
-"""Bound on sequences x longest of a batch: about 0.3 GB at base size."""
+from .settings import TOKENS_PER_BATCH
 
 POOL_BATCHES = 8
 """Batches' worth of items that are sorted by length together."""

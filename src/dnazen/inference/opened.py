@@ -23,7 +23,8 @@ from ..model.modeling import (
     DnazenPreTrainedModel,
 )
 from ..sequences.labelled import Task
-from .loop import TOKENS_PER_BATCH, Item, Result, run
+from .loop import Item, Result, run
+from .settings import TOKENS_PER_BATCH
 
 _MASKED_LM_HEAD = ("head.",)
 _CLASSIFIER_HEAD = ("pooler.", "classifier.")
@@ -181,6 +182,11 @@ class OpenedModel:
             gradients=gradients,
             progress=progress,
         )
+
+
+def opened(model: str | Path | OpenedModel) -> OpenedModel:
+    """The model, opened if it is not."""
+    return model if isinstance(model, OpenedModel) else OpenedModel.open(model)
 
 
 def choose_device(name: str) -> torch.device:

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
-from ..model.batches import Collator, Example
-from ..model.directory import ModelDirectory, open_directory, open_model
-from ..model.modeling import DnazenModel
 from ..sequences.alphabet import normalise
 from ..sequences.inputs import InputRecord
 from ..tokens.tokenizer import token_lengths, token_strings
 from ..tokens.windows import token_starts
-from .reading import Piece
-
-Pooling = Literal["mean", "cls", "max", "token", "ggram"]
-
-
-class Embedder(NamedTuple):
-    """A model that gives vectors, with all it needs."""
-
-    model: DnazenModel
-    """In evaluation mode."""
-    parts: ModelDirectory
-    collator: Collator
+from .opened import OpenedModel
+from .settings import EmbeddingConfig, Pooling
+from .windows import WindowTokens
 
 
 class Pooled(NamedTuple):
@@ -52,130 +39,115 @@ class Vectors(NamedTuple):
     """Where each row begins on the forward strand of ``record.region.chrom``, 0-based ..."""
     ends: Int64[np.ndarray, "rows"]
     """... and where it ends, half-open."""
-    more: dict[str, list[Any]]
+    columns: dict[str, list[Any]]
     """What else is known of each row, by column."""
     rows: Float32[np.ndarray, "rows hidden"]
 
 
-Read = Iterator[tuple[Piece, Pooled | None]]
-"""Pieces in order, as ``reading.read`` gives them; ``None`` for those without tokens."""
+States = Iterator[tuple[WindowTokens, Pooled | None]]
+"""Windows in order, as ``loop.run`` gives them; ``None`` for those without tokens."""
 
 
-def open_embedder(directory: str | Path, device: Literal["auto", "cpu"] = "auto") -> Embedder:
-    """Open a model for its vectors; ``auto`` is a GPU where there is one.
+def pooled_windows(
+    model: OpenedModel,
+    windows: Iterable[WindowTokens],
+    config: EmbeddingConfig,
+    progress: Callable[[int], object],
+) -> States:
+    """Run the encoder on windows, and pool the states of each one's core."""
+    encoder, layer = model.encoder, config.layer
 
-    Raises
-    ------
-    InputError
-        If the directory is no model, or a part of it is missing or damaged.
-    """
-    cuda = device == "auto" and torch.cuda.is_available()
-    parts = open_directory(Path(directory))
-    model = open_model(DnazenModel, Path(directory), config=parts.config)
-    return Embedder(model.to("cuda" if cuda else "cpu"), parts, Collator.of(parts))
+    def forward(inputs: dict[str, Tensor], batch: Sequence[WindowTokens]) -> list[Pooled]:
+        with torch.autocast(encoder.device.type, torch.bfloat16, enabled=config.bf16):
+            output = encoder(**inputs, output_hidden_states=layer is not None)
+        if config.pooling != "ggram":
+            states = output.last_hidden_state if layer is None else output.hidden_states[layer]
+            return _of_cores(states, batch, config.pooling)
+        ids = inputs["ggram_ids"].cpu().numpy()
+        if len(ids):
+            ggrams = output.ggram_hidden_state
+            if layer is not None:
+                ggrams = output.ggram_hidden_states[layer]
+            rows = ggrams.float().cpu().numpy()
+        else:
+            rows = np.empty((0, model.config.hidden_size), dtype=np.float32)
+        bounds = inputs["ggram_offsets"].tolist()
+        return [Pooled(rows[i:j], ids[i:j]) for i, j in itertools.pairwise(bounds)]
 
-
-@torch.inference_mode()
-def pool(
-    embedder: Embedder, batch: Sequence[Piece], pooling: Pooling, layer: int | None, bf16: bool
-) -> list[Pooled]:
-    """Run the model on windows, none empty, and pool the states of each one's core.
-
-    Parameters
-    ----------
-    layer
-        0 is the embeddings, ``None`` the last layer.
-    """
-    model = embedder.model
-    inputs = embedder.collator([Example(piece.tokens) for piece in batch])
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-        output = model(
-            **{name: tensor.to(model.device) for name, tensor in inputs.items()},
-            output_hidden_states=layer is not None,
-        )
-    if pooling != "ggram":
-        states = output.last_hidden_state if layer is None else output.hidden_states[layer]
-        return _of_cores(states, batch, pooling)
-    ids, bounds = inputs["ggram_ids"].numpy(), inputs["ggram_offsets"].tolist()
-    if len(ids):
-        states = output.ggram_hidden_state if layer is None else output.ggram_hidden_states[layer]
-        rows = states.float().cpu().numpy()
-    else:
-        rows = np.empty((0, embedder.parts.config.hidden_size), dtype=np.float32)
-    return [Pooled(rows[i:j], ids[i:j]) for i, j in itertools.pairwise(bounds)]
+    return model.run(windows, forward, tokens_per_batch=config.tokens_per_batch, progress=progress)
 
 
-def per_record(read: Read, pooling: Pooling, width: int) -> Iterator[Vectors]:
-    """Join the windows of each side, then the sides of each record."""
-    for number, group in itertools.groupby(read, lambda pair: pair[0].side.number):
-        found: list[Float64[np.ndarray, "1 hidden"]] = []
+def per_record(states: States, pooling: Pooling, width: int) -> Iterator[Vectors]:
+    """Join the windows of each strand, then the strands of each record."""
+    for number, group in itertools.groupby(states, lambda pair: pair[0].strand.number):
+        by_strand: list[Float64[np.ndarray, "1 hidden"]] = []
         tokens: list[int] = []
-        for _, windows in itertools.groupby(group, lambda pair: pair[0].side.reverse):
+        for _, windows in itertools.groupby(group, lambda pair: pair[0].strand.reverse):
             joined = np.full((1, width), -np.inf if pooling == "max" else 0.0)
-            for piece, some in windows:
-                if some is None:
+            for window, pooled in windows:
+                if pooled is None:
                     joined[:] = np.nan
                 elif pooling == "max":
-                    joined = np.maximum(joined, some.states)
+                    joined = np.maximum(joined, pooled.states)
                 else:
-                    joined += some.states / len(piece.side.tokens)
-            found.append(joined)
-            tokens.append(len(piece.side.tokens))
-        record = piece.side.record
+                    joined += pooled.states / len(window.strand.tokens)
+            by_strand.append(joined)
+            tokens.append(len(window.strand.tokens))
+        record = window.strand.record
         yield Vectors(
             number,
             record,
             np.array([record.region.start]),
             np.array([record.region.end]),
             {"tokens": tokens[:1]},  # of the strand as given
-            np.concatenate(found).mean(axis=0, keepdims=True).astype(np.float32),
+            np.concatenate(by_strand).mean(axis=0, keepdims=True).astype(np.float32),
         )
 
 
-def per_token(read: Read, embedder: Embedder) -> Iterator[Vectors]:
+def per_token(states: States, model: OpenedModel) -> Iterator[Vectors]:
     """The tokens of each window's core, with their bases."""
-    strings = token_strings(embedder.parts.tokenizer)
-    for piece, some, starts in _with_starts(read, embedder):
-        window = piece.window
-        tokens = piece.side.tokens[window.core_start : window.core_end]
-        edges = starts[window.core_start : window.core_end + 1]
-        more = {"token": [strings[token] for token in tokens]}
-        yield _placed(piece, edges[:-1], edges[1:], more, some.states)
+    strings = token_strings(model.tokenizer)
+    for window, pooled, starts in _with_starts(states, model):
+        first, last = window.window.core_start, window.window.core_end
+        edges = starts[first : last + 1]
+        columns = {"token": [strings[token] for token in window.strand.tokens[first:last]]}
+        yield _on_contig(window, edges[:-1], edges[1:], columns, pooled.states)
 
 
-def per_ggram(read: Read, embedder: Embedder) -> Iterator[Vectors]:
+def per_ggram(states: States, model: OpenedModel) -> Iterator[Vectors]:
     """The G-grams that begin in each window's core, each at its first place there."""
-    matcher, vocabulary = embedder.collator.matcher, embedder.parts.vocabulary
+    matcher, vocabulary = model.collator.matcher, model.vocabulary
     assert matcher is not None
     assert vocabulary is not None
-    strings = token_strings(embedder.parts.tokenizer)
-    for piece, some, starts in _with_starts(read, embedder):
-        assert some.ggram_ids is not None
-        window, tokens = piece.window, piece.tokens
+    strings = token_strings(model.tokenizer)
+    for window, pooled, starts in _with_starts(states, model):
+        assert pooled.ggram_ids is not None
+        place, tokens = window.window, window.tokens
         start, ids = matcher.occurrences(tokens, np.array([0, len(tokens)]))
-        start = start + window.start
-        inside = (window.core_start <= start) & (start < window.core_end)
-        inside &= np.isin(ids, some.ggram_ids)  # the model may see only some: max_ggrams
+        start = start + place.start
+        inside = (place.core_start <= start) & (start < place.core_end)
+        inside &= np.isin(ids, pooled.ggram_ids)  # the model may see only some: max_ggrams
         start, ids = start[inside], ids[inside]
         kinds, first, occurrences = np.unique(ids, return_index=True, return_counts=True)
         order = np.argsort(first)
         kinds, first = kinds[order], start[first[order]]
-        row = {ggram_id: number for number, ggram_id in enumerate(some.ggram_ids.tolist())}
+        row = {ggram_id: number for number, ggram_id in enumerate(pooled.ggram_ids.tolist())}
         grams = [vocabulary.ggram(ggram_id) for ggram_id in kinds.tolist()]
-        more = {
+        columns = {
             "ggram": ["".join(strings[token] for token in gram) for gram in grams],
             "ggram_id": kinds.tolist(),
             "occurrences": occurrences[order].tolist(),
         }
-        rows = some.states[[row[ggram_id] for ggram_id in kinds.tolist()]]
-        yield _placed(piece, starts[first], starts[first + matcher.lengths[kinds]], more, rows)
+        rows = pooled.states[[row[ggram_id] for ggram_id in kinds.tolist()]]
+        ends = starts[first + matcher.lengths[kinds]]
+        yield _on_contig(window, starts[first], ends, columns, rows)
 
 
 def _of_cores(
-    states: Float[Tensor, "batch width hidden"], batch: Sequence[Piece], pooling: Pooling
+    states: Float[Tensor, "batch width hidden"], batch: Sequence[WindowTokens], pooling: Pooling
 ) -> list[Pooled]:
     """One row for the core of each window, or a row a token; means are left as sums."""
-    windows = [piece.window for piece in batch]
+    windows = [member.window for member in batch]
     bounds = [(w.core_start - w.start + 1, w.core_end - w.start + 1) for w in windows]  # [CLS]
     first, last = torch.tensor(bounds, device=states.device).T[..., None]
     place = torch.arange(states.shape[1], device=states.device)
@@ -194,32 +166,32 @@ def _of_cores(
 
 
 def _with_starts(
-    read: Read, embedder: Embedder
-) -> Iterator[tuple[Piece, Pooled, Int64[np.ndarray, "tokens+1"]]]:
-    """Pieces that hold tokens, each with where the tokens of its side begin."""
-    lengths = token_lengths(embedder.parts.tokenizer)
-    for _, group in itertools.groupby(read, lambda pair: pair[0].side.number):
+    states: States, model: OpenedModel
+) -> Iterator[tuple[WindowTokens, Pooled, Int64[np.ndarray, "tokens+1"]]]:
+    """Windows that hold tokens, each with where the tokens of its strand begin."""
+    lengths = token_lengths(model.tokenizer)
+    for _, group in itertools.groupby(states, lambda pair: pair[0].strand.number):
         starts: Int64[np.ndarray, "tokens+1"] | None = None
-        for piece, some in group:
-            if some is None:
+        for window, pooled in group:
+            if pooled is None:
                 continue
             if starts is None:
-                clean, _ = normalise(piece.side.record.sequence)
-                starts = token_starts(piece.side.tokens, clean, lengths)
-            yield piece, some, starts
+                clean, _ = normalise(window.strand.record.sequence)
+                starts = token_starts(window.strand.tokens, clean, lengths)
+            yield window, pooled, starts
 
 
-def _placed(
-    piece: Piece,
+def _on_contig(
+    window: WindowTokens,
     starts: Int64[np.ndarray, "rows"],
     ends: Int64[np.ndarray, "rows"],
-    more: dict[str, list[Any]],
+    columns: dict[str, list[Any]],
     rows: Float32[np.ndarray, "rows hidden"],
 ) -> Vectors:
     """Rows whose starts and ends are counted along a record, put on its contig's forward strand."""
-    region = piece.side.record.region
+    region = window.strand.record.region
     if region.strand == "+":
         starts, ends = region.start + starts, region.start + ends
     else:
         starts, ends = region.end - ends, region.end - starts
-    return Vectors(piece.side.number, piece.side.record, starts, ends, more, rows)
+    return Vectors(window.strand.number, window.strand.record, starts, ends, columns, rows)

@@ -15,9 +15,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ..ggrams.masking import NO_LABEL, MaskingConfig, mask
+from ..ggrams.masking import NO_LABEL, mask
 from ..ggrams.matching import Matcher
-from ..tokens.tokenizer import CLS, MASK, PAD, SEP
+from ..ggrams.settings import MaskingConfig
+from ..tokens.special import CLS, MASK, PAD, SEP
 from .directory import ModelDirectory
 
 

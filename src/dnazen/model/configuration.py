@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeGuard, get_args
 from transformers import AutoConfig, PreTrainedConfig
 
 from ..errors import ConfigError
-from ..sequences.labelled import ProblemType
+from ..sequences.settings import ProblemType
 
 Fusion = Literal["sum", "mean", "gated"]
 GGramEmbedding = Literal["own", "composed", "shared"]
@@ -68,9 +68,9 @@ class DnazenConfig(PreTrainedConfig):
     classifier_dropout
         Before a task's linear layer; ``None`` takes ``hidden_dropout_prob``.
     max_tokens
-        Longest example of its fine-tuning, ``[CLS]`` and ``[SEP]`` included; ``None`` before it.
+        Longest example of fine-tuning, [CLS] and [SEP] included; ``None`` before it.
     sequences_per_example
-        2 for a classifier of pairs of sequences.
+        What a fine-tuned model reads: 1 sequence, or a pair, 2.
 
     Raises
     ------

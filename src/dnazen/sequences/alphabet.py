@@ -42,7 +42,7 @@ class Counts(NamedTuple):
         """The counts of both."""
         return Counts(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was changed, in words for a note."""
         return (
             f"{self.lower_case:,} lower-cased, {self.uracil:,} U, "

@@ -14,15 +14,13 @@ import io
 import math
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from ..errors import ConfigError, InputError
+from ..errors import InputError
 from ..records import InputFile
 from .alphabet import AMBIGUOUS, NUCLEOTIDES
-
-ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+from .settings import ProblemType
 
 Label = int | list[float]
 """A class number; or one number per label: 0 or 1 (multi-label), or the target (regression)."""
@@ -34,26 +32,6 @@ SPLIT_NAMES = {"train": ("train",), "dev": ("dev", "valid", "val", "validation")
 _SEQUENCE_COLUMNS = (("sequence",), ("sequence_1", "sequence_2"))
 _LETTERS = NUCLEOTIDES + NUCLEOTIDES.lower()
 _CSV_FIELD_LIMIT = 1 << 30  # the csv module's own limit of 131,072 is less than a BAC
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelConfig:
-    """What the labels are and where they stand."""
-
-    problem_type: ProblemType = "single_label_classification"
-    """One class of several, any subset of the labels, or numbers."""
-    columns: tuple[str, ...] = ("label",)
-    """Columns with labels. One class: one column. Multi-label: a column of 0 and 1 per label, or
-    one column of label names joined by ';' (empty: no label). Regression: a column per target."""
-
-    def __post_init__(self) -> None:
-        if not self.columns:
-            raise ConfigError("labels.columns is empty; expected one column or more")
-        if self.problem_type == "single_label_classification" and len(self.columns) > 1:
-            raise ConfigError(
-                f"labels.columns names {len(self.columns)} columns for one class; expected one, "
-                "or labels.problem_type multi_label_classification or regression"
-            )
 
 
 class Task(NamedTuple):

@@ -24,19 +24,15 @@ positives; that is the best that can be done (``ceiling_mcc``).
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import tyro
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 
 from ..errors import ConfigError
-from ..outputs import new_directory
-from ..records import run_record, write_json
+from .settings import SimulateConfig
 
 _ORDER = 2
 _COMPOSITION = np.array([0.3, 0.2, 0.2, 0.3])
@@ -44,105 +40,9 @@ _CONCENTRATION = 20.0  # of the transition rows around it: neither uniform nor p
 _STRETCH_BP = 1000
 _LINE_BP = 60
 _LETTERS = np.frombuffer(b"ACGT", dtype=np.uint8)
-_LEAST = {
-    **dict.fromkeys(("genome_bp", "chromosomes", "arrangement_every_bp", "repeat_families"), 1),
-    **dict.fromkeys(("train", "dev", "test"), 2),
-    **dict.fromkeys(("motif_bp", "repeat_bp"), 4),
-}
 
 Codes = UInt8[np.ndarray, "bases"]
 """Bases as 0 to 3 for A, C, G, T, so that 3 - x is the complement of x."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimulateConfig:
-    """Write a synthetic genome and a labelled task with planted motifs."""
-
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """New directory for genome.fa, genome.bed, train.csv, dev.csv, test.csv, task.bed, motifs.tsv,
-    motifs.meme and dnazen.json."""
-
-    seed: int = 0
-    """The same seed and settings give the same files, byte for byte."""
-
-    genome_bp: int = 1_000_000
-    """Length of the genome, over all chromosomes."""
-
-    chromosomes: int = 2
-    """Records of the genome, of equal length up to one base."""
-
-    arrangement_every_bp: int = 1000
-    """One planted arrangement per this many bases of the genome."""
-
-    repeat_families: int = 4
-    """Repeat families of the genome."""
-
-    repeat_bp: int = 300
-    """Length of a repeat."""
-
-    repeat_fraction: float = 0.1
-    """Fraction of the genome that is repeats."""
-
-    repeat_divergence: float = 0.1
-    """Chance of a substitution at each base of a repeat copy."""
-
-    motif_bp: int = 12
-    """Length of each of the two motifs."""
-
-    conservation: float = 0.95
-    """Chance that a base of a motif instance is the consensus base."""
-
-    min_gap_bp: int = 8
-    """Least number of bases between the motifs of an arrangement."""
-
-    max_gap_bp: int = 12
-    """Largest number of bases between the motifs of an arrangement."""
-
-    train: int = 2000
-    """Sequences of train.csv."""
-
-    dev: int = 500
-    """Sequences of dev.csv."""
-
-    test: int = 500
-    """Sequences of test.csv."""
-
-    sequence_bp: int = 200
-    """Length of the labelled sequences."""
-
-    strength: float = 0.95
-    """Chance that a positive sequence has the arrangement."""
-
-    decoy_rate: float = 0.25
-    """Chance that a negative sequence has one of the two motifs, in its place."""
-
-    def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("repeat_fraction", "repeat_divergence", "conservation", "decoy_rate"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must be 0 to 1, got {getattr(self, name)}")
-        if not self.decoy_rate < self.strength <= 1:
-            raise ConfigError(
-                f"strength must be above decoy_rate ({self.decoy_rate}) and at most 1, "
-                f"got {self.strength}"
-            )
-        if not 0 <= self.min_gap_bp <= self.max_gap_bp:
-            raise ConfigError(
-                f"gaps must be 0 <= min_gap_bp <= max_gap_bp, got {self.min_gap_bp} and "
-                f"{self.max_gap_bp}"
-            )
-        if self.sequence_bp < self.arrangement_bp:
-            raise ConfigError(
-                f"sequence_bp must hold an arrangement of up to {self.arrangement_bp} bases, "
-                f"got {self.sequence_bp}"
-            )
-
-    @property
-    def arrangement_bp(self) -> int:
-        """Bases of the longest arrangement."""
-        return 2 * self.motif_bp + self.max_gap_bp
 
 
 class Truth(NamedTuple):
@@ -298,32 +198,24 @@ def draw_task(rng: np.random.Generator, truth: Truth, config: SimulateConfig, ro
     return Task(sequences, labels, starts, present)
 
 
-def simulate(config: SimulateConfig) -> None:
-    """Write the genome, the task and the truth about both.
+def simulate(directory: Path, config: SimulateConfig) -> float:
+    """Write the genome, the task and the truth about both; return the best possible test MCC.
 
     Genome and splits draw from random streams of their own: changing the size of one leaves the
     others as they were.
     """
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(5)]
     truth = draw_truth(streams[0], config)
-    with new_directory(config.output) as directory:
-        _write_motifs(directory / "motifs.tsv", truth, config)
-        _write_meme(directory / "motifs.meme", truth, config)
-        _write_genome(directory, streams[1], truth, config)
-        features = []
-        for split, rng in zip(("train", "dev", "test"), streams[2:], strict=True):
-            task = draw_task(rng, truth, config, getattr(config, split))
-            _write_csv(directory / f"{split}.csv", task)
-            features += _task_features(split, task, truth)
-        _write_bed(directory / "task.bed", features)
-        ceiling = ceiling_mcc(config.strength)
-        write_json(directory / "dnazen.json", run_record("simulate", config, ceiling_mcc=ceiling))
-    print(
-        f"{config.output}: {config.genome_bp:,} bp of genome and "
-        f"{config.train} + {config.dev} + {config.test} labelled sequences; "
-        f"the best possible test MCC is about {ceiling:.3f}",
-        file=sys.stderr,
-    )
+    _write_motifs(directory / "motifs.tsv", truth, config)
+    _write_meme(directory / "motifs.meme", truth, config)
+    _write_genome(directory, streams[1], truth, config)
+    features = []
+    for split, rng in zip(("train", "dev", "test"), streams[2:], strict=True):
+        task = draw_task(rng, truth, config, getattr(config, split))
+        _write_csv(directory / f"{split}.csv", task)
+        features += _task_features(split, task, truth)
+    _write_bed(directory / "task.bed", features)
+    return ceiling_mcc(config.strength)
 
 
 class _Part(NamedTuple):

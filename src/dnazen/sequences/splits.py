@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ..errors import ConfigError, InputError
+from ..errors import InputError
 from ..records import InputFile
 from .alphabet import normalise, reverse_complement
 from .labelled import (
     SPLIT_NAMES,
     Label,
-    LabelConfig,
     Labelled,
     Row,
     Task,
@@ -24,33 +22,9 @@ from .labelled import (
     read_labelled,
     task_of,
 )
+from .settings import LabelConfig, SplitConfig
 
 _TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitConfig:
-    """Which examples train the model, choose the epoch, and test it."""
-
-    train_file: str | None = None
-    """Of a directory, the training file; by default train.csv (or .tsv, .gz)."""
-    column: str = "split"
-    """Of a single table, the column that says train, dev (valid, val) or test."""
-    dev_fraction: float = 0.1
-    """Of a single table without that column, the fraction for dev."""
-    test_fraction: float = 0.1
-    """Of a single table without that column, the fraction for test."""
-    seed: int = 0
-    """Seed of that draw; it does not depend on the seed of training."""
-
-    def __post_init__(self) -> None:
-        for name in ("dev_fraction", "test_fraction"):
-            if not 0 < getattr(self, name) < 1:
-                raise ConfigError(
-                    f"splits.{name} must lie strictly between 0 and 1, got {getattr(self, name)}"
-                )
-        if self.dev_fraction + self.test_fraction >= 1:
-            raise ConfigError("splits.dev_fraction and splits.test_fraction leave nothing to train")
 
 
 class Split(NamedTuple):

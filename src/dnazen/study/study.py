@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import tyro
 
 from ..errors import ConfigError, DnazenError, OutputError
-from ..ggrams.mining.mine import Method, MineConfig, MiningConfig, mine_command
+from ..ggrams.mining.mine import mine_corpus
+from ..ggrams.settings import Method, MiningConfig
 from ..ggrams.vocabulary import GGramVocabulary
 from ..gue.grid import run_grid
 from ..gue.models import BenchmarkModel, parse_models
@@ -297,14 +298,8 @@ def _vocabulary(config: StudyConfig, arm: StudyArm) -> Path:
                 "for, or name another output"
             )
         return path
-    mine_command(
-        MineConfig(
-            **{f.name: getattr(mining, f.name) for f in fields(MiningConfig)},
-            corpus=config.corpus,
-            output=path,
-            exclude=held_out,
-        )
-    )
+    vocabulary, _ = mine_corpus(Corpus.open(config.corpus), mining, exclude=held_out)
+    vocabulary.save(path)
     return path
 
 

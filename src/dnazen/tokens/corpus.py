@@ -8,26 +8,24 @@ A corpus is a directory: five arrays (``tokens.npy`` flat, and per sequence ``of
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
-import tyro
 from jaxtyping import Int8, Int32, Int64, Integer, UInt16
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from ..errors import ConfigError, InputError
-from ..outputs import new_directory
-from ..records import read_json, run_record, write_json
+from ..errors import InputError
+from ..records import read_json
 from ..sequences.alphabet import reverse_complement, windows
 from ..sequences.genomes import Genomes
 from ..workers.cluster import Workers
+from .settings import CorpusConfig, Strands
 from .tokenizer import (
     CHUNK_BP,
     encode,
@@ -49,38 +47,6 @@ ARRAYS: dict[str, type[np.generic]] = {
     "strand": np.int8,
 }
 """The arrays of a corpus and their types, each in a file of its name with ``.npy``."""
-
-Strands = Literal["both", "forward"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorpusConfig:
-    """Tokenise genomes to a memory-mapped corpus."""
-
-    genomes: tyro.conf.Positional[tuple[Path, ...]]
-    """Sequence files: FASTA, FASTQ, table or lines, plain, gzip or bgzip; 2bit; '-' for stdin."""
-
-    tokenizer: Path
-    """Directory of the tokenizer, or its tokenizer.json."""
-
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """New directory for the corpus."""
-
-    strands: Strands = "both"
-    """Both strands of every window, or the forward one only."""
-
-    window_bp: int = 1000
-    """Runs of ACGT are tokenised in windows of this length, each a sequence of its own."""
-
-    ray: str | None = None
-    """Tokenise on a Ray cluster: its address HOST:PORT, or 'local'. Files are read and written
-    here. The result does not depend on it."""
-
-    def __post_init__(self) -> None:
-        if not self.genomes:
-            raise ConfigError("no genome given; expected one or more sequence files")
-        if not 1 <= self.window_bp <= 100_000:
-            raise ConfigError(f"window_bp must be 1 to 100000, got {self.window_bp}")
 
 
 class Window(NamedTuple):
@@ -238,18 +204,24 @@ class Corpus:
             return [line.split("\t", 1)[0] for line in table]
 
 
-def build(config: CorpusConfig, tokenizer: Tokenizer, directory: Path) -> dict[str, Any]:
-    """Write the corpus of ``config.genomes`` into an existing directory and return its record.
+def write_corpus(
+    directory: Path,
+    genomes: Genomes,
+    tokenizer: Tokenizer,
+    config: CorpusConfig,
+    *,
+    ray: str | None = None,
+) -> dict[str, Any]:
+    """Write the arrays of a corpus into an existing directory, and return what they hold.
 
     Memory is one record of a genome and the chunks of ``CHUNK_BP`` at work, whatever the input's
-    size.
+    size. ``RECORD_FILE``, written with what this returns, makes the directory a corpus.
 
     Raises
     ------
     InputError
         If a file cannot be read, or none holds a base.
     """
-    genomes = Genomes(config.genomes)
     totals = {"sequences": 0, "tokens": 0}
     with ExitStack() as stack:
         files = {
@@ -265,7 +237,7 @@ def build(config: CorpusConfig, tokenizer: Tokenizer, directory: Path) -> dict[s
         stream = _windows(genomes, config.window_bp, table)
         batches = grouped(stream, lambda window: len(window.bases), CHUNK_BP)
         tokenise = partial(tokenise_windows, tokenizer, strands=config.strands)
-        for block in Workers(ray=config.ray).map(tokenise, batches):
+        for block in Workers(ray=ray).map(tokenise, batches):
             files["offsets"].append(block.offsets[1:] + totals["tokens"])
             for name in ("tokens", "record", "start", "strand"):
                 files[name].append(getattr(block, name))
@@ -276,7 +248,7 @@ def build(config: CorpusConfig, tokenizer: Tokenizer, directory: Path) -> dict[s
     bases = genomes.counts.bases - genomes.counts.ambiguous
     if config.strands == "both":
         bases *= 2
-    record = {
+    return {
         "format": FORMAT,
         "version": VERSION,
         **totals,
@@ -285,23 +257,7 @@ def build(config: CorpusConfig, tokenizer: Tokenizer, directory: Path) -> dict[s
         "normalisation": genomes.counts,
         "vocab_size": tokenizer.get_vocab_size(),
         "tokenizer_sha256": tokenizer_sha256(tokenizer),
-        **run_record("corpus build", config, genomes.inputs),
     }
-    write_json(directory / RECORD_FILE, record)
-    return record
-
-
-def build_command(config: CorpusConfig) -> None:
-    """Tokenise genomes into a new corpus directory; a note of what was read goes to stderr."""
-    tokenizer = load_tokenizer(config.tokenizer)
-    with new_directory(config.output) as directory:
-        record = build(config, tokenizer, directory)
-    print(
-        f"{config.output}: {record['sequences']:,} sequences, {record['tokens']:,} tokens, "
-        f"{record['bases']:,} bp from {record['records']:,} records "
-        f"({record['normalisation'].told()})",
-        file=sys.stderr,
-    )
 
 
 def _windows(genomes: Genomes, window_bp: int, table: TextIO) -> Iterator[Window]:

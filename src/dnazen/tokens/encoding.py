@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt16
 from tokenizers import Tokenizer
 
-from ..errors import ConfigError, InputError
+from ..errors import InputError
 from ..sequences.alphabet import Counts, normalise
-from .tokenizer import SEP, UNK, encode
+from .settings import TooLong
+from .special import SEP, UNK
+from .tokenizer import encode
 
 Tokens = UInt16[np.ndarray, "tokens"]
-TooLong = Literal["refuse", "cut"]
 
 TILE_BP = 10_000
 """A longer run of bases is tokenised in pieces: the cost of BPE explodes on very long words."""
@@ -41,12 +42,6 @@ class EncodedExamples(NamedTuple):
     """What normalisation met."""
     cut: int
     """Examples that lost tokens."""
-
-
-def check_max_tokens(max_tokens: int) -> None:
-    """Raise ConfigError unless a pair of one-token sequences fits."""
-    if max_tokens < 5:
-        raise ConfigError(f"max_tokens must be at least 5, got {max_tokens}")
 
 
 def encode_examples(

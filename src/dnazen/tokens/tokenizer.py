@@ -8,78 +8,25 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-import tyro
 from jaxtyping import Int, UInt16
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from tqdm import tqdm
 
-from ..errors import ConfigError, InputError
-from ..outputs import new_directory
-from ..records import run_record, write_json
-from ..sequences.alphabet import BASES, windows
-from ..sequences.genomes import Genomes
+from ..errors import InputError
+from ..records import write_json
+from ..sequences.alphabet import BASES
+from .special import MAX_VOCAB_SIZE, SPECIAL_TOKENS
 
 Item = TypeVar("Item")
 
-SPECIAL_TOKENS = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
-"""The special tokens; their ids are their places, 0 to 4."""
-
-UNK, CLS, SEP, PAD, MASK = range(len(SPECIAL_TOKENS))
-
-MAX_VOCAB_SIZE = 1 << 16
-"""Token ids are stored in 2 bytes."""
 
 TOKENIZER_FILE = "tokenizer.json"
 
 CHUNK_BP = 4_000_000
 """Bases tokenised at a time: some 100 MB of working memory, and enough to busy many cores."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenizerConfig:
-    """Train a BPE tokenizer on genomes."""
-
-    genomes: tyro.conf.Positional[tuple[Path, ...]]
-    """Sequence files: FASTA, FASTQ, table or lines, plain, gzip or bgzip; 2bit; '-' for stdin."""
-
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """New directory for the tokenizer."""
-
-    vocab_size: int = 4096
-    """Tokens, the 5 special ones and the 4 bases included; 9 to 65536."""
-
-    min_frequency: int = 2
-    """A pair seen less often is not merged."""
-
-    line_bp: int = 1000
-    """Training text is cut to lines of at most this length; the time grows with it."""
-
-    max_bp: int | None = 30_000_000
-    """Train on a random sample of lines of about this length in all; 'None' takes everything.
-    Memory is about 60 bytes per training base."""
-
-    seed: int = 0
-    """Seed of that sample."""
-
-    def __post_init__(self) -> None:
-        if not self.genomes:
-            raise ConfigError("no genome given; expected one or more sequence files")
-        lowest = len(SPECIAL_TOKENS) + len(BASES)
-        if not lowest <= self.vocab_size <= MAX_VOCAB_SIZE:
-            raise ConfigError(
-                f"vocab_size must be {lowest} to {MAX_VOCAB_SIZE}, got {self.vocab_size}"
-            )
-        if not 1 <= self.line_bp <= 10_000:
-            raise ConfigError(f"line_bp must be 1 to 10000, got {self.line_bp}")
-        if self.max_bp is not None and self.max_bp < self.line_bp:
-            raise ConfigError(f"max_bp must be at least line_bp, got {self.max_bp}")
-        if self.min_frequency < 1:
-            raise ConfigError(f"min_frequency must be at least 1, got {self.min_frequency}")
 
 
 class Encoded(NamedTuple):
@@ -259,42 +206,3 @@ def sample_lines(lines: Iterable[bytes], size: int | None, seed: int) -> list[st
         if place < len(kept):
             kept[place] = line.decode()
     return kept
-
-
-def train_command(config: TokenizerConfig) -> None:
-    """Train a tokenizer on files and write it with a record of how (``dnazen.json``)."""
-    genomes = Genomes(config.genomes)
-    with new_directory(config.output) as directory:
-        most = None if config.max_bp is None else config.max_bp // config.line_bp
-        lines = sample_lines(_lines(genomes, config.line_bp), most, config.seed)
-        training_bp = sum(map(len, lines))
-        tokenizer = train(lines, vocab_size=config.vocab_size, min_frequency=config.min_frequency)
-        save_tokenizer(tokenizer, directory)
-        results = {
-            "normalisation": genomes.counts,
-            "training_bp": training_bp,
-            "tokens": tokenizer.get_vocab_size(),
-            "tokenizer_sha256": tokenizer_sha256(tokenizer),
-        }
-        record = run_record("tokenizer train", config, genomes.inputs, **results)
-        write_json(directory / "dnazen.json", record)
-    print(
-        f"{config.output}: {tokenizer.get_vocab_size()} tokens from {training_bp:,} of "
-        f"{genomes.counts.bases:,} bp ({genomes.counts.told()})",
-        file=sys.stderr,
-    )
-    if tokenizer.get_vocab_size() < config.vocab_size:
-        print(
-            f"note: {config.vocab_size} tokens were asked for, but no further pair was seen "
-            f"{config.min_frequency} times",
-            file=sys.stderr,
-        )
-
-
-def _lines(genomes: Genomes, line_bp: int) -> Iterator[bytes]:
-    """The training text: windows of every record."""
-    with tqdm(desc="reading", unit="bp", unit_scale=True, disable=None) as progress:
-        for _, record in genomes:
-            for _, bases in windows(record.sequence, line_bp):
-                yield bases
-            progress.update(len(record.sequence))

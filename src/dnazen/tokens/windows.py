@@ -10,14 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from ..errors import ConfigError
 from .encoding import Tokens
-from .tokenizer import UNK
+from .special import UNK
 
 _AMBIGUOUS_RUN = re.compile(rb"N+")
 
 
-class Window(NamedTuple):
+class TokenWindow(NamedTuple):
     """A stretch of a token sequence that a model reads at once, and the part it answers for.
 
     All are indices into the sequence's tokens, half-open.
@@ -30,7 +29,7 @@ class Window(NamedTuple):
     """The cores of a sequence's windows tile it: each token is in one core."""
 
 
-def token_windows(tokens: int, size: int, overlap: int) -> Iterator[Window]:
+def token_windows(tokens: int, size: int, overlap: int) -> Iterator[TokenWindow]:
     """Yield the windows of a sequence, left to right; none if it has no tokens.
 
     Decided here: a sequence that fits is one window. A longer one gets as few windows of ``size``
@@ -58,19 +57,8 @@ def token_windows(tokens: int, size: int, overlap: int) -> Iterator[Window]:
         end = min(start + size, tokens)
         following = (number + 1) * (tokens - size) // (count - 1) if number + 1 < count else tokens
         core_end = (following + end) // 2
-        yield Window(start, end, core_start, core_end)
+        yield TokenWindow(start, end, core_start, core_end)
         core_start = core_end
-
-
-def check_overlap(overlap: int | None, max_tokens: int | None) -> None:
-    """Raise ConfigError unless windows of ``max_tokens``, two of them special, can overlap so."""
-    if overlap is not None and overlap < 0:
-        raise ConfigError(f"overlap must be 0 tokens or more, got {overlap}")
-    if overlap is not None and max_tokens is not None and overlap > max_tokens - 3:
-        raise ConfigError(
-            f"overlap must leave a token of a window of {max_tokens}, [CLS] and [SEP] included, "
-            f"so be at most {max_tokens - 3}, got {overlap}"
-        )
 
 
 def token_starts(

@@ -29,7 +29,8 @@ from transformers import (
 )
 
 from ..errors import ConfigError, InputError
-from ..inference.predict import MAX_TOKENS, PredictionTable, predict_by_length
+from ..inference.labels import PredictionTable
+from ..inference.prediction import MAX_TOKENS, logits_of
 from ..model.batches import Collator, Example
 from ..model.configuration import ClassifierPooling
 from ..model.directory import (
@@ -42,11 +43,13 @@ from ..model.directory import (
     save_directory,
 )
 from ..model.modeling import DnazenForSequenceClassification
-from ..outputs import new_file
 from ..records import read_json, run_record, write_json
-from ..sequences.labelled import LabelConfig, spelt
-from ..sequences.splits import Split, SplitConfig, Splits, load_splits
-from ..tokens.encoding import EncodedExamples, Length, TooLong, check_max_tokens, encode_examples
+from ..sequences.labelled import spelt
+from ..sequences.settings import LabelConfig, SplitConfig
+from ..sequences.splits import Split, Splits, load_splits
+from ..tables import new_table
+from ..tokens.encoding import EncodedExamples, Length, encode_examples
+from ..tokens.settings import TooLong, require_max_tokens
 from .adapters import LoraSettings, add_adapter, require_peft, save_adapter
 from .metrics import LOWER_IS_BETTER, METRICS, Scores, score
 from .scale import Scale
@@ -121,7 +124,7 @@ class FinetuneConfig:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.patience is not None and self.patience < 1:
             raise ConfigError(f"patience must be at least 1, got {self.patience}")
-        check_max_tokens(self.max_tokens)
+        require_max_tokens(self.max_tokens)
         if self.lora.rank and self.from_random_weights:
             raise ConfigError("an adapter needs a trained model; leave from_random_weights out")
         known = METRICS[self.labels.problem_type]
@@ -353,13 +356,10 @@ def _predict_test(
     """Write the predictions on test, and return the logits."""
     rows, labels = splits.test.table.rows, splits.test.labels
     every: list[Float[np.ndarray, "labels"]] = []
-    with (
-        new_file(config.output / "test_predictions.tsv") as path,
-        path.open("w", encoding="utf-8", newline="") as handle,
-    ):
-        table = PredictionTable(handle, splits.task, with_labels=True)
-        tokens = learner.encoded.test.tokens
-        found = predict_by_length(model, learner.collator, tokens, config.batch_size)
+    with new_table(config.output / "test_predictions.tsv") as write:
+        table = PredictionTable(write, splits.task, with_labels=True)
+        examples = [Example(tokens) for tokens in learner.encoded.test.tokens]
+        found = logits_of(model, learner.collator, examples)
         for row, label, logits in zip(rows, labels, found, strict=True):
             assert logits is not None  # every labelled sequence has a base
             table.write(row.name, logits, label)

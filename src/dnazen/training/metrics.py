@@ -19,8 +19,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from ..inference.predict import probabilities
-from ..sequences.labelled import ProblemType
+from ..inference.labels import probabilities
+from ..sequences.settings import ProblemType
 
 Scores = dict[str, float]
 """Scores by name; ``collapsed`` is a bool, NaN stands for what is not defined."""

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from transformers import Trainer, TrainerControl, set_seed
 
 from ..errors import ConfigError, InputError
-from ..ggrams.masking import MaskingConfig
 from ..ggrams.matching import Matcher
+from ..ggrams.settings import MaskingConfig
 from ..ggrams.vocabulary import GGramVocabulary
 from ..model.batches import BatchPlan, Collator, Example, Key, token_budget_batches
 from ..model.configuration import DnazenConfig, Fusion, GGramEmbedding, Size

@@ -21,14 +21,15 @@ from scipy.special import logsumexp
 from tokenizers import Tokenizer
 
 from ..errors import InputError
+from ..inference.classifier import open_classifier
 from ..inference.likelihood import TOKENS_PER_BATCH, HiddenToken, hidden_log_likelihoods, readings
-from ..inference.predict import open_classifier
 from ..model.batches import Collator
 from ..model.directory import load_weights, open_directory, read_weights
 from ..model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
 from ..sequences.alphabet import reverse_complement
 from ..tokens.encoding import Length, Tokens, encode_examples
-from ..tokens.tokenizer import UNK, token_lengths
+from ..tokens.special import UNK
+from ..tokens.tokenizer import token_lengths
 
 Strands = Literal["forward", "average"]
 

@@ -23,8 +23,8 @@ import tyro
 from tqdm import tqdm
 
 from ..errors import ConfigError, InputError
+from ..inference.labels import MISSING
 from ..inference.likelihood import TOKENS_PER_BATCH
-from ..inference.predict import MISSING
 from ..outputs import new_file
 from ..records import hash_file
 from ..sequences.indexed import IndexedGenome

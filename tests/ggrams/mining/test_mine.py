@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from dnazen.errors import ConfigError
 from dnazen.ggrams.mining import candidates, pairs
 from dnazen.ggrams.mining import mine as mining
-from dnazen.ggrams.mining.mine import GGrams, MiningConfig, mine
+from dnazen.ggrams.mining.mine import GGrams, mine
+from dnazen.ggrams.settings import MiningConfig
 
 FIRST = 5  # the first token id that is no special token
 

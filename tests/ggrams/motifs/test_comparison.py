@@ -17,13 +17,8 @@ from conftest import vocabulary_of
 from dnazen import cli
 from dnazen.errors import ConfigError, InputError
 from dnazen.ggrams.motifs.comparison import ranked
-from dnazen.ggrams.motifs.enrichment import (
-    EnrichmentConfig,
-    compare_with_motifs,
-    distinct,
-    enrichment,
-    partners,
-)
+from dnazen.ggrams.motifs.enrichment import compare_with_motifs, distinct, enrichment, partners
+from dnazen.ggrams.settings import EnrichmentConfig
 from dnazen.ggrams.vocabulary import GGramVocabulary, spell
 from dnazen.tokens.tokenizer import token_strings, train
 from ggrams.motifs.test_meme import random_motifs, sharp, turned

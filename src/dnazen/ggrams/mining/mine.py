@@ -4,102 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import tyro
 from jaxtyping import Bool, Float64, Int, Int64
 
-from ...errors import ConfigError
 from ...records import plain
 from ...tokens.corpus import Corpus
 from ...tokens.tokenizer import token_strings
 from ...workers.cluster import Workers, connected
-from ..leakage import SHORTEST_OVERLAP_BP, sharing_sequences
+from ..leakage import sharing_sequences
+from ..settings import MiningConfig
 from ..spans import Spans
-from ..vocabulary import MAX_LENGTH, SPECIAL, GGramVocabulary, order_of_ids, padded, spell
+from ..vocabulary import SPECIAL, GGramVocabulary, order_of_ids, padded, spell
 from .candidates import GramTokens, bounds, candidates, count_occurrences
 from .pairs import StrongPairs, strong_pairs
-from .sightings import MOST_SIGHTINGS
-
-Method = Literal["pmi", "frequency", "random", "shuffled"]
 
 _TOKENS_AT_A_TIME = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class MiningConfig:
-    """What makes a G-gram (method.md section 3)."""
-
-    min_pmi: float = 1.0
-    """Least PMI of a strong pair, in bits."""
-    min_pair_count: int = 5
-    """Least count of a strong pair."""
-    min_token_count: int = 5
-    """Least count of each token of a strong pair."""
-    min_count: int = 5
-    """Least count of a G-gram."""
-    max_len: int = 5
-    """Longest G-gram in tokens, 2 to 16."""
-    max_size: int | None = None
-    """Keep at most this many G-grams, the most frequent; None keeps all."""
-    method: Method = "pmi"
-    """``pmi`` mines; the others are its controls: ``frequency`` takes all token n-grams by count,
-    ``random`` n-grams drawn from the corpus with the mined lengths, ``shuffled`` the mined
-    G-grams with their tokens permuted."""
-    seed: int = 0
-    """Seed of the ``random`` and ``shuffled`` controls."""
-
-    def __post_init__(self) -> None:
-        if not np.isfinite(self.min_pmi):
-            raise ConfigError(f"min_pmi must be a number of bits, got {self.min_pmi}")
-        for name in ("min_pair_count", "min_token_count", "min_count"):
-            if not 1 <= getattr(self, name) <= MOST_SIGHTINGS:
-                raise ConfigError(
-                    f"{name} must lie in 1..{MOST_SIGHTINGS}, got {getattr(self, name)}"
-                )
-        if not 2 <= self.max_len <= MAX_LENGTH:
-            raise ConfigError(f"max_len must lie in 2..{MAX_LENGTH}, got {self.max_len}")
-        if self.max_size is not None and self.max_size < 1:
-            raise ConfigError(f"max_size must be at least 1, got {self.max_size}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MineConfig(MiningConfig):
-    """Mine a G-gram vocabulary from a corpus."""
-
-    corpus: tyro.conf.Positional[Path]
-    """Corpus directory that 'dnazen corpus build' wrote."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Vocabulary file to write."""
-    exclude: tuple[Path, ...] = ()
-    """Sequence files, such as a benchmark's dev and test sets. Corpus sequences that share a
-    stretch with them, on either strand, are not mined."""
-    exclude_overlap_bp: int = 50
-    """Shortest shared stretch that counts, in bases (Decided here)."""
-    threads: int | None = None
-    """Threads; None takes one a core. The result does not depend on it."""
-    ray: str | None = None
-    """Mine on a Ray cluster: its address HOST:PORT, or 'local'. Its machines must see the corpus
-    under the same path. The result does not depend on it."""
-    memory_gb: float = 1.0
-    """What the working tables may take on one machine; the corpus is read more often where they
-    must be small. The result does not depend on it."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads must be at least 1, got {self.threads}")
-        if not 0 < self.memory_gb < np.inf:
-            raise ConfigError(f"memory_gb must be more than 0, got {self.memory_gb}")
-        if self.exclude_overlap_bp < SHORTEST_OVERLAP_BP:
-            raise ConfigError(
-                f"exclude_overlap_bp must be at least {SHORTEST_OVERLAP_BP}, "
-                f"got {self.exclude_overlap_bp}"
-            )
 
 
 class GGrams(NamedTuple):
@@ -180,53 +104,76 @@ def _mined(spans: Spans, vocab_size: int, config: MiningConfig, workers: Workers
     return GGrams(*grams, counts, np.full(len(counts), np.nan))
 
 
-def mine_command(config: MineConfig) -> None:
-    """Mine a corpus and write the vocabulary with a record of all that it was made from."""
-    corpus = Corpus.open(config.corpus)
-    threads = config.threads or os.cpu_count() or 1
+class MinedCorpus(NamedTuple):
+    """What was mined from a corpus."""
+
+    vocabulary: GGramVocabulary
+    excluded: int
+    """Sequences that were left out."""
+
+
+def mine_corpus(
+    corpus: Corpus,
+    config: MiningConfig,
+    *,
+    exclude: Sequence[Path] = (),
+    exclude_overlap_bp: int = 50,
+    threads: int | None = None,
+    ray: str | None = None,
+    memory_gb: float = 1.0,
+) -> MinedCorpus:
+    """Mine a corpus to a vocabulary with a record of all that it was made from.
+
+    Parameters
+    ----------
+    exclude
+        Sequence files, such as a benchmark's dev and test sets. Corpus sequences that share a
+        stretch of ``exclude_overlap_bp`` bases with them, on either strand, are not mined.
+    threads
+        None takes one a core.
+
+    Raises
+    ------
+    InputError
+        If a file of ``exclude`` cannot be read, or nothing in it can be excluded.
+    """
+    threads = threads or os.cpu_count() or 1
     keep = np.ones(len(corpus), dtype=np.bool_)
-    excluded: dict[str, Any] = {"files": [], "overlap_bp": config.exclude_overlap_bp}
-    if config.exclude:
-        sharing = sharing_sequences(corpus, config.exclude, config.exclude_overlap_bp, threads)
+    excluded: dict[str, Any] = {"files": [], "overlap_bp": exclude_overlap_bp}
+    if exclude:
+        sharing = sharing_sequences(corpus, exclude, exclude_overlap_bp, threads)
         keep = ~sharing.sequences
         excluded["files"] = sharing.inputs
     left_out = np.diff(corpus.offsets)[~keep]
     excluded |= {"sequences": len(left_out), "tokens": int(left_out.sum())}
     print(f"mining {len(corpus.tokens) - excluded['tokens']:,} tokens", file=sys.stderr)
-    found = mine(
+    mined = mine(
         corpus.tokens,
         corpus.offsets,
         corpus.vocab_size,
         config,
         keep=keep,
         threads=threads,
-        ray=config.ray,
-        memory_gb=config.memory_gb,
+        ray=ray,
+        memory_gb=memory_gb,
     )
-    GGramVocabulary(
-        tokens=found.tokens.astype(np.uint16),
-        offsets=found.offsets,
-        counts=found.counts,
-        pmi=found.pmi.astype(np.float32),
+    vocabulary = GGramVocabulary(
+        tokens=mined.tokens.astype(np.uint16),
+        offsets=mined.offsets,
+        counts=mined.counts,
+        pmi=mined.pmi.astype(np.float32),
         vocab_size=corpus.vocab_size,
         tokenizer_sha256=corpus.tokenizer_sha256,
         provenance=_provenance(corpus, config, excluded),
-        bases=spell(found.tokens, found.offsets, token_strings(corpus.tokenizer)),
-    ).save(config.output)
-    print(
-        f"{config.output}: {len(found.counts):,} G-grams; "
-        f"{excluded['sequences']:,} of {len(corpus):,} sequences excluded",
-        file=sys.stderr,
+        bases=spell(mined.tokens, mined.offsets, token_strings(corpus.tokenizer)),
     )
-    if not len(found.counts):
-        print("note: none found; lower --min-pmi or the least counts", file=sys.stderr)
+    return MinedCorpus(vocabulary, len(left_out))
 
 
-def _provenance(corpus: Corpus, config: MineConfig, excluded: dict[str, Any]) -> dict[str, Any]:
+def _provenance(corpus: Corpus, config: MiningConfig, excluded: dict[str, Any]) -> dict[str, Any]:
     """What the vocabulary was made from; nothing in it depends on who did the work."""
-    settings = {f.name: getattr(config, f.name) for f in fields(MiningConfig)}
     source = {
-        "path": config.corpus,
+        "path": corpus.directory,
         "sequences": len(corpus),
         "tokens": len(corpus.tokens),
         "settings": {key: value for key, value in corpus.settings.items() if key != "ray"},
@@ -234,7 +181,7 @@ def _provenance(corpus: Corpus, config: MineConfig, excluded: dict[str, Any]) ->
     }
     record = {
         "dnazen": version("dnazen"),
-        "mining": settings,
+        "mining": config,
         "corpus": source,
         "excluded": excluded,
     }

@@ -12,13 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Int, Int64, UInt8, UInt16, UInt64
 
 from ..kernels import kernel
+from ..settings import MAX_LENGTH, MOST_SIGHTINGS
 from ..trie import FIRST_NODE, PAYLOAD, longest, slot_of
-from ..vocabulary import MAX_LENGTH
 
 HASH_BITS = 30
 """Bits of a share below the key of the piece's first pair."""
-MOST_SIGHTINGS = (1 << 31) - 1
-"""Sightings stop counting here; only whether they reach ``min_count`` is asked."""
 
 
 LEAST_SLOTS = 64

@@ -20,50 +20,18 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, Int64
 from scipy.stats import binom, false_discovery_control
 
-from ...errors import ConfigError, InputError
+from ...errors import InputError
 from ...sequences.alphabet import reverse_complement
+from ..settings import EnrichmentConfig
 from ..vocabulary import GGramVocabulary
-from .meme import LONGEST_BP, Motif, Similar, similar_motifs
+from .meme import Motif, Similar, similar_motifs
 from .shuffling import shuffle_bases, shuffle_dinucleotides
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnrichmentConfig:
-    """Which G-grams are compared with motifs, and with how many controls."""
-
-    max_e_value: float = 0.1
-    """A sequence matches a motif when the p-value of their likeness (TOMTOM) times the number of
-    motifs is at most this."""
-    controls: int = 4
-    """Sequences that stand beside each G-gram, in each kind of control."""
-    sample: int | None = 5_000
-    """Compare a random sample of at most this many G-grams; None compares all."""
-    min_bp: int = 6
-    """G-grams of fewer bases are left out."""
-    max_bp: int = 40
-    """G-grams of more bases are left out; at most 60."""
-    seed: int = 0
-    """Seed of the sample and the controls."""
-
-    def __post_init__(self) -> None:
-        if not self.max_e_value > 0:
-            raise ConfigError(f"max_e_value must be above 0, got {self.max_e_value}")
-        for name in ("controls", "sample"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}")
-        if not 1 <= self.min_bp <= self.max_bp <= LONGEST_BP:
-            raise ConfigError(
-                f"lengths must be 1 <= min_bp <= max_bp <= {LONGEST_BP}, got {self.min_bp} and "
-                f"{self.max_bp}"
-            )
 
 
 class Compared(NamedTuple):

@@ -21,9 +21,7 @@ from ...errors import DnazenError, InputError
 from ...sequences.alphabet import BASES
 from ...sequences.reader import read_lines
 from ..kernels import import_kernels
-
-LONGEST_BP = 60
-"""Longest sequence that is compared with motifs: TOMTOM's memory grows with the cube of it."""
+from ..settings import LONGEST_BP
 
 _EXPECTED = "a MEME motif file of DNA"
 _MOST_OFF = 0.05  # by which a rounded row of probabilities may miss a sum of 1

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import torch
 
+import dnazen
 from directories import random_directory
 from dnazen import cli
+from dnazen.commands.predict import PredictCommand
+from dnazen.commands.predict import run as predict_command
 from dnazen.errors import ConfigError
-from dnazen.inference.predict import (
-    PredictConfig,
-    open_classifier,
-    predict,
-    predict_by_length,
-    predict_logits,
-)
+from dnazen.inference.prediction import logits_of, predict
+from dnazen.inference.settings import PredictionConfig
+from dnazen.model.batches import Example
 from dnazen.model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
 from dnazen.sequences.alphabet import reverse_complement
 from dnazen.tokens.encoding import Length, encode_examples
 from sequences.test_indexed import twobit
+from settings_of import settings_of
 
 SINGLE = "single_label_classification"
 MULTI = "multi_label_classification"
@@ -54,7 +54,7 @@ def rows_of(text):
 
 
 def run(model, *files, capsys=None, **settings):
-    predict(PredictConfig(model=model, sequences=files, **settings))
+    predict_command(settings_of(PredictCommand, model=model, sequences=files, **settings))
     return rows_of(capsys.readouterr().out) if capsys else None
 
 
@@ -67,54 +67,57 @@ def fasta(tmp_path, sequences):
 
 def test_rows_are_what_the_model_says_alone(model, fasta, sequences, capsys):
     rows = run(model, fasta, capsys=capsys)
-    classifier = open_classifier(model, "cpu")
+    opened = dnazen.load(model, "cpu")
     assert [row["name"] for row in rows] == [f"r{i}" for i in range(len(sequences))]
     for row, letters in zip(rows, sequences, strict=True):
         encoded = encode_examples(
-            classifier.tokenizer, [(letters.encode(),)], Length(300, "refuse"), [""]
+            opened.tokenizer, [(letters.encode(),)], Length(300, "refuse"), [""]
         )
         ids = torch.tensor([[1, *encoded.tokens[0].tolist(), 2]])
-        matcher = classifier.collator.matcher
+        matcher = opened.collator.matcher
         matches = matcher.match(ids[0].numpy(), np.array([0, ids.shape[1]]))
         names = ("ggram_ids", "ggram_offsets", "cover_token", "cover_slot")
         given = {name: torch.from_numpy(x) for name, x in zip(names, matches, strict=True)}
         with torch.no_grad():
-            expected = classifier.model(ids, **given).logits.softmax(1)[0].tolist()
+            expected = opened.classifier(ids, **given).logits.softmax(1)[0].tolist()
         assert [float(row[f"p_{name}"]) for name in "abc"] == pytest.approx(expected, abs=1e-5)
         assert row["prediction"] == "abc"[int(np.argmax(expected))]
     assert len({row["p_a"] for row in rows}) > 10  # so that a mix-up of rows would show
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
-def test_the_numbers_do_not_depend_on_the_batch(model, fasta, capsys, batch_size):
+@pytest.mark.parametrize("tokens_per_batch", [1, 40, 300, 9000])
+def test_the_numbers_do_not_depend_on_the_batch(model, fasta, capsys, tokens_per_batch):
     rows = run(model, fasta, capsys=capsys)
-    other = run(model, fasta, capsys=capsys, batch_size=batch_size)
+    other = run(model, fasta, capsys=capsys, tokens_per_batch=tokens_per_batch)
     for row, same in zip(rows, other, strict=True):
         assert row.keys() == same.keys() == {"name", "prediction", "p_a", "p_b", "p_c"}
         for name in ("p_a", "p_b", "p_c"):
             assert float(row[name]) == pytest.approx(float(same[name]), abs=1e-5)
 
 
-def test_batches_are_of_like_length(model, sequences):
-    classifier = open_classifier(model, "cpu")
+def test_logits_come_in_order_and_none_for_nothing(model, sequences):
+    opened = dnazen.load(model, "cpu")
     letters = [(s.encode(),) for s in [*sequences, "NN"]]
-    length = Length(300, "refuse")
-    tokens = encode_examples(classifier.tokenizer, letters, length, ["here"] * 24).tokens
-    widths = []
-
-    def spy(examples):
-        batch = classifier.collator(examples)
-        widths.append(batch["attention_mask"].sum(1).tolist())
-        return batch
-
-    found = predict_by_length(classifier.model, spy, tokens, 5)
-    assert [n for some in widths for n in some] == sorted(
-        (len(t) + 2 for t in tokens if len(t)), reverse=True
-    )
-    assert found[-1] is None
-    for logits, some in zip(found[:-1], tokens, strict=False):
-        (alone,) = predict_logits(classifier.model, classifier.collator, [some])
+    tokens = encode_examples(opened.tokenizer, letters, Length(300, "refuse"), [""] * 24).tokens
+    examples = [Example(ids) for ids in tokens]
+    together = logits_of(opened.classifier, opened.collator, examples, tokens_per_batch=100)
+    assert together[-1] is None
+    for logits, example in zip(together[:-1], examples, strict=False):
+        (alone,) = logits_of(opened.classifier, opened.collator, [example])
         np.testing.assert_allclose(logits, alone, atol=1e-5)
+
+
+def test_the_library_gives_what_the_command_writes(model, fasta, sequences, capsys):
+    rows = run(model, fasta, capsys=capsys)
+    for source in (model, dnazen.load(model)):
+        *predictions, nothing = predict(source, [*sequences, "NNN"])
+        assert nothing is None
+        for row, prediction in zip(rows, predictions, strict=True):
+            assert prediction.label == row["prediction"]
+            for name, probability in prediction.probabilities.items():
+                assert probability == pytest.approx(float(row[f"p_{name}"]), abs=1e-5)
+    with pytest.raises(ConfigError, match="too_long must be one of refuse, cut, got 'never'"):
+        PredictionConfig(too_long="never")
 
 
 def test_every_format_gives_the_same_numbers(model, fasta, sequences, tmp_path, capsys):
@@ -139,7 +142,7 @@ def test_several_files_follow_each_other(model, fasta, capsys):
 def test_records_without_a_base_keep_their_row(model, tmp_path, capsys):
     path = tmp_path / "s.fa"
     path.write_text(">a\n\n>b\nACGTTA\n>c\nnnNN\n")
-    predict(PredictConfig(model=model, sequences=(path,)))
+    predict_command(settings_of(PredictCommand, model=model, sequences=(path,)))
     out, err = capsys.readouterr()
     rows = rows_of(out)
     assert [row["name"] for row in rows] == ["a", "b", "c"]
@@ -152,7 +155,7 @@ def test_records_without_a_base_keep_their_row(model, tmp_path, capsys):
 def test_an_empty_file_gives_the_header(model, tmp_path, capsys):
     path = tmp_path / "empty"
     path.write_text("")
-    predict(PredictConfig(model=model, sequences=(path,)))
+    predict_command(settings_of(PredictCommand, model=model, sequences=(path,)))
     assert capsys.readouterr().out == "name\tprediction\tp_a\tp_b\tp_c\n"
 
 
@@ -303,12 +306,12 @@ def test_what_cannot_predict_is_refused(ground, model, fasta, tmp_path, capsys):
 
 def test_settings_out_of_range():
     for bad, message in (
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"max_tokens": 3}, "max_tokens must be at least 5, got 3"),
+        ({"tokens_per_batch": 0}, "tokens_per_batch must be at least 1, got 0"),
+        ({"max_tokens": 3}, "max_tokens must be 5 to 1048576, got 3"),
     ):
         settings = {"model": Path("m"), "sequences": (Path("s"),), **bad}
         with pytest.raises(ConfigError, match=message):
-            PredictConfig(**settings)
+            settings_of(PredictCommand, **settings)
 
 
 def test_a_released_classifier_predicts(released, fasta, capsys):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dnazen.errors import ConfigError, InputError, OutputError
-from dnazen.inference.vectors import Block, GrowingArray, check_suffix, vector_file
+from dnazen.inference.vector_files import Block, GrowingArray, require_vector_suffix, vector_file
 
 COLUMNS = {"name": str, "start": int, "token": str}
 ABOUT = {"command": "embed", "settings": {"layer": None}}
@@ -68,7 +68,7 @@ def opened(path: Path):
 @pytest.mark.parametrize("rows", [1, 57])
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_format_gives_back_what_was_put_in(tmp_path, monkeypatch, suffix, rows, block_bytes):
-    monkeypatch.setattr("dnazen.inference.vectors.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("dnazen.inference.vector_files.BLOCK_BYTES", block_bytes)
     labels, vectors = some_rows(rows)
     found, rows_found = opened(written(tmp_path / f"new/x{suffix}", labels, vectors, step=5))
     assert rows_found.dtype == np.float32
@@ -148,7 +148,7 @@ def test_without_the_extra_a_format_names_it(tmp_path, monkeypatch, suffix, pack
 
 def test_what_cannot_be_written_is_told(tmp_path):
     with pytest.raises(ConfigError, match=r"x\.csv: expected a name that ends in \.npy, \.npz"):
-        check_suffix(Path("x.csv"))
+        require_vector_suffix(Path("x.csv"))
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(OutputError, match="cannot be written"),

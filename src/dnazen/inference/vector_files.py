@@ -19,9 +19,10 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from ..errors import ConfigError, InputError
+from ..errors import InputError
 from ..outputs import new_file, new_files
 from ..tables import printable
+from .settings import require_vector_suffix
 
 BLOCK_BYTES = 8 << 20
 """What is collected before it is written."""
@@ -42,12 +43,6 @@ class Block(NamedTuple):
 
 
 Append = Callable[[Block], None]
-
-
-def check_suffix(path: Path) -> None:
-    """Raise ConfigError unless the file's name says how it is to be written."""
-    if path.suffix not in _FORMATS:
-        raise ConfigError(f"{path}: expected a name that ends in {', '.join(_FORMATS)}")
 
 
 @contextmanager
@@ -82,7 +77,7 @@ def vector_file(
     OutputError
         If the file cannot be written.
     """
-    check_suffix(path)
+    require_vector_suffix(path)
     waiting: list[Block] = []
     size = 0
     with _FORMATS[path.suffix](path, width, columns, json.dumps(about)) as write:

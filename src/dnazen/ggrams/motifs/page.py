@@ -1,0 +1,124 @@
+"""The page of a comparison of G-grams with motifs: tables, curves and logos."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ...report.page import figure, heading, paragraph, table
+from ...sequences.alphabet import reverse_complement
+from .comparison import in_words, ranked
+from .enrichment import Comparison
+from .meme import Motif, draw_logo
+
+LOGOS = 12
+"""Motifs that are drawn, those that set G-grams apart most."""
+
+
+_BESIDE_A_LOGO = 4  # G-grams
+
+
+_BP_A_BIN = 4
+
+
+def page_parts(found: Comparison, motifs: Sequence[Motif], logos: Path) -> list[str]:
+    """What stands on the page; logos are written as PNG too."""
+    overall = [
+        [name, c.sets, c.matching, c.expected, c.fold, f"{c.p_value:.2g}", f"{c.p_depleted:.2g}"]
+        for name, c in ((name, control.overall) for name, control in found.controls.items())
+    ]
+    parts = [
+        paragraph(in_words(found, motifs) + "."),
+        paragraph(
+            "A control has sequences of the G-gram's own length and composition: 'bases' and "
+            "'dinucleotides' are shuffles, 'random' are G-grams drawn from a genome without "
+            "regard to PMI. Only what stands out beside all of them is due to the mining."
+        ),
+        table(
+            ["control", "G-grams", "matching", "expected", "fold", "p", "p of fewer"],
+            overall,
+        ),
+        figure(_lengths_picture(found), "G-grams that match any motif, by their length."),
+        heading("Motifs"),
+        paragraph(
+            f"The {LOGOS} that stand out most beside '{list(found.controls)[-1]}', with the "
+            "G-grams likest to them."
+        ),
+    ]
+    for m in ranked(found)[:LOGOS]:
+        drawing = _logo_picture(found, motifs, m)
+        drawing.savefig(logos / f"{re.sub(r'[^A-Za-z0-9._-]', '_', motifs[m].name)}.png", dpi=150)
+        parts.append(figure(drawing, _caption(found, motifs, m)))
+    return parts
+
+
+def _caption(found: Comparison, motifs: Sequence[Motif], m: int) -> str:
+    count = int(np.count_nonzero(found.matches.motif == m))
+    beside = (
+        f"expected beside '{name}' {c.motifs[m].expected:g} (q = {c.q_values[m]:.2g})"
+        for name, c in found.controls.items()
+        if m in c.motifs
+    )
+    motif = motifs[m]
+    return f"{motif.title} of {motif.database}: {count} G-grams; {'; '.join(beside)}"
+
+
+def _lengths_picture(found: Comparison) -> Figure:
+    """Fractions with one standard error, in bins of ``_BP_A_BIN`` bases."""
+    lengths = np.array([len(s) for s in found.compared.sequences])
+    matching = np.zeros((len(lengths), 1), dtype=bool)
+    matching[found.matches.sequence] = True
+    curves = {"G-grams": (np.arange(len(lengths)), matching)}
+    curves |= {name: (c.ggrams, c.matching) for name, c in found.controls.items()}
+    drawing = Figure(figsize=(8, 3.5), layout="constrained")
+    axes = drawing.subplots()
+    for name, (places, some) in curves.items():
+        bins = lengths[places] // _BP_A_BIN
+        some_bins = np.unique(bins)
+        shares = np.array([some[bins == b].mean() for b in some_bins])
+        drawn = np.array([some[bins == b].size for b in some_bins])
+        axes.errorbar(
+            (some_bins + 0.5) * _BP_A_BIN,
+            shares,
+            np.sqrt(shares * (1 - shares) / drawn),
+            marker="o",
+            markersize=4,
+            capsize=2,
+            label=name,
+        )
+    axes.set(xlabel="bases", ylabel="fraction that matches", ylim=(0, None))
+    axes.legend(fontsize="small", frameon=False)
+    return drawing
+
+
+def _logo_picture(found: Comparison, motifs: Sequence[Motif], m: int) -> Figure:
+    """The motif's logo, and below it the likest G-grams in its frame."""
+    mine = np.flatnonzero(found.matches.motif == m)
+    mine = mine[np.argsort(found.matches.p_value[mine], kind="stable")][:_BESIDE_A_LOGO]
+    lines = []
+    for pair in mine.tolist():
+        bases = found.compared.sequences[found.matches.sequence[pair]]
+        if not found.matches.forward[pair]:
+            bases = reverse_complement(bases.encode()).decode()
+        lines.append((int(found.matches.offset[pair]), bases))
+    first = min(0, *(offset for offset, _ in lines)) if lines else 0
+    last = max(len(motifs[m].matrix), *(offset + len(bases) for offset, bases in lines))
+    drawing = Figure(figsize=(0.25 * (last - first) + 0.8, 1.2 + 0.22 * len(lines)))
+    top, bottom = drawing.subplots(2, 1, sharex=True, height_ratios=[5, max(1, len(lines))])
+    draw_logo(top, motifs[m])
+    bottom.axis("off")
+    bottom.set_ylim(len(lines), 0)
+    for row, (offset, bases) in enumerate(lines):
+        for place, base in enumerate(bases, offset):
+            bottom.text(
+                place, row + 0.5, base, ha="center", va="center", family="monospace", fontsize=9
+            )
+    top.set_xlim(first - 0.7, last - 0.3)
+    drawing.subplots_adjust(
+        left=0.45 / drawing.get_figwidth(), right=0.98, top=0.95, bottom=0.02, hspace=0.1
+    )
+    return drawing

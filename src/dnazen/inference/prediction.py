@@ -1,0 +1,152 @@
+"""Labels and probabilities of sequences, by a fine-tuned model, in constant memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..model.batches import Example
+from ..sequences.alphabet import Counts
+from ..sequences.inputs import InputRecord, records_of
+from ..tokens.encoding import Length, encode_examples
+from .labels import predicted, probabilities
+from .loop import Collate, run
+from .opened import OpenedModel, opened
+from .settings import TOKENS_PER_BATCH, PredictionConfig
+
+MAX_TOKENS = 1024
+"""The longest example by default: about 5 kb. Attention takes memory with the square of it."""
+
+_RECORDS_AT_A_TIME = 512
+
+Logits = Float[np.ndarray, "labels"]
+
+
+class Prediction(NamedTuple):
+    """What a fine-tuned model says of one sequence."""
+
+    label: str
+    """Spelt as labels are in the data."""
+    probabilities: dict[str, float]
+    """Of each label, by its name; none in regression."""
+    logits: Logits
+    """One per class or label; in regression the predicted numbers."""
+
+
+class PredictedRecords(NamedTuple):
+    """Some records with their logits, and what was done to them."""
+
+    records: list[InputRecord]
+    """The first one of each pair, where the model reads pairs."""
+    logits: list[Logits | None]
+    """``None`` for a record without A, C, G or T."""
+    counts: Counts
+    cut: int
+    """Records that lost tokens."""
+
+
+def predict(
+    model: str | Path | OpenedModel,
+    sequences: Iterable[str | bytes],
+    config: PredictionConfig | None = None,
+) -> list[Prediction | None]:
+    """Predict the labels of sequences; ``None`` for those without A, C, G or T.
+
+    A model of pairs takes the two sequences of each pair one after the other.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be opened or is not fine-tuned, a sequence holds a character that is
+        no nucleotide, or it is too long and may not be cut.
+    """
+    model = opened(model)
+    config = PredictionConfig() if config is None else config
+    return [
+        None if logits is None else _prediction(model, logits)
+        for part in predictions(model, iter(records_of(sequences)), config)
+        for logits in part.logits
+    ]
+
+
+def predictions(
+    model: OpenedModel, records: Iterator[InputRecord], config: PredictionConfig
+) -> Iterator[PredictedRecords]:
+    """Yield the logits of records, some hundred at a time, in order.
+
+    Raises
+    ------
+    InputError
+        If the model is not fine-tuned, a record is too long and may not be cut, or the last one of
+        pairs has no partner.
+    """
+    length = Length(longest(model, config), config.too_long)
+    examples = _examples(records, model.config.sequences_per_example)
+    while batch := list(itertools.islice(examples, _RECORDS_AT_A_TIME)):
+        firsts = [example[0] for example in batch]
+        letters = [tuple(record.sequence for record in example) for example in batch]
+        sources = [record.source for record in firsts]
+        encoded = encode_examples(model.tokenizer, letters, length, sources)
+        logits = logits_of(
+            model.classifier,
+            model.collator,
+            [Example(tokens) for tokens in encoded.tokens],
+            tokens_per_batch=config.tokens_per_batch,
+        )
+        yield PredictedRecords(firsts, logits, encoded.counts, encoded.cut)
+
+
+def longest(model: OpenedModel, config: PredictionConfig) -> int:
+    """The most tokens that a record may have, [CLS] and [SEP] included."""
+    return config.max_tokens or model.config.max_tokens or MAX_TOKENS
+
+
+def logits_of(
+    network: nn.Module,
+    collate: Collate,
+    examples: Iterable[Example],
+    *,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+) -> list[Logits | None]:
+    """The logits of a sequence classifier in float32; ``None`` for examples without tokens.
+
+    Parameters
+    ----------
+    network
+        Any module that gives an output with ``logits``.
+    collate
+        Makes its inputs.
+    """
+
+    def forward(inputs: dict[str, Tensor], batch: Sequence[Example]) -> list[Logits]:
+        return list(network(**inputs).logits.float().cpu().numpy())
+
+    results = run(network, collate, examples, forward, tokens_per_batch=tokens_per_batch)
+    return [logits for _, logits in results]
+
+
+def _prediction(model: OpenedModel, logits: Logits) -> Prediction:
+    task = model.task
+    if task.problem_type == "regression":
+        return Prediction(predicted(task, logits), {}, logits)
+    likely = probabilities(task.problem_type, logits[None])[0]
+    by_label = dict(zip(task.label_names, likely.tolist(), strict=True))
+    return Prediction(predicted(task, logits), by_label, logits)
+
+
+def _examples(records: Iterator[InputRecord], size: int) -> Iterator[tuple[InputRecord, ...]]:
+    """Records one by one, or two by two."""
+    while example := tuple(itertools.islice(records, size)):
+        if len(example) < size:
+            raise InputError(
+                f"{example[0].source} has no partner",
+                expected="pairs: columns sequence_1 and sequence_2, or two records each",
+            )
+        yield example

@@ -1,0 +1,189 @@
+"""Settings of what is read: regions, tiles, labels and splits; and of what is simulated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..errors import ConfigError
+from ..settings import require_numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionConfig:
+    """What is taken of the sequences that a command is given; by default all."""
+
+    regions: tuple[str, ...] = ()
+    """Only these regions, CHROM:FIRST-LAST (1-based, both ends) or CHROM, '(-)' after it for the
+    reverse strand. SEQUENCES is then one genome: FASTA, plain or bgzip, or 2bit."""
+    bed: Path | None = None
+    """Only the regions of this BED file, likewise; strands are honoured; '-' for stdin."""
+
+    @property
+    def any(self) -> bool:
+        """Whether regions are asked for."""
+        return bool(self.regions) or self.bed is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileConfig:
+    """How long records or regions are cut; by default not at all."""
+
+    tile_bp: int | None = None
+    """Cut longer records or regions into tiles of so many bases, each read as a record of its own;
+    the last one is moved back to end where its record ends. By default none is cut."""
+    tile_overlap_bp: int = 0
+    """Bases that neighbouring tiles share."""
+
+    def __post_init__(self) -> None:
+        require_numbers(self, names="tile_bp", least=1)
+        if self.tile_bp is None and self.tile_overlap_bp:
+            raise ConfigError("tile_overlap_bp is for tiles; give tile_bp too")
+        if self.tile_bp is not None and not 0 <= self.tile_overlap_bp < self.tile_bp:
+            raise ConfigError(
+                f"tiles of {self.tile_bp} bp cannot overlap by {self.tile_overlap_bp}; expected "
+                "0 <= tile_overlap_bp < tile_bp"
+            )
+
+
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConfig:
+    """What the labels are and where they stand."""
+
+    problem_type: ProblemType = "single_label_classification"
+    """One class of several, any subset of the labels, or numbers."""
+    columns: tuple[str, ...] = ("label",)
+    """Columns with labels. One class: one column. Multi-label: a column of 0 and 1 per label, or
+    one column of label names joined by ';' (empty: no label). Regression: a column per target."""
+
+    def __post_init__(self) -> None:
+        if not self.columns:
+            raise ConfigError("labels.columns is empty; expected one column or more")
+        if self.problem_type == "single_label_classification" and len(self.columns) > 1:
+            raise ConfigError(
+                f"labels.columns names {len(self.columns)} columns for one class; expected one, "
+                "or labels.problem_type multi_label_classification or regression"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """Which examples train the model, choose the epoch, and test it."""
+
+    train_file: str | None = None
+    """Of a directory, the training file; by default train.csv (or .tsv, .gz)."""
+    column: str = "split"
+    """Of a single table, the column that says train, dev (valid, val) or test."""
+    dev_fraction: float = 0.1
+    """Of a single table without that column, the fraction for dev."""
+    test_fraction: float = 0.1
+    """Of a single table without that column, the fraction for test."""
+    seed: int = 0
+    """Seed of that draw; it does not depend on the seed of training."""
+
+    def __post_init__(self) -> None:
+        for name in ("dev_fraction", "test_fraction"):
+            if not 0 < getattr(self, name) < 1:
+                raise ConfigError(
+                    f"splits.{name} must lie strictly between 0 and 1, got {getattr(self, name)}"
+                )
+        if self.dev_fraction + self.test_fraction >= 1:
+            raise ConfigError("splits.dev_fraction and splits.test_fraction leave nothing to train")
+
+
+_LEAST = {
+    **dict.fromkeys(("genome_bp", "chromosomes", "arrangement_every_bp", "repeat_families"), 1),
+    **dict.fromkeys(("train", "dev", "test"), 2),
+    **dict.fromkeys(("motif_bp", "repeat_bp"), 4),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateConfig:
+    """A synthetic genome and a labelled task with planted motifs."""
+
+    seed: int = 0
+    """The same seed and settings give the same files, byte for byte."""
+
+    genome_bp: int = 1_000_000
+    """Length of the genome, over all chromosomes."""
+
+    chromosomes: int = 2
+    """Records of the genome, of equal length up to one base."""
+
+    arrangement_every_bp: int = 1000
+    """One planted arrangement per this many bases of the genome."""
+
+    repeat_families: int = 4
+    """Repeat families of the genome."""
+
+    repeat_bp: int = 300
+    """Length of a repeat."""
+
+    repeat_fraction: float = 0.1
+    """Fraction of the genome that is repeats."""
+
+    repeat_divergence: float = 0.1
+    """Chance of a substitution at each base of a repeat copy."""
+
+    motif_bp: int = 12
+    """Length of each of the two motifs."""
+
+    conservation: float = 0.95
+    """Chance that a base of a motif instance is the consensus base."""
+
+    min_gap_bp: int = 8
+    """Least number of bases between the motifs of an arrangement."""
+
+    max_gap_bp: int = 12
+    """Largest number of bases between the motifs of an arrangement."""
+
+    train: int = 2000
+    """Sequences of train.csv."""
+
+    dev: int = 500
+    """Sequences of dev.csv."""
+
+    test: int = 500
+    """Sequences of test.csv."""
+
+    sequence_bp: int = 200
+    """Length of the labelled sequences."""
+
+    strength: float = 0.95
+    """Chance that a positive sequence has the arrangement."""
+
+    decoy_rate: float = 0.25
+    """Chance that a negative sequence has one of the two motifs, in its place."""
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("repeat_fraction", "repeat_divergence", "conservation", "decoy_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be 0 to 1, got {getattr(self, name)}")
+        if not self.decoy_rate < self.strength <= 1:
+            raise ConfigError(
+                f"strength must be above decoy_rate ({self.decoy_rate}) and at most 1, "
+                f"got {self.strength}"
+            )
+        if not 0 <= self.min_gap_bp <= self.max_gap_bp:
+            raise ConfigError(
+                f"gaps must be 0 <= min_gap_bp <= max_gap_bp, got {self.min_gap_bp} and "
+                f"{self.max_gap_bp}"
+            )
+        if self.sequence_bp < self.arrangement_bp:
+            raise ConfigError(
+                f"sequence_bp must hold an arrangement of up to {self.arrangement_bp} bases, "
+                f"got {self.sequence_bp}"
+            )
+
+    @property
+    def arrangement_bp(self) -> int:
+        """Bases of the longest arrangement."""
+        return 2 * self.motif_bp + self.max_gap_bp
