@@ -10,7 +10,6 @@ from collections import defaultdict
 import numpy as np
 import pysam
 import pytest
-from inference.test_predict import SINGLE, save_model
 from memelite.io import write_meme
 from sklearn.metrics import roc_auc_score
 
@@ -21,6 +20,7 @@ from dnazen.explanation.attribution import on_bases
 from dnazen.explanation.command import ExplainConfig
 from dnazen.sequences.alphabet import reverse_complement
 from ggrams.motifs.test_meme import sharp
+from inference.test_prediction import SINGLE, save_model
 from report.test_document import read
 from test_benchmarks import benchmark
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from inference.test_predict import MULTI, SINGLE, save_model
 
 import dnazen
 from dnazen.errors import ConfigError, InputError
 from dnazen.explanation.attribution import Subject, integrated_gradients, output_of
 from dnazen.explanation.explanation import Explanation, ExplanationConfig, explain
 from dnazen.inference.classifier import open_classifier
+from inference.test_prediction import MULTI, SINGLE, save_model
 
 
 @pytest.fixture(scope="module")

@@ -142,7 +142,7 @@ def test_mistakes_get_one_line(tokenizer_dir, tmp_path, capsys):
         (["mine", corpus, "-o", out, "--exclude", "absent.csv"], "absent.csv: no such file"),
         (["mine", corpus, "-o", out, "--exclude-overlap-bp", "5"], "must be at least 16"),
         (["mine", corpus, "-o", out, "--memory-gb", "0"], "memory_gb must be more than 0"),
-        (["mine", corpus, "-o", out, "--threads", "0"], "threads must be at least 1"),
+        (["mine", corpus, "-o", out, "--threads", "0"], "threads must be 1 to 4096"),
         (["check-leakage", "absent.tsv", corpus], "absent.tsv: no such file"),
     ]:
         assert cli.main(["ggrams", *words]) == 2

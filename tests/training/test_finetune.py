@@ -397,7 +397,7 @@ def test_nothing_is_written_for_bad_input(pretrained, foreign_ground, task, tmp_
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"patience": 0}, "patience must be at least 1, got 0"),
-        ({"max_tokens": 1}, "max_tokens must be at least 5, got 1"),
+        ({"max_tokens": 1}, "max_tokens must be 5 to 1048576, got 1"),
         ({"best_metric": "mse"}, "best_metric must be one of mcc, f1, accuracy, auroc, auprc for "),
         (
             {"best_metric": "mcc", "labels": LabelConfig(problem_type=NUMBERS)},

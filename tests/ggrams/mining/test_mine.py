@@ -272,10 +272,10 @@ def test_nothing_to_mine_is_an_empty_result(sequences):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"max_len": 17}, "max_len must lie in 2..16"),
-        ({"min_count": 0}, "min_count must lie in 1.."),
+        ({"max_len": 17}, "max_len must be 2 to 16"),
+        ({"min_count": 0}, "min_count must be 1 to "),
         ({"max_size": 0}, "max_size must be at least 1"),
-        ({"min_pmi": float("nan")}, "min_pmi must be a number"),
+        ({"min_pmi": float("nan")}, "min_pmi must be -64 to 64, got nan"),
     ],
 )
 def test_settings_out_of_range_are_refused(wrong, message):
