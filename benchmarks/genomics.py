@@ -36,8 +36,8 @@ import tyro
 from dnazen.cli import main
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.inference.embedding import EmbeddingConfig, embed
-from dnazen.inference.pooling import Embedder, open_embedder
-from dnazen.model.batches import Collator, Example
+from dnazen.inference.opened import OpenedModel
+from dnazen.model.batches import Example
 from dnazen.model.configuration import DnazenConfig, Size
 from dnazen.model.directory import save_directory
 from dnazen.model.modeling import DnazenForMaskedLM
@@ -152,18 +152,16 @@ def gue_sequences(config: BenchmarkConfig) -> list[str]:
     return [found[i] for i in rng.permutation(len(found))]
 
 
-def naive_embed(embedder: Embedder, sequences: list[str]) -> np.ndarray:
+def naive_embed(embedder: OpenedModel, sequences: list[str]) -> np.ndarray:
     """Mean states of each sequence as the plain way has them."""
-    model = NaiveForMaskedLM(embedder.parts.config).eval()
-    model.dnazen.load_state_dict(embedder.model.state_dict(), strict=False)
-    collator = Collator.of(embedder.parts)
+    model = NaiveForMaskedLM(embedder.config).eval()
+    model.dnazen.load_state_dict(embedder.encoder.state_dict(), strict=False)
+    collator = embedder.collator
     rows = []
     for start in range(0, len(sequences), 8):
         letters = [(s.encode(),) for s in sequences[start : start + 8]]
         places = [""] * len(letters)
-        encoded = encode_examples(
-            embedder.parts.tokenizer, letters, Length(WIDTH, "refuse"), places
-        )
+        encoded = encode_examples(embedder.tokenizer, letters, Length(WIDTH, "refuse"), places)
         box = naive_batch(collator([Example(tokens) for tokens in encoded.tokens]))
         here = box.attention_mask[..., None].clone()
         for row, tokens in enumerate(encoded.tokens):
@@ -177,7 +175,7 @@ def speed_arm(config: BenchmarkConfig, arm: str) -> dict[str, float]:
     """One arm's turn: seconds for all sequences, after some that do not count."""
     assert config.ground is not None
     torch.set_num_threads(config.threads)
-    embedder = open_embedder(config.ground / "model", "cpu")
+    embedder = OpenedModel.open(config.ground / "model", "cpu")
     sequences = json.loads((config.ground / "sequences.json").read_text())
     settings = EmbeddingConfig(bf16=arm == "bf16")
     run: Callable[[list[str]], np.ndarray]

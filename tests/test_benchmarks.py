@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import dnazen
 from directories import random_directory
 from dnazen.inference.embedding import embed
-from dnazen.inference.pooling import open_embedder
 from model.test_modeling import batch_of, labels_of, random_model, sequences
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -55,7 +55,7 @@ def test_the_naive_arm_embeds_like_ours(ground, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     genomics = benchmark("genomics")
     random_directory(ground, tmp_path / "m")
-    embedder = open_embedder(tmp_path / "m", "cpu")
+    embedder = dnazen.load(tmp_path / "m", "cpu")
     sequences = genomics.gue_sequences(genomics.BenchmarkConfig(sequences=15))
     assert sorted(map(len, sequences)) == sorted([70, 101, 300, 400, 500] * 3)
     with torch.no_grad():
