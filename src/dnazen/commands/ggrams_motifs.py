@@ -41,9 +41,8 @@ def run(settings: GGramsMotifsCommand) -> None:
     from ..ggrams.motifs.comparison import in_words, summary, write_matches, write_motifs
     from ..ggrams.motifs.enrichment import compare_with_motifs
     from ..ggrams.motifs.meme import read_motifs
-    from ..ggrams.motifs.page import page_parts
+    from ..ggrams.motifs.page import motifs_page
     from ..ggrams.vocabulary import GGramVocabulary
-    from ..report.page import page
 
     vocabulary = GGramVocabulary.load(settings.vocabulary)
     random = None if settings.random is None else GGramVocabulary.load(settings.random)
@@ -57,7 +56,7 @@ def run(settings: GGramsMotifsCommand) -> None:
         write_matches(directory / "matches.tsv", comparison, motifs)
         write_motifs(directory / "motifs.tsv", comparison, motifs)
         (directory / "logos").mkdir()
-        parts = page_parts(comparison, motifs, directory / "logos")
-        text = page(f"G-grams of {settings.vocabulary.name} and known motifs", parts)
+        title = f"G-grams of {settings.vocabulary.name} and known motifs"
+        text = motifs_page(title, comparison, motifs, directory / "logos")
         (directory / "index.html").write_text(text, encoding="utf-8")
     print(f"{settings.output}: {in_words(comparison, motifs)}", file=sys.stderr)

@@ -56,7 +56,10 @@ def run(settings: GGramsStatsCommand) -> None:
         )
     }
     numbers = numbers_of(settings.vocabulary, vocabulary, by_file)
+    if settings.regions.any:
+        numbers["regions"] = settings.regions.in_words
     if settings.output is not None:
         with new_file(settings.output) as temporary:
-            temporary.write_text(stats_page(vocabulary, by_file, numbers), encoding="utf-8")
+            text = stats_page(vocabulary, by_file, numbers, settings.regions.in_words)
+            temporary.write_text(text, encoding="utf-8")
     print(json.dumps(numbers, indent=2))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -34,6 +36,24 @@ def one_line(text: str, most: int | None = None) -> str:
         return line
     end = most // 2 + 1
     return f"{line[: most - end - 1]}…{line[-end:]}"
+
+
+def file_name(text: str) -> str:
+    """A file's name for a label, a motif or another text; different texts have different names.
+
+    Letters, digits and ``._-`` stay, others are spelt as in web addresses; what would be too long
+    for a file system ends in a hash.
+
+    Examples
+    --------
+    >>> file_name("no/a"), file_name("+")
+    ('no%2Fa', '%2B')
+    """
+    name = quote(text, safe="", errors="surrogatepass").replace("~", "%7E")
+    if name in ("", ".", "..") or len(name) > 100:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        name = f"{name[:80].strip('.')}-{digest}"
+    return name
 
 
 def name_of(path: str | Path) -> str:

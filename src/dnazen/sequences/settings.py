@@ -25,6 +25,14 @@ class RegionConfig:
         """Whether regions are asked for."""
         return bool(self.regions) or self.bed is not None
 
+    @property
+    def in_words(self) -> str:
+        """Which regions are asked for; empty where none are."""
+        if self.bed is not None:
+            return f"the regions of {self.bed.name}"
+        more = f" and {len(self.regions) - 3:,} more" if len(self.regions) > 3 else ""
+        return f"{', '.join(self.regions[:3])}{more}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TileConfig:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...report.page import figure, heading, paragraph, table
+from ...report.charts import save_png
+from ...report.document import Block, Document, Picture, Section, Table, Text, to_html
+from ...report.text import file_name
 from ...sequences.alphabet import reverse_complement
 from .comparison import in_words, ranked
 from .enrichment import Comparison
@@ -18,62 +19,73 @@ from .meme import Motif, draw_logo
 LOGOS = 12
 """Motifs that are drawn, those that set G-grams apart most."""
 
-
 _BESIDE_A_LOGO = 4  # G-grams
-
-
 _BP_A_BIN = 4
 
 
-def page_parts(found: Comparison, motifs: Sequence[Motif], logos: Path) -> list[str]:
-    """What stands on the page; logos are written as PNG too."""
-    overall = [
+def motifs_page(title: str, comparison: Comparison, motifs: Sequence[Motif], logos: Path) -> str:
+    """The whole page; the logos on it are written to the folder ``logos`` as PNG too."""
+    overall: list[list[str | float]] = [
         [name, c.sets, c.matching, c.expected, c.fold, f"{c.p_value:.2g}", f"{c.p_depleted:.2g}"]
-        for name, c in ((name, control.overall) for name, control in found.controls.items())
+        for name, c in ((name, control.overall) for name, control in comparison.controls.items())
     ]
-    parts = [
-        paragraph(in_words(found, motifs) + "."),
-        paragraph(
+    controls: list[Block] = [
+        Text(
             "A control has sequences of the G-gram's own length and composition: 'bases' and "
             "'dinucleotides' are shuffles, 'random' are G-grams drawn from a genome without "
             "regard to PMI. Only what stands out beside all of them is due to the mining."
         ),
-        table(
-            ["control", "G-grams", "matching", "expected", "fold", "p", "p of fewer"],
-            overall,
-        ),
-        figure(_lengths_picture(found), "G-grams that match any motif, by their length."),
-        heading("Motifs"),
-        paragraph(
-            f"The {LOGOS} that stand out most beside '{list(found.controls)[-1]}', with the "
-            "G-grams likest to them."
+        Table(["control", "G-grams", "matching", "expected", "fold", "p", "p of fewer"], overall),
+        Picture(
+            "lengths",
+            _lengths_picture(comparison),
+            "G-grams that match any motif, by their length.",
         ),
     ]
-    for m in ranked(found)[:LOGOS]:
-        drawing = _logo_picture(found, motifs, m)
-        drawing.savefig(logos / f"{re.sub(r'[^A-Za-z0-9._-]', '_', motifs[m].name)}.png", dpi=150)
-        parts.append(figure(drawing, _caption(found, motifs, m)))
-    return parts
+    drawn = ranked(comparison)[:LOGOS]
+    names = [motifs[m].name for m in drawn]
+    pictures = [
+        Picture(
+            _logo_name(motifs[m], names),
+            _logo_picture(comparison, motifs, m),
+            _caption(comparison, motifs, m),
+        )
+        for m in drawn
+    ]
+    for picture in pictures:
+        save_png(picture.figure, logos / f"{picture.name}.png", dpi=150)
+    text = Text(
+        f"The {len(drawn)} that stand out most beside '{list(comparison.controls)[-1]}', with the "
+        "G-grams likest to them."
+    )
+    sections = [Section("G-grams and controls", controls), Section("Motifs", [text, *pictures])]
+    return to_html(Document(title, sections, [f"{in_words(comparison, motifs)}."]))
 
 
-def _caption(found: Comparison, motifs: Sequence[Motif], m: int) -> str:
-    count = int(np.count_nonzero(found.matches.motif == m))
+def _logo_name(motif: Motif, names: Sequence[str]) -> str:
+    """The motif's name, behind that of its database where motifs of several bear it."""
+    several = names.count(motif.name) > 1
+    return file_name(f"{motif.database}.{motif.name}" if several else motif.name)
+
+
+def _caption(comparison: Comparison, motifs: Sequence[Motif], m: int) -> str:
+    count = int(np.count_nonzero(comparison.matches.motif == m))
     beside = (
         f"expected beside '{name}' {c.motifs[m].expected:g} (q = {c.q_values[m]:.2g})"
-        for name, c in found.controls.items()
+        for name, c in comparison.controls.items()
         if m in c.motifs
     )
     motif = motifs[m]
     return f"{motif.title} of {motif.database}: {count} G-grams; {'; '.join(beside)}"
 
 
-def _lengths_picture(found: Comparison) -> Figure:
+def _lengths_picture(comparison: Comparison) -> Figure:
     """Fractions with one standard error, in bins of ``_BP_A_BIN`` bases."""
-    lengths = np.array([len(s) for s in found.compared.sequences])
+    lengths = np.array([len(s) for s in comparison.compared.sequences])
     matching = np.zeros((len(lengths), 1), dtype=bool)
-    matching[found.matches.sequence] = True
+    matching[comparison.matches.sequence] = True
     curves = {"G-grams": (np.arange(len(lengths)), matching)}
-    curves |= {name: (c.ggrams, c.matching) for name, c in found.controls.items()}
+    curves |= {name: (c.ggrams, c.matching) for name, c in comparison.controls.items()}
     drawing = Figure(figsize=(8, 3.5), layout="constrained")
     axes = drawing.subplots()
     for name, (places, some) in curves.items():
@@ -95,16 +107,16 @@ def _lengths_picture(found: Comparison) -> Figure:
     return drawing
 
 
-def _logo_picture(found: Comparison, motifs: Sequence[Motif], m: int) -> Figure:
+def _logo_picture(comparison: Comparison, motifs: Sequence[Motif], m: int) -> Figure:
     """The motif's logo, and below it the likest G-grams in its frame."""
-    mine = np.flatnonzero(found.matches.motif == m)
-    mine = mine[np.argsort(found.matches.p_value[mine], kind="stable")][:_BESIDE_A_LOGO]
+    mine = np.flatnonzero(comparison.matches.motif == m)
+    mine = mine[np.argsort(comparison.matches.p_value[mine], kind="stable")][:_BESIDE_A_LOGO]
     lines = []
     for pair in mine.tolist():
-        bases = found.compared.sequences[found.matches.sequence[pair]]
-        if not found.matches.forward[pair]:
+        bases = comparison.compared.sequences[comparison.matches.sequence[pair]]
+        if not comparison.matches.forward[pair]:
             bases = reverse_complement(bases.encode()).decode()
-        lines.append((int(found.matches.offset[pair]), bases))
+        lines.append((int(comparison.matches.offset[pair]), bases))
     first = min(0, *(offset for offset, _ in lines)) if lines else 0
     last = max(len(motifs[m].matrix), *(offset + len(bases) for offset, bases in lines))
     drawing = Figure(figsize=(0.25 * (last - first) + 0.8, 1.2 + 0.22 * len(lines)))
