@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float32
+
+from .inference.embedding import embed
+from .inference.likelihood import SequenceLikelihood, log_likelihood
 from .inference.opened import OpenedModel
+from .inference.prediction import Prediction, predict
+from .inference.sequence_ggrams import SequenceGGrams, ggrams_of
+from .inference.settings import EmbeddingConfig, LikelihoodConfig, PredictionConfig
 
 
 class Model(OpenedModel):
-    """A DNA language model, opened, with all that can be read out of it."""
+    """A DNA language model, opened, with all that can be read out of it.
+
+    Each method is a function of the library with this model.
+    """
+
+    def embed(
+        self, sequences: Iterable[str | bytes], config: EmbeddingConfig | None = None
+    ) -> Float32[np.ndarray, "sequences hidden"]:
+        """The vectors of sequences (``dnazen.embed``)."""
+        return embed(self, sequences, config)
+
+    def predict(
+        self, sequences: Iterable[str | bytes], config: PredictionConfig | None = None
+    ) -> list[Prediction | None]:
+        """The labels of sequences, by a fine-tuned model (``dnazen.predict``)."""
+        return predict(self, sequences, config)
+
+    def log_likelihood(
+        self, sequences: Iterable[str | bytes], config: LikelihoodConfig | None = None
+    ) -> list[SequenceLikelihood | None]:
+        """The pseudo-log-likelihoods of sequences (``dnazen.log_likelihood``)."""
+        return log_likelihood(self, sequences, config)
+
+    def ggrams(self, sequence: str | bytes) -> SequenceGGrams:
+        """The tokens and G-grams of a sequence, with their places (``ggrams_of``)."""
+        return ggrams_of(self, sequence)
 
 
 def load(source: str | Path, device: str = "auto") -> Model:

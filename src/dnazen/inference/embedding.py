@@ -12,12 +12,9 @@ from ..errors import ConfigError
 from ..sequences.inputs import InputRecord, records_of
 from .opened import OpenedModel, opened
 from .pooling import Vectors, per_ggram, per_record, per_token, pooled_windows
-from .settings import EmbeddingConfig, Pooling, require_overlap
+from .settings import EmbeddingConfig, Pooling
 from .vector_files import Columns
-from .windows import cut_to_windows, tokenise_strands
-
-MAX_TOKENS = 512
-"""The longest window for a model that was not fine-tuned: about 2.5 kb."""
+from .windows import cut_to_windows, tokenise_strands, window_size
 
 
 def embed(
@@ -81,7 +78,7 @@ def embeddings(
     ConfigError
         If the model does not have that layer, or no G-grams, or windows cannot overlap so.
     """
-    size, overlap = _window_size(model, config)
+    size, overlap = window_size(model.config, config.max_tokens, config.overlap)
     _require_layer(model, config)
     both = config.strands == "average"
     strands = tokenise_strands(model.tokenizer, records, both_strands=both)
@@ -101,14 +98,6 @@ def columns(pooling: Pooling) -> Columns:
     if pooling == "ggram":
         return {"record": int, **place, "ggram": str, "ggram_id": int, "occurrences": int}
     return {**place, "tokens": int}
-
-
-def _window_size(model: OpenedModel, config: EmbeddingConfig) -> tuple[int, int]:
-    """Tokens of a window, special ones not counted, and of an overlap."""
-    max_tokens = config.max_tokens or model.config.max_tokens or MAX_TOKENS
-    require_overlap(config.overlap, max_tokens)
-    size = max_tokens - 2
-    return size, size // 4 if config.overlap is None else config.overlap
 
 
 def _require_layer(model: OpenedModel, config: EmbeddingConfig) -> None:

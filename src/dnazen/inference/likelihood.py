@@ -1,12 +1,10 @@
-"""What a model says of token sequences: masked log-likelihoods, final states and logits.
-
-Sequences of like length share a batch, so padding is little; results do not depend on the batches.
-Models must be in evaluation mode, and stay as they are.
-"""
+"""How likely a pre-trained model finds tokens, and so whole sequences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,20 +14,185 @@ from torch import Tensor
 
 from ..model.batches import Collator, Example, token_budget_batches
 from ..model.modeling import IGNORED, DnazenForMaskedLM, DnazenForSequenceClassification
+from ..sequences.inputs import InputRecord, records_of
 from ..tokens.encoding import Tokens
-from ..tokens.special import MASK
-
-TOKENS_PER_BATCH = 8192
-"""Bound on sequences x longest of a batch: about 0.3 GB at base size."""
+from ..tokens.special import MASK, UNK
+from ..tokens.tokenizer import token_lengths
+from .opened import OpenedModel, opened
+from .settings import TOKENS_PER_BATCH, LikelihoodConfig
+from .windows import WindowTokens, cut_to_windows, tokenise_strands, window_size
 
 
 class HiddenToken(NamedTuple):
-    """One token of a sequence, to be told from all the others."""
+    """One token of a sequence, to be predicted from all the others."""
 
-    tokens: Tokens
+    sequence: Tokens
     """The whole sequence, without special tokens."""
     position: int
-    """Index into ``tokens``."""
+    """Index into ``sequence``."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """The sequence with [MASK] at the position: what the model reads."""
+        masked = self.sequence.copy()
+        masked[self.position] = MASK
+        return masked
+
+
+class SequenceLikelihood(NamedTuple):
+    """The pseudo-log-likelihood of a sequence, in nats (Salazar et al. 2020)."""
+
+    by_token: Float64[np.ndarray, "tokens"]
+    """The log-probability of each token where it alone is hidden; NaN for a run of N."""
+    bases: int
+    """A, C, G and T of the sequence: those that the tokens scored stand for."""
+
+    @property
+    def total(self) -> float:
+        """The sum over tokens. A longer sequence has a lower one."""
+        return float(np.nansum(self.by_token))
+
+    @property
+    def per_base(self) -> float:
+        """The mean over bases, to compare sequences of different lengths."""
+        return self.total / self.bases
+
+
+class _WindowToken(NamedTuple):
+    """A token hidden in the window whose core it lies in."""
+
+    window: WindowTokens
+    place: int
+    """Index into the tokens of the strand."""
+
+    @property
+    def hidden(self) -> HiddenToken:
+        return HiddenToken(self.window.tokens, self.place - self.window.window.start)
+
+    @property
+    def tokens(self) -> Tokens:
+        """What the model reads; nothing of a record without A, C, G or T."""
+        return self.hidden.tokens if len(self.window.tokens) else self.window.tokens
+
+
+def log_likelihood(
+    model: str | Path | OpenedModel,
+    sequences: Iterable[str | bytes],
+    config: LikelihoodConfig | None = None,
+) -> list[SequenceLikelihood | None]:
+    """The pseudo-log-likelihood of each sequence; ``None`` for one without A, C, G or T.
+
+    Parameters
+    ----------
+    model
+        A pre-trained directory, or what ``dnazen.load`` gives.
+    sequences
+        Nucleotide letters in either case, U and IUPAC codes included.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be opened or has no masked-LM head, or a sequence holds a character
+        that is no nucleotide.
+    """
+    config = LikelihoodConfig() if config is None else config
+    records = records_of(sequences)
+    return [likelihood for _, likelihood in log_likelihoods(opened(model), records, config)]
+
+
+def log_likelihoods(
+    model: OpenedModel,
+    records: Iterable[InputRecord],
+    config: LikelihoodConfig,
+    progress: Callable[[int], object] = lambda tokens: None,
+) -> Iterator[tuple[InputRecord, SequenceLikelihood | None]]:
+    """Yield records with their pseudo-log-likelihoods, in order.
+
+    Decided here. Every token but [UNK], which is a run of N, is hidden alone, and the G-grams that
+    hold it are hidden with it (method.md section 6). A sequence longer than a window is read in
+    windows, and each token is predicted in the window that has it in its core. So the time is one
+    forward pass of a window a token.
+
+    Parameters
+    ----------
+    progress
+        Called with the number of tokens read of each batch that is done.
+
+    Raises
+    ------
+    InputError
+        If the model has no masked-LM head.
+    ConfigError
+        If windows cannot overlap so.
+    """
+    size, overlap = window_size(model.config, config.max_tokens, config.overlap)
+    strands = tokenise_strands(model.tokenizer, records, both_strands=False)
+    hidden = _hidden_one_by_one(cut_to_windows(strands, size, overlap))
+
+    def forward(inputs: dict[str, Tensor], batch: Sequence[_WindowToken]) -> list[float]:
+        return _log_probabilities(model, inputs, [token.hidden for token in batch])
+
+    results = model.run(
+        hidden, forward, tokens_per_batch=config.tokens_per_batch, progress=progress
+    )
+    lengths = token_lengths(model.tokenizer)
+    for _, group in itertools.groupby(results, lambda pair: pair[0].window.strand.number):
+        by_token: Float64[np.ndarray, "tokens"] | None = None
+        for token, value in group:
+            strand = token.window.strand
+            if value is None:
+                continue
+            if by_token is None:
+                by_token = np.full(len(strand.tokens), np.nan)
+            by_token[token.place] = value
+        if by_token is None:
+            yield strand.record, None
+        else:
+            bases = int(lengths[strand.tokens[strand.tokens != UNK]].sum())
+            yield strand.record, SequenceLikelihood(by_token, bases)
+
+
+def token_log_likelihoods(
+    model: OpenedModel,
+    hidden: Iterable[HiddenToken],
+    *,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+) -> Float64[np.ndarray, "hidden"]:
+    """The log-probability of each hidden token, in nats, where it alone is [MASK].
+
+    The model sees the G-grams of the sequence so masked: those that hold the token are not seen
+    (method.md section 6). The sum over some tokens of a sequence is their pseudo-log-likelihood.
+    """
+
+    def forward(inputs: dict[str, Tensor], batch: Sequence[HiddenToken]) -> list[float]:
+        return _log_probabilities(model, inputs, batch)
+
+    results = model.run(hidden, forward, tokens_per_batch=tokens_per_batch)
+    return np.array([value for _, value in results], dtype=np.float64)
+
+
+def _hidden_one_by_one(windows: Iterable[WindowTokens]) -> Iterator[_WindowToken]:
+    """Every token of each window's core but [UNK]; one empty item for a strand without tokens."""
+    for window in windows:
+        if not len(window.tokens):
+            yield _WindowToken(window, 0)
+        for place in range(window.window.core_start, window.window.core_end):
+            if window.strand.tokens[place] != UNK:
+                yield _WindowToken(window, place)
+
+
+def _log_probabilities(
+    model: OpenedModel, inputs: dict[str, Tensor], hidden: Sequence[HiddenToken]
+) -> list[float]:
+    """Of the true token at each masked position of a batch; the head computes nothing else."""
+    truth = torch.tensor([int(token.sequence[token.position]) for token in hidden])
+    columns = torch.tensor([token.position + 1 for token in hidden])  # [CLS] stands first
+    truth, columns = truth.to(model.device), columns.to(model.device)
+    labels = torch.full_like(inputs["input_ids"], IGNORED)
+    labels[torch.arange(len(hidden), device=model.device), columns] = truth
+    logits = model.masked_lm(**inputs, labels=labels).logits.float()
+    log_probabilities: list[float] = logits.log_softmax(1).gather(1, truth[:, None])[:, 0].tolist()
+    return log_probabilities
 
 
 class Reading(NamedTuple):
@@ -54,12 +217,12 @@ def hidden_log_likelihoods(
     sequence is their pseudo-log-likelihood (Salazar et al. 2020).
     """
     found = np.empty(len(hidden), dtype=np.float64)
-    for batch in _batches([token.tokens for token in hidden], tokens_per_batch):
+    for batch in _batches([token.sequence for token in hidden], tokens_per_batch):
         some = [hidden[number] for number in batch]
         with torch.inference_mode():
-            inputs = _inputs(collator, [_masked(*token) for token in some], model.device)
+            inputs = _inputs(collator, [token.tokens for token in some], model.device)
             labels = torch.full_like(inputs["input_ids"], IGNORED)
-            true = torch.tensor([int(token.tokens[token.position]) for token in some])
+            true = torch.tensor([int(token.sequence[token.position]) for token in some])
             for row, token in enumerate(some):
                 labels[row, token.position + 1] = true[row]  # [CLS] stands first
             logits = model(**inputs, labels=labels).logits.float()
@@ -90,12 +253,6 @@ def readings(
         for row, number in enumerate(batch):
             inside = arrays[row, 1 : 1 + len(sequences[number])]
             yield int(number), Reading(inside, None if logits is None else logits[row])
-
-
-def _masked(tokens: Tokens, position: int) -> Tokens:
-    masked = tokens.copy()
-    masked[position] = MASK
-    return masked
 
 
 def _batches(sequences: Sequence[Tokens], budget: int) -> list[Int[np.ndarray, "batch"]]:

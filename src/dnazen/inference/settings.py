@@ -1,4 +1,4 @@
-"""Settings of embeddings and predictions."""
+"""Settings of embeddings, predictions and likelihoods."""
 
 from __future__ import annotations
 
@@ -77,6 +77,24 @@ def require_vector_suffix(path: Path) -> None:
     """Raise ConfigError unless the file's name says how vectors are to be written to it."""
     if path.suffix not in VECTOR_SUFFIXES:
         raise ConfigError(f"{path}: expected a name that ends in {', '.join(VECTOR_SUFFIXES)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelihoodConfig:
+    """How sequences are read for their likelihood."""
+
+    max_tokens: int | None = None
+    """Longest window, [CLS] and [SEP] included; by default that of the model's fine-tuning, or
+    512. Longer sequences are read in windows, and nothing is cut."""
+    overlap: int | None = None
+    """Tokens that neighbouring windows share at least; by default a quarter of the window."""
+    tokens_per_batch: int = TOKENS_PER_BATCH
+    """Bound on windows x longest; changes memory and speed, not the numbers."""
+
+    def __post_init__(self) -> None:
+        require_numbers(self, names="tokens_per_batch", least=1)
+        require_max_tokens(self.max_tokens)
+        require_overlap(self.overlap, self.max_tokens)
 
 
 def require_overlap(overlap: int | None, max_tokens: int | None) -> None:

@@ -9,11 +9,16 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
+from ..model.configuration import DnazenConfig
 from ..sequences.alphabet import reverse_complement
 from ..sequences.inputs import InputRecord
 from ..tokens.encoding import Length, Tokens, encode_examples
 from ..tokens.tokenizer import CHUNK_BP, grouped
 from ..tokens.windows import TokenWindow, token_windows
+from .settings import require_overlap
+
+MAX_TOKENS = 512
+"""The longest window for a model that was not fine-tuned: about 2.5 kb."""
 
 _RECORD_COST_BP = 1000
 """What a record costs in memory beside its letters, in bases."""
@@ -75,3 +80,19 @@ def cut_to_windows(
             yield WindowTokens(strand, TokenWindow(0, 0, 0, 0))
         for window in token_windows(len(strand.tokens), size, overlap):
             yield WindowTokens(strand, window)
+
+
+def window_size(
+    config: DnazenConfig, max_tokens: int | None, overlap: int | None
+) -> tuple[int, int]:
+    """Tokens of a window and of an overlap, special ones not counted; ``None`` is the default.
+
+    Raises
+    ------
+    ConfigError
+        If windows cannot overlap so.
+    """
+    max_tokens = max_tokens or config.max_tokens or MAX_TOKENS
+    require_overlap(overlap, max_tokens)
+    size = max_tokens - 2
+    return size, size // 4 if overlap is None else overlap
