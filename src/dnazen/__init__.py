@@ -52,5 +52,5 @@ def _load_when_imported(trigger: str, ours: str) -> None:
     wrapt.register_post_import_hook(lambda _: importlib.import_module(ours), trigger)
 
 
-_load_when_imported("transformers.models.auto.configuration_auto", "dnazen.model.configuration")
+_load_when_imported("transformers.models.auto.configuration_auto", "dnazen.model.auto")
 _load_when_imported("transformers.models.auto.modeling_auto", "dnazen.model.modeling")

@@ -219,7 +219,7 @@ def _path(
     """Embeddings of tokens and, if there are any, G-grams at the baseline; and the way to go."""
     hidden = here.input_ids.clone()
     hidden[1:-1] = MASK
-    tables = [(model.get_input_embeddings(), hidden, here.input_ids)]
+    tables = [(model.dnazen.embeddings.word_embeddings, hidden, here.input_ids)]
     if len(here.ggram_ids):
         rows = model.dnazen.ggram_embeddings.word_embeddings
         tables.append((rows, torch.zeros_like(here.ggram_ids), here.ggram_ids))

@@ -13,7 +13,8 @@ from jaxtyping import Float32, Float64, Int
 from torch import Tensor
 
 from ..model.batches import Collator, Example, token_budget_batches
-from ..model.modeling import IGNORED, DnazenForMaskedLM, DnazenForSequenceClassification
+from ..model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
+from ..model.networks import IGNORED
 from ..sequences.inputs import InputRecord, records_of
 from ..tokens.encoding import Tokens
 from ..tokens.special import MASK, UNK

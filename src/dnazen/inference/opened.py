@@ -16,12 +16,7 @@ from ..ggrams.vocabulary import GGramVocabulary
 from ..model.batches import Collator
 from ..model.configuration import DnazenConfig
 from ..model.directory import load_weights, open_directory, read_weights
-from ..model.modeling import (
-    DnazenForMaskedLM,
-    DnazenForSequenceClassification,
-    DnazenModel,
-    DnazenPreTrainedModel,
-)
+from ..model.networks import FusedEncoder, MaskedLM, Network, SequenceClassifier
 from ..sequences.labelled import Task
 from .loop import Item, Result, run
 from .settings import TOKENS_PER_BATCH
@@ -45,10 +40,10 @@ class OpenedModel:
     """The G-grams; ``None`` for E4BU alone."""
     collator: Collator
     """Makes batches of examples, their G-grams matched."""
-    encoder: DnazenModel
-    masked_lm_network: DnazenForMaskedLM | None
+    encoder: FusedEncoder
+    masked_lm_network: MaskedLM | None
     """``masked_lm``, where the weights have that head."""
-    classifier_network: DnazenForSequenceClassification | None
+    classifier_network: SequenceClassifier | None
     """``classifier``, where the weights have that head."""
 
     @classmethod
@@ -74,18 +69,19 @@ class OpenedModel:
         weights = read_weights(directory, parts.config)
         masked_lm = classifier = None
         if _has(weights, "classifier."):
-            classifier = DnazenForSequenceClassification(parts.config)
+            classifier = SequenceClassifier.of(parts.config)
             _load(classifier, weights, directory, without=_MASKED_LM_HEAD)
         if _has(weights, "head."):
-            masked_lm = DnazenForMaskedLM(parts.config)
+            masked_lm = MaskedLM.of(parts.config)
             unused = () if classifier is None else _CLASSIFIER_HEAD
             _load(masked_lm, weights, directory, without=unused)
         if classifier is not None and masked_lm is not None:
             masked_lm.dnazen = classifier.dnazen
-            masked_lm.tie_weights()
+        if masked_lm is not None:
+            masked_lm.tie()
         headed = classifier or masked_lm
         if headed is None:
-            encoder = DnazenModel(parts.config)
+            encoder = FusedEncoder.of(parts.config)
             load_weights(encoder, weights, directory)
         else:
             encoder = headed.dnazen
@@ -106,17 +102,15 @@ class OpenedModel:
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        device: torch.device = self.encoder.device
-        return device
+        return self.encoder.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Of its weights."""
-        dtype: torch.dtype = self.encoder.dtype
-        return dtype
+        return self.encoder.dtype
 
     @property
-    def masked_lm(self) -> DnazenForMaskedLM:
+    def masked_lm(self) -> MaskedLM:
         """The encoder with the masked-LM head of pre-training.
 
         Raises
@@ -133,7 +127,7 @@ class OpenedModel:
         return self.masked_lm_network
 
     @property
-    def classifier(self) -> DnazenForSequenceClassification:
+    def classifier(self) -> SequenceClassifier:
         """The encoder with the head of fine-tuning.
 
         Raises
@@ -215,7 +209,7 @@ def _has(weights: dict[str, Tensor], beginning: str) -> bool:
 
 
 def _load(
-    network: DnazenPreTrainedModel,
+    network: Network,
     weights: dict[str, Tensor],
     source: Path,
     *,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeGuard, get_args
 
-from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import PreTrainedConfig
 
 from ..errors import ConfigError
 from ..sequences.settings import ProblemType
@@ -280,6 +280,3 @@ def _require_whole(least: int, most: int, **settings: Any) -> None:
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value out of a file is a finite number."""
     return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-AutoConfig.register("dnazen", DnazenConfig, exist_ok=True)

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tokenizers import Tokenizer
 from transformers.utils import logging as hf_logging
@@ -20,7 +20,6 @@ from ..errors import InputError
 from ..ggrams.vocabulary import GGramVocabulary
 from ..tokens.tokenizer import load_tokenizer, save_tokenizer, tokenizer_sha256
 from .configuration import DnazenConfig
-from .modeling import DnazenPreTrainedModel
 from .weights import (
     GGRAM_PARTS,
     HEADS,
@@ -52,7 +51,10 @@ __all__ = [
     "weights_being_written",
 ]
 
-Model = TypeVar("Model", bound=DnazenPreTrainedModel)
+if TYPE_CHECKING:
+    from .modeling import DnazenPreTrainedModel
+
+Model = TypeVar("Model", bound="DnazenPreTrainedModel")
 
 GGRAMS_FILE = "ggrams.tsv"
 RELEASED_GGRAMS_FILE = "ngram.json"

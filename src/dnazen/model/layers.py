@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import gelu
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention import Plan, attend
 from .configuration import DnazenConfig
@@ -87,8 +89,12 @@ class FeedForward(nn.Module):
         return out
 
 
-class EncoderLayer(GradientCheckpointingLayer):
+class EncoderLayer(nn.Module):
     """Attention, then a feed-forward: gated in E4BU, plain in the G-gram encoder."""
+
+    gradient_checkpointing = False
+    """Whether training computes it anew for its gradients; Hugging Face's trainer sets both."""
+    _gradient_checkpointing_func: Callable[..., Any]
 
     def __init__(self, config: DnazenConfig, *, gated: bool) -> None:
         super().__init__()
@@ -102,6 +108,16 @@ class EncoderLayer(GradientCheckpointingLayer):
         wanted: Int[Tensor, "wanted"] | None = None,
     ) -> tuple[Float[Tensor, "rows|wanted hidden"], Tensor | None]:
         """States after the layer, of the ``wanted`` rows alone if given, and probabilities."""
+        if self.gradient_checkpointing and self.training:
+            checkpointed: tuple[Tensor, Tensor | None] = self._gradient_checkpointing_func(
+                self._apply_layer, states, plan, wanted
+            )
+            return checkpointed
+        return self._apply_layer(states, plan, wanted)
+
+    def _apply_layer(
+        self, states: Tensor, plan: Plan, wanted: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         states, probabilities = self.attention(states, plan, wanted)
         return self.feed_forward(states), probabilities
 

@@ -30,7 +30,6 @@ class RowEmbedding(nn.Embedding):
         self.weight.requires_grad_(False)
         self._lookups = []
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, input: Int[Tensor, "n"]) -> Float[Tensor, "n hidden"]:
         """Look rows up."""
         if self._lookups is None or not torch.is_grad_enabled():

@@ -22,7 +22,8 @@ from tokenizers import Tokenizer
 
 from ..errors import InputError
 from ..inference.classifier import open_classifier
-from ..inference.likelihood import TOKENS_PER_BATCH, HiddenToken, hidden_log_likelihoods, readings
+from ..inference.likelihood import HiddenToken, hidden_log_likelihoods, readings
+from ..inference.settings import TOKENS_PER_BATCH
 from ..model.batches import Collator
 from ..model.directory import load_weights, open_directory, read_weights
 from ..model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification

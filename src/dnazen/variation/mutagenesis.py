@@ -17,7 +17,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from ..errors import ConfigError, InputError
-from ..inference.likelihood import TOKENS_PER_BATCH
+from ..inference.settings import TOKENS_PER_BATCH
 from ..outputs import new_directory, refuse_existing
 from ..records import hash_file, run_record, write_json
 from ..report.charts import save_png

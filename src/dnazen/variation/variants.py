@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from ..errors import ConfigError, InputError
 from ..inference.labels import MISSING
-from ..inference.likelihood import TOKENS_PER_BATCH
+from ..inference.settings import TOKENS_PER_BATCH
 from ..outputs import new_file
 from ..records import hash_file
 from ..sequences.indexed import IndexedGenome
