@@ -99,7 +99,7 @@ def test_the_parser_sees_what_it_should():
     assert {"errors", "outputs", "records", "tokens.tokenizer"} <= {
         name for name, _ in ours("ggrams.vocabulary")
     }
-    assert "model.layers" in {name for name, _ in ours("model.modeling")}
+    assert "model.layers" in {name for name, _ in ours("model.networks")}
     assert "numpy" in {name for name, _ in imported("model.batches")}
 
 

@@ -132,13 +132,13 @@ class Linear(nn.Module):
         super().__init__()
         self.tokens = like.get_input_embeddings()
         self.rows = like.dnazen.ggram_embeddings.word_embeddings
-        self.dnazen = SimpleNamespace(ggram_embeddings=SimpleNamespace(word_embeddings=self.rows))
+        self.dnazen = SimpleNamespace(
+            embeddings=SimpleNamespace(word_embeddings=self.tokens),
+            ggram_embeddings=SimpleNamespace(word_embeddings=self.rows),
+        )
         self.place = nn.Parameter(torch.randn(200, self.tokens.embedding_dim))
         self.ggram = nn.Parameter(torch.randn(self.tokens.embedding_dim))
         self.device = torch.device("cpu")
-
-    def get_input_embeddings(self):
-        return self.tokens
 
     def forward(self, input_ids=None, inputs_embeds=None, ggram_embeds=None, **inputs):
         embeds = self.tokens(input_ids) if inputs_embeds is None else inputs_embeds
