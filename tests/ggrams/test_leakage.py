@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models
 from dnazen import cli
 from dnazen.commands.corpus_build import CorpusBuildCommand
 from dnazen.commands.corpus_build import run as build_corpus
-from dnazen.errors import InputError
+from dnazen.errors import ConfigError, InputError
 from dnazen.ggrams.leakage import build_index, covered_bases, mined_part, sharing_sequences
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.tokens.corpus import Corpus
@@ -88,6 +88,48 @@ def test_sharing_agrees_with_substring_search(
     covered = covered_bases(index, corpus, keep, threads)
     assert covered.tolist() == [covered_by_hand(o, texts, overlap) for o in others]
     assert covered_bases(index, corpus, ~keep, threads).tolist() == [0] * len(others)
+
+
+def test_letters_that_are_no_bases_share_nothing(tmp_path):
+    """No corpus that dnazen builds has them; a damaged one does not lead the search astray."""
+    words = [*SPECIAL_TOKENS, "A", "C", "G", "T", "N"]
+    tokenizer = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=[]))
+    save_tokenizer(tokenizer, tmp_path / "tokenizer")
+    text = "".join(random.Random(3).choices("ACGT", k=90))
+    corpus = corpus_of([text], tmp_path / "tokenizer", tmp_path)
+    for place in (0, 20, 60, 89):
+        tokens = np.array(corpus.tokens)
+        tokens[place] = words.index("N")
+        damaged = replace(corpus, tokens=tokens)
+        with_gap = text[:place] + "N" + text[place + 1 :]
+        for other in (text, with_gap):
+            index = build_index([other.encode()], 16)
+            covered = covered_bases(index, damaged, np.ones(1, dtype=bool), 1)
+            assert covered.tolist() == [covered_by_hand(other, [with_gap], 16)]
+
+
+@pytest.mark.parametrize(
+    ("array", "place", "value", "message"),
+    [
+        ("tokens", 7, 60000, "token id 60000, which its tokenizer does not have"),
+        ("offsets", 1, 10**12, "offsets of sequences run backwards, or past the tokens"),
+        ("offsets", 1, -5, "offsets of sequences run backwards, or past the tokens"),
+    ],
+)
+def test_a_damaged_corpus_is_not_searched(tokenizer_dir, tmp_path, array, place, value, message):
+    corpus = corpus_of(["ACGT" * 20, "ACCT" * 20, "ACAT" * 20], tokenizer_dir, tmp_path)
+    damaged = np.array(getattr(corpus, array))
+    damaged[place] = value
+    corpus = replace(corpus, **{array: damaged})
+    (tmp_path / "others.txt").write_text("ACGT" * 20)
+    with pytest.raises(InputError, match=message):
+        sharing_sequences(corpus, [tmp_path / "others.txt"], 20, 1)
+
+
+@pytest.mark.parametrize("overlap_bp", [-1, 0, 15])
+def test_an_index_of_shorter_stretches_is_refused(overlap_bp):
+    with pytest.raises(ConfigError, match="overlap_bp must be at least 16"):
+        build_index([b"ACGT" * 20], overlap_bp)
 
 
 def test_excluded_sequences_are_not_mined_and_the_check_agrees(tokenizer_dir, tmp_path, capsys):

@@ -196,6 +196,17 @@ def test_the_released_form_goes_in_and_out_without_loss(tmp_path):
     assert list(after) == list(before)
 
 
+@pytest.mark.parametrize("released", [{}, {"pad_ngram": [1]}, "text", {"ngram_size": 1}])
+def test_a_damaged_record_of_a_release_does_not_spoil_another(tmp_path, released):
+    from tokenizers import Tokenizer, models
+
+    tokenizer = Tokenizer(models.BPE(vocab={s: i for i, s in enumerate(STRINGS)}, merges=[]))
+    plain, marked = tmp_path / "plain.json", tmp_path / "marked.json"
+    vocabulary([(5, 6)]).to_released(plain, tokenizer)
+    vocabulary([(5, 6)], provenance={"released": released}).to_released(marked, tokenizer)
+    assert marked.read_bytes() == plain.read_bytes()
+
+
 def test_a_mined_vocabulary_takes_the_released_form(tmp_path):
     from tokenizers import Tokenizer, models
 
@@ -212,6 +223,10 @@ def test_a_mined_vocabulary_takes_the_released_form(tmp_path):
         ({"vocab": {"A C": 1}}, "does not have id 0"),
         ({"vocab": [1]}, "no object 'vocab'"),
         ({"vocab": {"<PAD>": 0, "A": 1}}, "2 to 16 tokens, not 1"),
+        ({"vocab": {"<PAD>": 0, " ".join("A" * 65): 1}}, "2 to 16 tokens, not 65"),
+        ({"vocab": {"<PAD>": 0, "A [CLS]": 1}}, r"token id 1 is not in 5\.\.10"),
+        ({"vocab": {"<PAD>": 0, "A C": True}}, "no object 'vocab'"),
+        ({"vocab": {"<PAD>": 0, "A C": 1}, "pad_ngram": ["<PAD>"]}, "does not have id 0"),
     ]:
         (tmp_path / "ngram.json").write_text(json.dumps(wrong))
         with pytest.raises(InputError, match=message):

@@ -1,4 +1,7 @@
-"""Kernels: functions that Numba compiles on first use, kept compiled on disk where that can be."""
+"""Kernels: functions that Numba compiles on first use, and what they may be given.
+
+A kernel does not look where it reads and writes: whatever comes from outside is checked before.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,11 @@ from types import ModuleType
 from typing import TypeVar, cast
 
 import numba
+import numpy as np
+from jaxtyping import Int, UInt16
+
+from ..errors import InputError
+from ..tokens.special import MAX_VOCAB_SIZE
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -26,6 +34,44 @@ def kernel(function: Function) -> Function:
     except RuntimeError as error:
         _require_no_place(error)
         return cast(Function, numba.njit(nogil=True)(function))
+
+
+def require_sequences(
+    tokens: Int[np.ndarray, "tokens"], offsets: Int[np.ndarray, "sequences+1"]
+) -> None:
+    """Raise unless the offsets mark sequences within the tokens. Time O(sequences).
+
+    Raises
+    ------
+    InputError
+        If they run backwards, or past an end of the tokens.
+    """
+    if len(offsets) == 0 or offsets[0] < 0 or offsets[-1] > len(tokens) or _run_back(offsets):
+        raise InputError(
+            "offsets of sequences run backwards, or past the tokens",
+            expected=f"ascending numbers from 0 to {len(tokens)}",
+        )
+
+
+def require_tokens(tokens: Int[np.ndarray, "tokens"]) -> UInt16[np.ndarray, "tokens"]:
+    """Token ids as two bytes each; those that are so already are given back as they are.
+
+    Raises
+    ------
+    InputError
+        If an id is less than 0 or more than 65,535.
+    """
+    if tokens.dtype == np.uint16:
+        return tokens
+    if len(tokens) and not 0 <= tokens.min() <= tokens.max() < MAX_VOCAB_SIZE:
+        raise InputError(
+            f"token ids {tokens.min()} to {tokens.max()}", expected=f"0 to {MAX_VOCAB_SIZE - 1}"
+        )
+    return tokens.astype(np.uint16)
+
+
+def _run_back(offsets: Int[np.ndarray, "sequences+1"]) -> bool:
+    return bool((offsets[1:] < offsets[:-1]).any())
 
 
 def import_kernels(name: str) -> ModuleType:

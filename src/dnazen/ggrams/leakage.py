@@ -15,17 +15,18 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8, UInt64
 
-from ..errors import InputError
+from ..errors import ConfigError, InputError
 from ..records import InputFile
 from ..sequences.alphabet import normalise, reverse_complement
 from ..sequences.reader import Record, read_records
 from ..tokens.corpus import Corpus
 from ..tokens.tokenizer import token_strings
-from .kernels import kernel
+from .kernels import kernel, require_sequences
 from .settings import SHORTEST_OVERLAP_BP
 from .vocabulary import SPECIAL, GGramVocabulary
 
 _BREAK = 4  # the code of anything that is no base; A C G T are 0-3
+_OTHER = 5  # the same in the corpus: it equals no code of an index
 _CODES = np.full(256, _BREAK, dtype=np.uint8)
 _CODES[np.frombuffer(b"ACGT", dtype=np.uint8)] = range(4)
 _SEQUENCES_A_BLOCK = 2048
@@ -60,7 +61,15 @@ class Sharing(NamedTuple):
 
 
 def build_index(sequences: Iterable[bytes], overlap_bp: int) -> Index:
-    """Index sequences of upper-case letters; whatever is not ACGT matches nothing."""
+    """Index sequences of upper-case letters; whatever is not ACGT matches nothing.
+
+    Raises
+    ------
+    ConfigError
+        If ``overlap_bp`` is less than ``SHORTEST_OVERLAP_BP``.
+    """
+    if overlap_bp < SHORTEST_OVERLAP_BP:
+        raise ConfigError(f"overlap_bp must be at least {SHORTEST_OVERLAP_BP}, got {overlap_bp}")
     strands = [s for forward in sequences for s in (forward, reverse_complement(forward))]
     text = _CODES[np.frombuffer(b"N".join([b"", *strands, b""]), dtype=np.uint8)]
     begin = 1 + np.concatenate([[0], np.cumsum([len(s) + 1 for s in strands])]).astype(np.int64)
@@ -213,13 +222,21 @@ def _each_block(
 
     Sequences that are not kept are empty.
     """
-    strings = [""] * SPECIAL + token_strings(corpus.tokenizer)[SPECIAL:]
-    letters = _CODES[np.frombuffer("".join(strings).encode(), dtype=np.uint8)]
+    strings = [b""] * SPECIAL + [s.encode() for s in token_strings(corpus.tokenizer)[SPECIAL:]]
+    letters = _CODES[np.frombuffer(b"".join(strings), dtype=np.uint8)]
+    letters[letters == _BREAK] = _OTHER
     ends = np.concatenate([[0], np.cumsum([len(s) for s in strings])]).astype(np.int64)
 
     def block(first: int) -> None:
         bounds = np.asarray(corpus.offsets[first : first + _SEQUENCES_A_BLOCK + 1])
+        require_sequences(corpus.tokens, bounds)
         tokens = np.asarray(corpus.tokens[bounds[0] : bounds[-1]])
+        if len(tokens) and tokens.max() >= len(strings):
+            raise InputError(
+                f"token id {tokens.max()}, which its tokenizer does not have",
+                path=corpus.directory,
+                fix="the corpus is damaged; build it anew",
+            )
         kept = keep[first : first + len(bounds) - 1]
         search(first, *_spelt(tokens, bounds - bounds[0], kept, letters, ends))
 
@@ -317,11 +334,13 @@ def _search(
     for sequence in range(offsets.shape[0] - 1):
         begin, end = offsets[sequence], offsets[sequence + 1]
         kmer = np.uint64(0)
+        bases = 0  # since the begin, or the last letter that is no base
         for last in range(begin, end):
-            kmer = ((kmer << np.uint64(2)) | np.uint64(query[last])) & low_bits
-            first = last - k + 1
-            if first < begin:
+            kmer = ((kmer << np.uint64(2)) | np.uint64(query[last] & 3)) & low_bits
+            bases = bases + 1 if query[last] < _BREAK else 0
+            if bases < k:
                 continue
+            first = last - k + 1
             sample = heads[_slot(keys, heads, kmer)]
             while sample >= 0:
                 place, left, right = places[sample], 0, k

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int, Int64, UInt64
 
 from ..tokens.special import MASK
-from .kernels import kernel
+from .kernels import kernel, require_sequences
 from .matching import Matcher
 from .settings import MaskingConfig
 from .vocabulary import SPECIAL
@@ -71,6 +71,9 @@ def mask(
     keys
         The source of all randomness, one number a sequence: see ``sequence_keys``.
     """
+    require_sequences(tokens, offsets)
+    if len(keys) != len(offsets) - 1:
+        raise ValueError(f"{len(keys)} keys for {len(offsets) - 1} sequences")
     offsets = np.ascontiguousarray(offsets, dtype=np.int64)
     if matcher is None or config.ggram_share == 0:
         start, length = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int, Int64, UInt64
 
-from .kernels import kernel
+from .kernels import kernel, require_sequences
 from .settings import MAX_LENGTH
 from .trie import PAYLOAD, Trie, build, longest, possible_starts, slot_of
 from .vocabulary import GGramVocabulary
@@ -60,6 +60,7 @@ class Matcher:
         Time O(tokens x longest G-gram), in practice about one probe a token. Token ids lie in
         0..65,535; special tokens match nothing.
         """
+        require_sequences(tokens, offsets)
         start, ggram_id, _ = _occurrences(tokens, _int64(offsets), *self._trie)
         return Occurrences(start, ggram_id)
 
@@ -78,6 +79,7 @@ class Matcher:
         max_ggrams
             Keep at most this many slots of a sequence, from the front; None keeps all.
         """
+        require_sequences(tokens, offsets)
         offsets = _int64(offsets)
         cap = np.iinfo(np.int64).max if max_ggrams is None else max_ggrams
         # Blocks of sequences: what one step writes, the next still finds in the cache.

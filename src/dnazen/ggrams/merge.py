@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import InputError
 from .mining.candidates import bounds
 from .vocabulary import UNKNOWN_COUNT, GGramVocabulary, order_of_ids, padded
 
@@ -19,7 +20,7 @@ def merge(parts: Sequence[GGramVocabulary], max_size: int | None = None) -> GGra
     Raises
     ------
     InputError
-        If the parts are not all of one tokenizer.
+        If the parts are not all of one tokenizer, or a count is absurd.
     """
     for part in parts[1:]:
         part.require_tokenizer(parts[0].tokenizer_sha256)
@@ -30,6 +31,8 @@ def merge(parts: Sequence[GGramVocabulary], max_size: int | None = None) -> GGra
     rows, first, group = np.unique(
         padded(flat, bounds(lengths)), axis=0, return_index=True, return_inverse=True
     )
+    if counts.max(initial=0) > np.iinfo(np.int64).max // len(parts):
+        raise InputError(f"a count of {counts.max()}", expected="counts whose sum has 63 bits")
     total = np.zeros(len(rows), dtype=np.int64)
     np.add.at(total, group, np.maximum(counts, 0))
     known = np.zeros(len(rows), dtype=np.bool_)

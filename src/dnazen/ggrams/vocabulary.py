@@ -208,14 +208,14 @@ class GGramVocabulary:
                 path=path,
                 expected="the tokenizer the checkpoint was trained with",
             )
-        tokens = np.array([ids_of[t] for span in spans for t in span], dtype=np.uint16)
+        tokens = np.array([ids_of[t] for span in spans for t in span], dtype=np.int64)
         offsets = np.concatenate([[0], np.cumsum([len(s) for s in spans])]).astype(np.int64)
         vocab_size = tokenizer.get_vocab_size()
         problem = _first_problem(tokens, offsets, vocab_size)
         if problem:
             raise InputError(f"{strings[problem[0]]!r}: {problem[1]}", path=path)
         return cls(
-            tokens=tokens,
+            tokens=tokens.astype(np.uint16),
             offsets=offsets,
             counts=np.full(len(spans), UNKNOWN_COUNT, dtype=np.int64),
             pmi=np.full(len(spans), np.nan, dtype=np.float32),
@@ -237,7 +237,7 @@ class GGramVocabulary:
         strings = token_strings(tokenizer)
         words = [strings[t] for t in self.tokens.tolist()]
         bounds = self.offsets.tolist()
-        released = self.provenance.get("released") or {
+        released = {
             "min_ngram_len": int(self.lengths.min(initial=2)),
             "max_ngram_len": int(self.lengths.max(initial=2)),
             "max_ngram_count": max_ggrams,
@@ -245,6 +245,9 @@ class GGramVocabulary:
             "pad_ngram": "<PAD>",
             "ngram_size": len(self) + 1,
         }
+        source = self.provenance.get("released")
+        if isinstance(source, dict) and isinstance(source.get("pad_ngram"), str):
+            released = source
         vocab = {released["pad_ngram"]: 0}
         for i in range(len(self)):
             vocab[" ".join(words[bounds[i] : bounds[i + 1]])] = i + 1
@@ -308,6 +311,8 @@ def _first_problem(
     wrong = np.flatnonzero((lengths < 2) | (lengths > MAX_LENGTH))
     if len(wrong):
         return int(wrong[0]), f"a G-gram has 2 to {MAX_LENGTH} tokens, not {lengths[wrong[0]]}"
+    if not SPECIAL < vocab_size <= MAX_VOCAB_SIZE:
+        raise ValueError(f"vocab_size must be {SPECIAL + 1} to {MAX_VOCAB_SIZE}, got {vocab_size}")
     wrong = np.flatnonzero((tokens < SPECIAL) | (tokens >= vocab_size))
     if len(wrong):
         row = int(np.searchsorted(offsets, wrong[0], side="right")) - 1
@@ -373,7 +378,7 @@ def _released_strings(table: Mapping[str, Any], path: Path) -> list[str]:
     if not isinstance(vocab, dict) or any(type(i) is not int for i in vocab.values()):
         raise InputError("no object 'vocab' of G-gram ids", path=path, expected="an ngram.json")
     pad = table.get("pad_ngram", "<PAD>")
-    if vocab.get(pad) != 0:
+    if not isinstance(pad, str) or vocab.get(pad) != 0:
         raise InputError(f"the padding {pad!r} does not have id 0", path=path)
     strings = sorted(vocab, key=vocab.__getitem__)
     if [vocab[s] for s in strings] != list(range(len(strings))):

@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int64
 
+from ...errors import InputError
 from ...records import plain
 from ...tokens.corpus import Corpus
+from ...tokens.special import MAX_VOCAB_SIZE
 from ...tokens.tokenizer import token_strings
 from ...workers.cluster import Workers, connected
+from ..kernels import require_sequences, require_tokens
 from ..leakage import sharing_sequences
 from ..settings import MiningConfig
 from ..spans import Spans
@@ -63,10 +66,20 @@ def mine(
         Address of the Ray cluster that does it, or ``local``; None: threads of this process.
     memory_gb
         What the working tables may take on one machine.
+
+    Raises
+    ------
+    InputError
+        If ``offsets`` leave the tokens, or a token is none of the vocabulary's.
     """
+    require_sequences(tokens, offsets)
+    if not SPECIAL < vocab_size <= MAX_VOCAB_SIZE:
+        raise InputError(f"a vocabulary of {vocab_size} tokens", expected="6 to 65,536")
     if keep is None:
         keep = np.ones(len(offsets) - 1, dtype=np.bool_)
-    spans = Spans(tokens, offsets.astype(np.int64, copy=False), keep)
+    if len(keep) != len(offsets) - 1:
+        raise ValueError(f"{len(keep)} flags for {len(offsets) - 1} sequences")
+    spans = Spans(require_tokens(tokens), offsets.astype(np.int64, copy=False), keep)
     with connected(ray):
         return _mined(spans, vocab_size, config, Workers(threads, ray, memory_gb))
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int64, UInt8
 
+from ...errors import InputError
+from ...tokens.special import MAX_VOCAB_SIZE
 from ...workers.cluster import Workers
 from ..kernels import kernel
 from ..spans import Shard, Spans, Spilled
@@ -56,10 +58,22 @@ def strong_pairs(
     """Adjacent pairs with enough PMI and counts (method.md section 3), no special token in them.
 
     PMI >= min_pmi is asked as ratio >= 2^min_pmi, in float64, which is the same on every machine.
+
+    Raises
+    ------
+    InputError
+        If a token is none of the vocabulary's.
     """
-    count = partial(_tokens_and_pairs, spans, vocab_size)
-    counts = sum(workers.map(count, spans.shards(workers.together)), np.zeros(vocab_size + 1, int))
-    token_counts, pairs_total = counts[:-1], int(counts[-1])
+    count = partial(_tokens_and_pairs, spans)
+    nothing = np.zeros(MAX_VOCAB_SIZE + 1, dtype=np.int64)
+    counts = sum(workers.map(count, spans.shards(workers.together)), nothing)
+    token_counts, foreign, pairs_total = counts[:vocab_size], counts[vocab_size:-1], int(counts[-1])
+    if foreign.any():
+        raise InputError(
+            f"token id {vocab_size + np.flatnonzero(foreign)[0]} in the corpus",
+            expected=f"ids below {vocab_size}, the tokens of its tokenizer",
+            fix="the corpus is damaged; build it anew",
+        )
     eligible = token_counts >= min_token_count
     eligible[:SPECIAL] = False
     frequency = token_counts / max(int(token_counts.sum()), 1)
@@ -75,9 +89,9 @@ def strong_pairs(
         return StrongPairs(keys.mapped(), counted.mapped(), ratios.mapped())
 
 
-def _tokens_and_pairs(spans: Spans, vocab_size: int, shard: Shard) -> Int64[np.ndarray, "vocab+1"]:
-    """How often each token stands in a shard; at the end, the number of adjacent pairs."""
-    return _count_tokens(*spans.shard(shard), vocab_size)
+def _tokens_and_pairs(spans: Spans, shard: Shard) -> Int64[np.ndarray, "ids+1"]:
+    """How often each token id stands in a shard; at the end, the number of adjacent pairs."""
+    return _count_tokens(*spans.shard(shard), MAX_VOCAB_SIZE)
 
 
 def _strong_of_rows(
@@ -99,14 +113,14 @@ def _count_tokens(
     tokens: Int[np.ndarray, "tokens"],
     offsets: Int64[np.ndarray, "sequences+1"],
     keep: Bool[np.ndarray, "sequences"],
-    vocab_size: int,
-) -> Int64[np.ndarray, "vocab+1"]:
-    counts = np.zeros(vocab_size + 1, dtype=np.int64)
+    ids: int,
+) -> Int64[np.ndarray, "ids+1"]:
+    counts = np.zeros(ids + 1, dtype=np.int64)
     for sequence in range(keep.shape[0]):
         if keep[sequence]:
             for i in range(offsets[sequence], offsets[sequence + 1]):
                 counts[tokens[i]] += 1
-            counts[vocab_size] += max(offsets[sequence + 1] - offsets[sequence] - 1, 0)
+            counts[ids] += max(offsets[sequence + 1] - offsets[sequence] - 1, 0)
     return counts
 
 
