@@ -8,7 +8,6 @@ are made of the library's: a field annotated ``Annotated[MiningConfig, FLAT]`` p
 from __future__ import annotations
 
 import dataclasses
-import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -51,7 +50,7 @@ def require_numbers(settings: Any, *, least: float, most: float = MOST, names: s
     """
     for name in names.split():
         value = getattr(settings, name)
-        if value is not None and not (math.isfinite(value) and least <= value <= most):
+        if value is not None and not least <= value <= most:
             bounds = f"at least {least}" if most == MOST else f"{least} to {most}"
             raise ConfigError(f"{name} must be {bounds}, got {value}")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +22,7 @@ from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.tokens.corpus import Corpus
 from dnazen.tokens.special import SPECIAL_TOKENS
 from dnazen.tokens.tokenizer import save_tokenizer
+from sequences.test_indexed import twobit
 from settings_of import settings_of
 
 
@@ -80,6 +83,10 @@ def test_sharing_agrees_with_substring_search(
     directory = tmp_path_factory.mktemp("leakage")
     corpus = corpus_of(texts, tokenizer_dir, directory)
     (directory / "others.txt").write_text("sequence\n" + "\n".join(others) + "\n")
+    if not any(re.search(f"[ACGT]{{{overlap}}}", other) for other in others):
+        with pytest.raises(InputError, match=f"none with {overlap} bases of A, C, G or T in a row"):
+            sharing_sequences(corpus, [directory / "others.txt"], overlap, threads)
+        return
     shared = sharing_sequences(corpus, [directory / "others.txt"], overlap, threads)
     expected = [covered_by_hand(t, others, overlap) > 0 for t in texts]
     assert shared.sequences.tolist() == expected
@@ -165,13 +172,17 @@ def test_excluded_sequences_are_not_mined_and_the_check_agrees(tokenizer_dir, tm
 
     capsys.readouterr()
     for vocabulary, row in [
-        (loose, "3\t2\t2\t270\t170\t0.6296"),
-        (strict, "3\t0\t0\t270\t0\t0.0000"),
+        (loose, "3\t2\t2\t270\t170\t0.6296\t0"),
+        (strict, "3\t0\t0\t270\t0\t0.0000\t0"),
     ]:
         table = tmp_path / "each.tsv"
         words = [str(vocabulary), str(tmp_path / "test.csv"), "-o", str(table)]
         assert cli.main(["ggrams", "check-leakage", *words]) == 0
         assert capsys.readouterr().out.splitlines()[1].endswith(row)
+    packed = tmp_path / "each.csv.gz"
+    assert cli.main(["ggrams", "check-leakage", *words[:2], "-o", str(packed)]) == 0
+    rows = gzip.decompress(packed.read_bytes()).decode()
+    assert rows == table.read_text().replace("\t", ",")
     assert [line.split("\t")[3] for line in table.read_text().splitlines()[1:]] == ["0", "0", "0"]
 
 
@@ -184,7 +195,10 @@ def test_mistakes_get_one_line(tokenizer_dir, tmp_path, capsys):
         (["mine", corpus, "-o", out, "--exclude", "absent.csv"], "absent.csv: no such file"),
         (["mine", corpus, "-o", out, "--exclude-overlap-bp", "5"], "must be at least 16"),
         (["mine", corpus, "-o", out, "--memory-gb", "0"], "memory_gb must be more than 0"),
+        (["mine", corpus, "-o", out, "--memory-gb", "nan"], "memory_gb must be 0 to 1048576"),
+        (["mine", corpus, "-o", out, "--memory-gb", "inf"], "memory_gb must be 0 to 1048576"),
         (["mine", corpus, "-o", out, "--threads", "0"], "threads must be 1 to 4096"),
+        (["mine", corpus, "-o", f"{corpus}/records.tsv"], "records.tsv: is an input too"),
         (["check-leakage", "absent.tsv", corpus], "absent.tsv: no such file"),
     ]:
         assert cli.main(["ggrams", *words]) == 2
@@ -192,6 +206,118 @@ def test_mistakes_get_one_line(tokenizer_dir, tmp_path, capsys):
         assert message in error
         assert error.count("\n") == 1
     assert not (tmp_path / "v.tsv").exists()
+
+
+NOTHING = {
+    "empty.fa": b"",
+    "header.csv": b"sequence,label\n",
+    "records.fa": b">a\n>b\n\n",
+    "ambiguous.fa": b">a\n" + b"N" * 200 + b"\n",
+    "short.txt": b"ACGT\nACGTACGTACGT\n",
+    "broken.fa": b">a\n" + (b"ACGT" * 12 + b"AN") * 9 + b"\n",
+}
+"""Files with nothing that shares 50 bases."""
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_a_search_for_nothing_is_no_all_clear(name, tokenizer_dir, tmp_path, capsys, monkeypatch):
+    corpus_of(["ACGT" * 50], tokenizer_dir, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(NOTHING[name])
+    (tmp_path / "good.fa").write_bytes(b">a\n" + b"ACCT" * 30)
+    mine = ["ggrams", "mine", "corpus", "-o", "v.tsv"]
+    assert cli.main([*mine, "--exclude", "good.fa", name]) == 2
+    assert f"{name}: " in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "v.tsv").exists()
+    assert cli.main(mine) == 0
+    assert cli.main(["ggrams", "check-leakage", "v.tsv", "good.fa", name]) == 2
+    written = capsys.readouterr()
+    assert "none with 50 bases of A, C, G or T in a row (the most are" in written.err
+    assert written.out == ""
+
+
+def test_what_was_searched_for_is_said_in_numbers(tokenizer_dir, tmp_path, capsys, monkeypatch):
+    corpus_of(["ACGT" * 50], tokenizer_dir, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some.fa").write_text(f">a\n{'ACCT' * 30}\n>b\nACGT\n>c\n{'acgu' * 20}\n>d\n")
+    capsys.readouterr()
+    assert cli.main(["ggrams", "mine", "corpus", "-o", "v.tsv", "--exclude", "some.fa"]) == 0
+    numbers = "4 records of 1 files, 204 bp; 2 of them are too short to share 50 bases"
+    assert f"excluded: {numbers}" in capsys.readouterr().err
+    assert cli.main(["ggrams", "check-leakage", "v.tsv", "some.fa"]) == 0
+    written = capsys.readouterr()
+    assert f"checked: {numbers}" in written.err
+    header, row = (line.split("\t") for line in written.out.splitlines())
+    assert dict(zip(header, row, strict=True))["too_short"] == "2"
+
+
+def test_a_vocabulary_is_checked_from_anywhere(tokenizer_dir, tmp_path, capsys, monkeypatch):
+    """Paths in its record lead on from its own folder, or flags say where the files are now."""
+    texts = ["".join(random.Random(i).choices("ACGT", k=120)) for i in range(9)]
+    home = tmp_path / "home"
+    home.mkdir()
+    corpus_of(texts, tokenizer_dir, home)
+    (home / "dev.csv").write_text(f"sequence,label\n{texts[2]},0\n")
+    (tmp_path / "test.fa").write_text(f">a\n{texts[2]}\n>b\n{texts[3]}\n")
+    monkeypatch.chdir(home)
+    assert cli.main(["ggrams", "mine", "corpus", "-o", "v.tsv", "--exclude", "dev.csv"]) == 0
+    monkeypatch.chdir(tmp_path)
+    row = "test.fa\t2\t1\t1\t240\t120\t0.5000\t0"
+    check = ["ggrams", "check-leakage", "home/v.tsv", "test.fa"]
+    capsys.readouterr()
+    assert cli.main(check) == 0
+    assert capsys.readouterr().out.splitlines()[1] == row
+    # A file of the same name that is another one is not taken for it.
+    (tmp_path / "dev.csv").write_text(f"sequence,label\n{texts[5]},0\n")
+    assert cli.main(check) == 0
+    assert capsys.readouterr().out.splitlines()[1] == row
+
+    (home / "dev.csv").rename(tmp_path / "moved.csv")
+    assert cli.main(check) == 2
+    problem = "dev.csv: changed since it was excluded from mining; say with --excluded where"
+    assert problem in capsys.readouterr().err
+    (tmp_path / "dev.csv").unlink()
+    assert cli.main(check) == 2
+    problem = "dev.csv: no such file; it was excluded from mining; say with --excluded where"
+    assert problem in capsys.readouterr().err
+    assert cli.main([*check, "--excluded", "moved.csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == row
+
+    (home / "corpus").rename(tmp_path / "elsewhere")
+    assert cli.main([*check, "--excluded", "moved.csv"]) == 2
+    assert "corpus: no such corpus; the G-grams were mined from it" in capsys.readouterr().err
+    assert cli.main([*check, "--excluded", "moved.csv", "--corpus", "elsewhere"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == row
+
+
+def test_a_2bit_genome_is_excluded_like_any_other(tokenizer_dir, tmp_path):
+    texts = ["".join(random.Random(i).choices("ACGT", k=120)) for i in range(5)]
+    corpus = corpus_of(texts, tokenizer_dir, tmp_path)
+    pytest.importorskip("py2bit")
+    twobit({"a": texts[1], "b": "N" * 60 + texts[3][:80]}, tmp_path / "g.2bit")
+    sharing = sharing_sequences(corpus, [tmp_path / "g.2bit"], 50, 1)
+    assert np.flatnonzero(sharing.sequences).tolist() == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"overlap_bp": float("inf")},
+        {"overlap_bp": "many"},
+        {"files": [{"path": "a\0b", "sha256": "0"}]},
+        {"files": [{"path": "a"}]},
+        {"files": 3},
+    ],
+)
+def test_a_record_with_nonsense_is_refused(wrong, tokenizer_dir, tmp_path):
+    corpus = corpus_of(["ACGT" * 50], tokenizer_dir, tmp_path)
+    path = tmp_path / "v.tsv"
+    assert cli.main(["ggrams", "mine", str(corpus.directory), "-o", str(path)]) == 0
+    vocabulary = GGramVocabulary.load(path)
+    excluded = {"files": [], "overlap_bp": 50, **wrong}
+    provenance = {**vocabulary.provenance, "excluded": excluded}
+    with pytest.raises(InputError, match=r"v\.tsv: does not say what it was mined from"):
+        mined_part(path, replace(vocabulary, provenance=provenance))
 
 
 def test_the_mined_part_is_known_only_from_the_files_it_was_made_of(tokenizer_dir, tmp_path):

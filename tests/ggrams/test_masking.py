@@ -174,7 +174,10 @@ def test_types_are_kept_and_the_input_is_left_alone():
     ("wrong", "message"),
     [
         ({"rate": 0.0}, "rate must lie strictly between 0 and 1"),
+        ({"rate": float("nan")}, "rate must lie strictly between 0 and 1"),
         ({"ggram_share": 1.5}, "ggram_share must lie in 0 to 1"),
+        ({"random_share": float("nan")}, "random_share must lie in 0 to 1"),
+        ({"matches": "all"}, "matches must be one of corrupted, unhidden, got 'all'"),
         ({"mask_share": 0.9, "random_share": 0.2}, "must not exceed 1"),
     ],
 )

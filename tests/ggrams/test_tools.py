@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 
@@ -69,6 +70,13 @@ def test_show_orders_and_selects(files, capsys):
     rows = ran(capsys, "show", files / "one.tsv", "--by", "bases").splitlines()[1:]
     assert [row.split("\t")[4] for row in rows] == ["ACGT", "AA", "GT"]
     assert json.loads(ran(capsys, "show", files / "one.tsv", "--provenance")) == {}
+
+
+def test_show_writes_a_file_in_the_form_of_its_name(files, capsys):
+    shown = ran(capsys, "show", files / "one.tsv", "--top", 2)
+    assert ran(capsys, "show", files / "one.tsv", "--top", 2, "-o", files / "out.csv.gz") == ""
+    table = gzip.decompress((files / "out.csv.gz").read_bytes()).decode()
+    assert table.splitlines() == [line.replace("\t", ",") for line in shown.splitlines()]
 
 
 def test_merge_adds_counts_and_keeps_provenance(files, capsys):
@@ -147,6 +155,8 @@ def test_stats_of_no_sequences_and_no_ggrams(files, capsys):
 
 def test_mistakes_get_one_line(files, capsys):
     one, other = str(files / "one.tsv"), str(files / "other.tsv")
+    bpe = str(files / "tokenizer" / "tokenizer.json")
+    before = {path: path.read_bytes() for path in files.rglob("*") if path.is_file()}
     for words, message in [
         (["merge", one, other, "-o", "x"], "mined with another tokenizer"),
         (["merge", one, "-o", "x"], "nothing to merge"),
@@ -154,8 +164,19 @@ def test_mistakes_get_one_line(files, capsys):
         (["stats", other, "--tokenizer", str(files / "tokenizer")], "with another tokenizer"),
         (["show", one, "--top", "0"], "top must be at least 1"),
         (["show", "absent.tsv"], "absent.tsv: no such file"),
+        (["show", one, "-o", "x.xz"], "x.xz: tables are not written as .xz"),
+        (["show", one, "-o", one], "one.tsv: is an input too"),
+        (["merge", one, one, "-o", one], "one.tsv: is an input too"),
+        (["merge", one, one, "-o", "x.csv"], "x.csv: a vocabulary has tabs between columns"),
+        (["merge", one, one, "-o", "x.csv.gz"], "x.csv.gz: a vocabulary has tabs"),
+        (["merge", one, one, "-o", "x.zip"], "x.zip: tables are not written as .zip"),
+        (["mine", "x", "-o", "x.parquet"], "x.parquet: tables are not written as .parquet"),
+        (["check-leakage", one, one, "-o", "x.h5"], "x.h5: tables are not written as .h5"),
+        (["check-leakage", one, one, "-o", one], "one.tsv: is an input too"),
+        (["stats", one, "--tokenizer", bpe, "-o", bpe], "tokenizer.json: is an input too"),
     ]:
         assert cli.main(["ggrams", *words]) == 2
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+    assert before == {path: path.read_bytes() for path in files.rglob("*") if path.is_file()}

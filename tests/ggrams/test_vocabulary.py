@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 from pathlib import Path
 
@@ -60,6 +61,23 @@ def test_a_saved_vocabulary_reads_back_the_same(data, tmp_path_factory):
     again = path.with_name("again.tsv")
     after.save(again)
     assert again.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lambda b: b.replace(b"\n", b"\r\n")])
+def test_a_packed_file_or_one_from_windows_reads_alike(saved, compress):
+    packed = saved.with_name("packed")
+    packed.write_bytes(compress(saved.read_bytes()))
+    assert_equal(GGramVocabulary.load(packed), GGramVocabulary.load(saved))
+
+
+def test_a_name_in_gz_is_honoured(saved):
+    packed = saved.with_name("ggrams.tsv.gz")
+    GGramVocabulary.load(saved).save(packed)
+    assert packed.read_bytes()[12:16] == b"BC\x02\x00"  # bgzip
+    assert gzip.decompress(packed.read_bytes()) == saved.read_bytes()
+    packed.write_bytes(packed.read_bytes()[:-40])
+    with pytest.raises(InputError, match=r"ggrams\.tsv\.gz:.*gzip data ends early"):
+        GGramVocabulary.load(packed)
 
 
 def test_the_file_reads_as_documented(tmp_path):
@@ -137,7 +155,7 @@ def saved(tmp_path):
         ("0.5000\t7", "nan\t7", ":11: not a row"),
         ("\tCGTCGT\n", "\tCGTC", "the last line is cut short"),
         ("AC\n", "AC\n\n", ":13: 4 rows where the header says 3"),
-        ("GTAA", "é", "cannot be read as text"),
+        ("GTAA", "é", "not plain text"),
     ],
 )
 def test_a_damaged_file_gets_one_line(saved, old, new, message):

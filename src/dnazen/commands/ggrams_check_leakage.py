@@ -11,8 +11,14 @@ import tyro
 
 from ..errors import ConfigError
 from ..ggrams.settings import SHORTEST_OVERLAP_BP
-from ..outputs import new_file
+from ..outputs import refuse_inputs
 from ..settings import require_numbers
+from ..tables import check_table_name, new_table
+
+_COLUMNS = (
+    *("file", "sequences", "partly_mined", "wholly_mined", "bases", "mined_bases"),
+    *("mined_fraction", "too_short"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +31,19 @@ class GGramsCheckLeakageCommand:
     """Sequence files, such as a benchmark's test sets."""
     corpus: Path | None = None
     """Where the mined corpus is now; None: where the vocabulary says."""
+    excluded: tuple[Path, ...] = ()
+    """Where the files are now that were excluded from mining; by default where the vocabulary
+    says."""
     overlap_bp: int = 50
     """Shortest shared stretch that counts, in bases."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Table of every sequence to write; None writes none."""
+    """Table of every sequence to write: .tsv or .csv, compressed by bgzip where .gz follows."""
     threads: int = 1
     """Threads to search with."""
 
     def __post_init__(self) -> None:
+        if self.output is not None:
+            check_table_name(self.output)
         require_numbers(self, names="overlap_bp", least=SHORTEST_OVERLAP_BP)
         require_numbers(self, names="threads", least=1, most=4096)
         if not self.sequences:
@@ -44,25 +55,35 @@ def run(settings: GGramsCheckLeakageCommand) -> None:
 
     What the vocabulary's own ``--exclude`` left out of mining is left out here too.
     """
-    from ..ggrams.leakage import mined_part, shared_with
+    from ..ggrams.leakage import in_words, mined_part, shared_with
     from ..ggrams.vocabulary import GGramVocabulary
 
+    if settings.output is not None:
+        refuse_inputs(settings.output, [settings.vocabulary, *settings.sequences])
     vocabulary = GGramVocabulary.load(settings.vocabulary)
     corpus, keep = mined_part(
-        settings.vocabulary, vocabulary, corpus=settings.corpus, threads=settings.threads
+        settings.vocabulary,
+        vocabulary,
+        corpus=settings.corpus,
+        excluded=settings.excluded,
+        threads=settings.threads,
     )
-    files = shared_with(corpus, keep, settings.sequences, settings.overlap_bp, settings.threads)
-    print("file\tsequences\tpartly_mined\twholly_mined\tbases\tmined_bases\tmined_fraction")
-    for shared in files:
-        fraction = f"{shared.mined_bases / shared.bases:.4f}" if shared.bases else "-"
-        print(shared.path, *shared.numbers, fraction, sep="\t")
+    shared = shared_with(corpus, keep, settings.sequences, settings.overlap_bp, settings.threads)
+    with new_table(Path("-")) as write:
+        write(_COLUMNS)
+        for part in shared:
+            *numbers, bases, mined_bases = part.numbers
+            fraction = f"{mined_bases / bases:.4f}"
+            write([part.file.path, *numbers, bases, mined_bases, fraction, part.file.too_short])
     if settings.output is not None:
-        with new_file(settings.output) as temporary, temporary.open("w") as table:
-            table.write("file\tname\tlength_bp\tmined_bp\n")
-            for shared in files:
-                for record, mined in zip(shared.records, shared.mined.tolist(), strict=True):
-                    row = (shared.path, record.name, len(record.sequence), mined)
-                    print(*row, sep="\t", file=table)
+        with new_table(settings.output) as write:
+            write(["file", "name", "length_bp", "mined_bp"])
+            for file, mined in shared:
+                for record, mined_bp in zip(file.records, mined.tolist(), strict=True):
+                    write([file.path, record.name, len(record.sequence), mined_bp])
+    print(
+        f"checked: {in_words([file for file, _ in shared], settings.overlap_bp)}", file=sys.stderr
+    )
     print(
         f"mined: stretches of {settings.overlap_bp} bases or more, on either strand, that the "
         "G-grams were mined from; leave them out with 'dnazen ggrams mine --exclude'",

@@ -10,7 +10,8 @@ from typing import Annotated
 import tyro
 
 from ..errors import ConfigError
-from ..ggrams.settings import SHORTEST_OVERLAP_BP, MiningConfig
+from ..ggrams.settings import SHORTEST_OVERLAP_BP, MiningConfig, check_vocabulary_name
+from ..outputs import refuse_inputs
 from ..settings import FLAT, require_numbers
 
 
@@ -21,7 +22,7 @@ class GGramsMineCommand:
     corpus: tyro.conf.Positional[Path]
     """Corpus directory that 'dnazen corpus build' wrote."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Vocabulary file to write."""
+    """Vocabulary file to write; compressed by bgzip where its name ends in .gz."""
     mining: Annotated[MiningConfig, FLAT] = field(default_factory=MiningConfig)
     exclude: tuple[Path, ...] = ()
     """Sequence files, such as a benchmark's dev and test sets. Corpus sequences that share a
@@ -38,6 +39,7 @@ class GGramsMineCommand:
     must be small. The result does not depend on it."""
 
     def __post_init__(self) -> None:
+        check_vocabulary_name(self.output)
         require_numbers(self, names="threads", least=1, most=4096)
         require_numbers(self, names="exclude_overlap_bp", least=SHORTEST_OVERLAP_BP)
         require_numbers(self, names="memory_gb", least=0, most=1 << 20)
@@ -51,6 +53,7 @@ def run(settings: GGramsMineCommand) -> None:
     from ..tokens.corpus import Corpus
 
     corpus = Corpus.open(settings.corpus)
+    refuse_inputs(settings.output, [*settings.exclude, *settings.corpus.rglob("*")])
     vocabulary, excluded = mine_corpus(
         corpus,
         settings.mining,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
+from ..outputs import refuse_inputs
 from ..settings import require_numbers
+from ..tables import check_table_name, new_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,11 @@ class GGramsShowCommand:
     provenance: bool = False
     """Print what the vocabulary was made from, as JSON, and no table."""
 
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("-")
+    """Table to write: .tsv or .csv, compressed by bgzip where .gz follows; '-' for stdout."""
+
     def __post_init__(self) -> None:
+        check_table_name(self.output)
         require_numbers(self, names="top", least=1)
 
 
@@ -45,8 +51,10 @@ def run(settings: GGramsShowCommand) -> None:
     bases = vocabulary.bases or ("",) * len(vocabulary)
     wanted = settings.containing.upper()
     rows = (row for row in ranked(vocabulary, settings.by).tolist() if wanted in bases[row])
-    print("id\tcount\tpmi\ttokens\tbases")
-    for row in islice(rows, settings.top):
-        tokens = " ".join(map(str, vocabulary.ggram(row + 1)))
-        count, pmi = vocabulary.counts[row], vocabulary.pmi[row]
-        print(f"{row + 1}\t{count}\t{pmi:.4f}\t{tokens}\t{bases[row]}")
+    refuse_inputs(settings.output, [settings.vocabulary])
+    with new_table(settings.output) as write:
+        write(["id", "count", "pmi", "tokens", "bases"])
+        for row in islice(rows, settings.top):
+            tokens = " ".join(map(str, vocabulary.ggram(row + 1)))
+            count, pmi = vocabulary.counts[row], vocabulary.pmi[row]
+            write([row + 1, count, f"{pmi:.4f}", tokens, bases[row]])

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from ..outputs import new_file
+from ..outputs import new_file, refuse_inputs
 from ..sequences.settings import RegionConfig
 from ..settings import FLAT, require_numbers
 
@@ -42,6 +42,9 @@ def run(settings: GGramsStatsCommand) -> None:
     from ..sequences.inputs import Inputs
     from ..tokens.tokenizer import load_tokenizer, tokenizer_sha256
 
+    if settings.output is not None:
+        inputs = (settings.vocabulary, *settings.sequences, *filter(None, [settings.regions.bed]))
+        refuse_inputs(settings.output, [*inputs, settings.tokenizer, *settings.tokenizer.glob("*")])
     vocabulary = GGramVocabulary.load(settings.vocabulary)
     tokenizer = load_tokenizer(settings.tokenizer)
     vocabulary.require_tokenizer(tokenizer_sha256(tokenizer), settings.vocabulary)

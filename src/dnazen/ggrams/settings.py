@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from ..errors import ConfigError
 from ..settings import require_choices, require_fractions, require_numbers
+from ..tables import check_table_name
 
 MAX_LENGTH = 16
 """The longest G-gram that the engine takes, in tokens."""
@@ -19,6 +21,17 @@ SHORTEST_OVERLAP_BP = 16
 
 LONGEST_BP = 60
 """Longest sequence that is compared with motifs: TOMTOM's memory grows with the cube of it."""
+
+
+def check_vocabulary_name(path: Path) -> None:
+    """Raise ConfigError unless a vocabulary can be written under this name."""
+    check_table_name(path)
+    if ".csv" in path.suffixes[-2:]:
+        raise ConfigError(
+            f"{path}: a vocabulary has tabs between columns; expected a name that ends in .tsv or "
+            ".tsv.gz"
+        )
+
 
 Method = Literal["pmi", "frequency", "random", "shuffled"]
 

@@ -17,6 +17,8 @@ from tokenizers import Tokenizer
 from ..errors import InputError
 from ..outputs import new_file
 from ..records import plain, read_json
+from ..sequences.reader import read_lines
+from ..tables import new_text
 from ..tokens.special import MAX_VOCAB_SIZE, SPECIAL_TOKENS
 from ..tokens.tokenizer import token_strings, tokenizer_sha256
 from .settings import MAX_LENGTH
@@ -29,6 +31,7 @@ SPECIAL = len(SPECIAL_TOKENS)
 """Ids below this one are special tokens, which never stand inside a G-gram."""
 UNKNOWN_COUNT = -1
 
+_EXPECTED = "a G-gram vocabulary as 'dnazen ggrams mine' writes it"
 _ROWS_AT_A_TIME = 1 << 16
 _DIGITS = tuple(map(str, range(MAX_VOCAB_SIZE)))
 _COLUMNS = "id\tcount\tpmi\ttokens\tbases"
@@ -109,7 +112,7 @@ class GGramVocabulary:
     def save(self, path: Path) -> None:
         """Write the vocabulary as one text file: a commented JSON header, then a table.
 
-        PMI is kept to 4 decimals.
+        PMI is kept to 4 decimals. Where the name ends in ``.gz``, bgzip compresses it.
 
         Raises
         ------
@@ -125,10 +128,10 @@ class GGramVocabulary:
             "provenance": plain(self.provenance),
         }
         commented = "".join(f"# {line}\n" for line in json.dumps(header, indent=1).split("\n"))
-        with new_file(path) as temporary, open(temporary, "w", encoding="ascii") as handle:
-            handle.write(f"{commented}{_COLUMNS}\n")
+        with new_text(path) as write:
+            write(f"{commented}{_COLUMNS}\n")
             for first in range(0, len(self), _ROWS_AT_A_TIME):
-                handle.writelines(self._rows(first, min(first + _ROWS_AT_A_TIME, len(self))))
+                write("".join(self._rows(first, min(first + _ROWS_AT_A_TIME, len(self)))))
 
     def _rows(self, first: int, end: int) -> Iterator[str]:
         """Lines of the table for some G-grams, by place (id - 1)."""
@@ -141,7 +144,7 @@ class GGramVocabulary:
 
     @classmethod
     def load(cls, path: Path) -> GGramVocabulary:
-        """Read a vocabulary file.
+        """Read a vocabulary file, plain or gzip.
 
         Memory is a small multiple of the file's size, whatever its header claims.
 
@@ -334,15 +337,14 @@ def _split(path: Path) -> tuple[dict[str, Any], str, int]:
             problem,
             path=path,
             line=line,
-            expected="a G-gram vocabulary as 'dnazen ggrams mine' writes it",
+            expected=_EXPECTED,
         )
 
     try:
-        text = path.read_text(encoding="ascii")
-    except FileNotFoundError:
-        refuse("no such file")
-    except (OSError, UnicodeDecodeError) as error:
-        refuse(f"cannot be read as text ({type(error).__name__})")
+        text = b"".join(line.text for line in read_lines(path, _EXPECTED)).decode("ascii")
+    except UnicodeDecodeError:
+        refuse("not plain text")
+    text = text.replace("\r\n", "\n")
     at, comments = 0, 0
     while text.startswith("# ", at):
         at = text.find("\n", at) + 1 or len(text)

@@ -273,9 +273,16 @@ def test_nothing_to_mine_is_an_empty_result(sequences):
     ("wrong", "message"),
     [
         ({"max_len": 17}, "max_len must be 2 to 16"),
-        ({"min_count": 0}, "min_count must be 1 to "),
+        ({"max_len": 10**400}, "max_len must be 2 to 16"),
+        ({"min_count": 0}, "min_count must be 1 to 2147483647"),
+        ({"min_count": 2**31}, "min_count must be 1 to 2147483647"),
+        ({"min_pair_count": 0}, "min_pair_count must be 1 to"),
+        ({"min_token_count": -1}, "min_token_count must be 1 to"),
         ({"max_size": 0}, "max_size must be at least 1"),
         ({"min_pmi": float("nan")}, "min_pmi must be -64 to 64, got nan"),
+        ({"min_pmi": float("inf")}, "min_pmi must be -64 to 64, got inf"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"method": "PMI"}, "method must be one of pmi, frequency, random, shuffled, got 'PMI'"),
     ],
 )
 def test_settings_out_of_range_are_refused(wrong, message):

@@ -19,7 +19,7 @@ from ...tokens.special import MAX_VOCAB_SIZE
 from ...tokens.tokenizer import token_strings
 from ...workers.cluster import Workers, connected
 from ..kernels import require_sequences, require_tokens
-from ..leakage import sharing_sequences
+from ..leakage import in_words, sharing_sequences
 from ..settings import MiningConfig
 from ..spans import Spans
 from ..vocabulary import SPECIAL, GGramVocabulary, order_of_ids, padded, spell
@@ -156,7 +156,8 @@ def mine_corpus(
     if exclude:
         sharing = sharing_sequences(corpus, exclude, exclude_overlap_bp, threads)
         keep = ~sharing.sequences
-        excluded["files"] = sharing.inputs
+        excluded["files"] = [file.identity for file in sharing.files]
+        print(f"excluded: {in_words(sharing.files, exclude_overlap_bp)}", file=sys.stderr)
     left_out = np.diff(corpus.offsets)[~keep]
     excluded |= {"sequences": len(left_out), "tokens": int(left_out.sum())}
     print(f"mining {len(corpus.tokens) - excluded['tokens']:,} tokens", file=sys.stderr)

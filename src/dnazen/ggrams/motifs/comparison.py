@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...tables import new_table
 from .enrichment import Comparison, Enrichment
 from .meme import Motif
 
@@ -77,7 +77,7 @@ def write_matches(path: Path, found: Comparison, motifs: Sequence[Motif]) -> Non
         ]
         for sequence, motif, p_value, forward, offset, overlap in zip(*found.matches, strict=True)
     )
-    _write_tsv(path, header, rows)
+    _write_table(path, header, rows)
 
 
 def write_motifs(path: Path, found: Comparison, motifs: Sequence[Motif]) -> None:
@@ -99,7 +99,7 @@ def write_motifs(path: Path, found: Comparison, motifs: Sequence[Motif]) -> None
         ]
         for m in ranked(found)
     )
-    _write_tsv(path, header, rows)
+    _write_table(path, header, rows)
 
 
 def _cells(result: Enrichment | None, q_value: float | None) -> list[str]:
@@ -109,8 +109,8 @@ def _cells(result: Enrichment | None, q_value: float | None) -> list[str]:
     return [f"{result.expected:g}", fold, f"{result.p_value:.4g}", f"{q_value:.4g}"]
 
 
-def _write_tsv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, delimiter="\t", lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with new_table(path) as write:
+        write(header)
+        for row in rows:
+            write(row)

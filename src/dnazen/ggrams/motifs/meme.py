@@ -20,6 +20,7 @@ from tqdm import tqdm
 from ...errors import DnazenError, InputError
 from ...sequences.alphabet import BASES
 from ...sequences.reader import read_lines
+from ...tables import printable
 from ..kernels import import_kernels
 from ..settings import LONGEST_BP
 
@@ -125,7 +126,7 @@ def read_motifs(path: Path) -> list[Motif]:
             names = [*title[1], ""]
             matrix = _matrix(lines, number, path)
             database = path.name.removesuffix(".gz").removesuffix(".meme")
-            motifs.append(Motif(_printable(database), names[0], names[1], matrix))
+            motifs.append(Motif(printable(database), names[0], names[1], matrix))
             title = None
     _require_no_title(title, path)
     if not motifs:
@@ -294,12 +295,7 @@ def _alphabet(lines: Sequence[str], header: int) -> str:
 def _names(line: str) -> list[str]:
     """Identifier and second name of a motif; MEME's own text goes on with its width."""
     words = re.split(r"\swidth\s*=", line, maxsplit=1)[0].split()
-    return list(map(_printable, words[1:3]))
-
-
-def _printable(name: str) -> str:
-    """A name whose control characters are written as Python writes them."""
-    return name if name.isprintable() else ascii(name)[1:-1]
+    return list(map(printable, words[1:3]))
 
 
 def _require_no_title(title: tuple[int, list[str]] | None, path: Path) -> None:
