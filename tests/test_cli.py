@@ -178,6 +178,59 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(capsys, echo, error, me
     assert one_line_of(capsys).startswith(message)
 
 
+def test_messages_hold_no_control_characters(capsys, echo):
+    echo.fails = InputError("no contig '\x1b]0;owned\x07\x9b31mchr\u202e'", path="a\udcff\x1b.fa")
+    assert main(["echo", "-o", "x"]) == 2
+    line = one_line_of(capsys)
+    assert line.isprintable()
+    assert line == r"a\xff\x1b.fa: no contig '\x1b]0;owned\x07\x9b31mchr\u202e'"
+
+
+def test_an_output_that_is_an_input_is_refused_before_work(capsys, echo, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("mine")
+    assert main(["echo", str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "b")]) == 2
+    assert "b: is an input too" in one_line_of(capsys)
+    assert not echo.seen
+    assert main(["echo", str(tmp_path / "a"), "-o", str(tmp_path / "b")]) == 0
+
+
+def test_closed_streams_take_nothing_and_say_so():
+    script = """
+import os, sys
+from dnazen import cli
+from dnazen.errors import DnazenError
+cli._open_closed_streams()
+def read(words): sys.stdin.read(); return 0
+def write(words): print("x"); return 0
+def both(words): print("to nobody", file=sys.stderr); return 0
+for work in (read, both, write):
+    cli._dispatch = work
+    os.write(9, str(cli.main([])).encode())
+"""
+    reader, writer = os.pipe()
+    done = subprocess.run(
+        ["bash", "-c", f'"$0" -c "$1" 9>&{writer} <&- >&-', sys.executable, script],
+        stderr=subprocess.PIPE,
+        pass_fds=[writer],
+        text=True,
+    )
+    os.close(writer)
+    statuses = os.read(reader, 100)
+    assert (done.returncode, statuses) == (120, b"202"), done.stderr  # 120: Python's own flush
+    assert done.stderr.count("dnazen: error: standard input or output is closed;") == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_standard_output_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "dnazen", "--help"], stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 2
+    assert done.stderr == b"dnazen: error: No space left on device\n"
+
+
 def test_our_own_bugs_keep_their_traceback(echo):
     echo.fails = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):

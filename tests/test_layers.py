@@ -143,3 +143,31 @@ def test_reading_genomes_and_mining_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
+
+
+NOT_YET_LIGHT = {
+    *("pretrain", "finetune", "convert", "variants", "mutagenesis", "explain", "study", "demo"),
+    *("gue check", "gue run", "gue report"),
+}
+
+HELP = """
+import contextlib, io, sys
+from dnazen.cli import COMMANDS, main
+heavy = set(sys.argv[1].split())
+for name in COMMANDS.keys() - set(sys.argv[2].split(",")):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert main([*name.split(), "--help"]) == 0
+        assert main([*name.split(), "--no-such-flag"]) == 2
+    if loaded := heavy & set(sys.modules):
+        sys.exit(f"{name} loads {', '.join(sorted(loaded))}")
+"""
+
+
+def test_help_and_refusals_of_commands_load_nothing_heavy():
+    heavy = HEAVY | {"numpy", "numba", "scipy", "sklearn", "tokenizers", "pysam", "matplotlib"}
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, " ".join(heavy), ",".join(NOT_YET_LIGHT)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

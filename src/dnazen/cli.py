@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import importlib
 import io
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from .errors import DnazenError, Terminated
+from .outputs import refuse_inputs
+from .tables import printable
 from .workers.signals import unwind_on_sigterm
 
 COMMANDS = {
@@ -50,32 +53,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status: 0, or 2 for what the user can fix."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _dispatch(words)
+        status = _dispatch(words)
+        sys.stdout.flush()
+        return status
     except DnazenError as error:
-        print(f"dnazen: error: {_one_line(str(error))}", file=sys.stderr)
+        problem = str(error)
     except BrokenPipeError:
         raise
     except OSError as error:  # a full disk, no permission: the machine's, and the user's to mend
-        place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        print(f"dnazen: error: {place}{error.strerror or error}", file=sys.stderr)
+        problem = _problem_of_machine(error)
+    print(f"dnazen: error: {printable(_one_line(problem))}", file=sys.stderr)
     return 2
 
 
 def run() -> None:
     """The console script: ``main`` with the manners of a Unix filter."""
+    _open_closed_streams()
     unwind_on_sigterm()
     try:
         status = main()
-        sys.stdout.flush()
     except BrokenPipeError:  # the reader of our stdout left; what it wanted, it has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except KeyboardInterrupt as stop:
         terminated = isinstance(stop, Terminated)
         what = "terminated" if terminated else "interrupted"
         print("; ".join([f"dnazen: {what}", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         status = 128 + (signal.SIGTERM if terminated else signal.SIGINT)
+    try:
+        sys.stdout.flush()
+    except OSError:  # it was said, and must not fail again as Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
+
+
+def _open_closed_streams() -> None:
+    """Give a standard stream that is closed a place where its use fails, and stderr one without.
+
+    Else the next file that is opened would take its number, and what is printed would go there.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            barred = os.O_RDONLY if name == "stdout" else os.O_WRONLY
+            descriptor = os.open(os.devnull, barred)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be UTF-8
+
+
+def _problem_of_machine(error: OSError) -> str:
+    if error.filename is None and error.errno == errno.EBADF:
+        return "standard input or output is closed; expected it open, or name a file"
+    place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return f"{place}{error.strerror or error}"
 
 
 def _dispatch(words: list[str]) -> int:
@@ -88,9 +120,10 @@ def _dispatch(words: list[str]) -> int:
         print(f"dnazen {version('dnazen')}")
         return 0
     if words[0] == "--print-completion":
-        from .completion import print_completion
+        from .completion import completion_script
 
-        print_completion(words[1:], COMMANDS)
+        settings = {name: command(name).settings for name in COMMANDS}
+        print(completion_script(" ".join(words[1:]), settings))
         return 0
     for length in (2, 1):
         name = " ".join(words[:length])
@@ -125,7 +158,7 @@ def command(name: str) -> Command:
 def _run(name: str, words: list[str]) -> int:
     import tyro
 
-    from .settings import recipe_flags
+    from .settings import paths_in, recipe_flags
 
     settings_class, run = command(name)
     if words and words[0].endswith(".toml"):
@@ -138,6 +171,9 @@ def _run(name: str, words: list[str]) -> int:
         if stop.code in (0, None):
             return 0
         raise DnazenError(_plain_complaint(complaint.getvalue(), name)) from None
+    output = getattr(settings, "output", None)
+    if isinstance(output, Path):
+        refuse_inputs(output, [path for path in paths_in(settings) if path is not output])
     run(settings)
     return 0
 

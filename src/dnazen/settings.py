@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -30,14 +30,12 @@ def require_choices(settings: Any) -> None:
     The command line checks this itself; a library call relies on it.
     """
     for name, kind in get_type_hints(type(settings)).items():
-        choices = _choices(kind)
+        known = choices(kind)
         value = getattr(settings, name)
-        if (
-            choices
-            and value not in choices
-            and not (value is None and type(None) in get_args(kind))
-        ):
-            raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        if known and not (value is None and type(None) in get_args(kind)):
+            for item in value if isinstance(value, tuple) else (value,):
+                if item not in known:
+                    raise ConfigError(f"{name} must be one of {', '.join(known)}, got {item!r}")
 
 
 def require_numbers(settings: Any, *, least: float, most: float = MOST, names: str) -> None:
@@ -88,7 +86,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         If the file is absent or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError("no such recipe", path=path, expected="a TOML file") from None
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
@@ -109,6 +107,18 @@ def fields_by_name(settings: type) -> dict[str, Any]:
     return kinds
 
 
+def paths_in(settings: Any) -> Iterator[Path]:
+    """Every path that settings hold, in whatever depth."""
+    if dataclasses.is_dataclass(settings):
+        for field in dataclasses.fields(settings):
+            yield from paths_in(getattr(settings, field.name))
+    elif isinstance(settings, tuple):
+        for item in settings:
+            yield from paths_in(item)
+    elif isinstance(settings, Path):
+        yield settings
+
+
 def _flags(path: Path, table: Mapping[str, Any], settings: type, prefix: str) -> Iterable[str]:
     kinds = fields_by_name(settings)
     for key, value in table.items():
@@ -119,7 +129,7 @@ def _flags(path: Path, table: Mapping[str, Any], settings: type, prefix: str) ->
                 f"{', '.join(sorted(kinds))}"
             )
         flag = (prefix + name).replace("_", "-")
-        inner = _dataclass_in(kinds[name])
+        inner = dataclass_in(kinds[name])
         if isinstance(value, Mapping) != (inner is not None):
             kind, other = ("a table", "one value") if inner else ("one value", "a table")
             raise ConfigError(f"{path}: '{prefix}{key}' is {kind}, not {other}")
@@ -130,17 +140,27 @@ def _flags(path: Path, table: Mapping[str, Any], settings: type, prefix: str) ->
             head, _, last = flag.rpartition(".")
             negated = f"{head}.no-{last}" if head else f"no-{last}"
             yield f"--{flag if value else negated}"
-        elif isinstance(value, list):
-            yield from (f"--{flag}", *map(str, value))
         else:
-            yield from (f"--{flag}", str(value))
+            values = value if isinstance(value, list) else [value]
+            yield from (f"--{flag}", *(_spelt(path, prefix + key, item) for item in values))
+
+
+def _spelt(path: Path, name: str, value: Any) -> str:
+    """A value of a recipe as a word of the command line."""
+    try:
+        word = str(value)
+    except ValueError:  # a hexadecimal number of thousands of digits
+        raise ConfigError(f"{path}: '{name}' is a number of too many digits") from None
+    if "\0" in word:
+        raise ConfigError(f"{path}: '{name}' holds a NUL character")
+    return word
 
 
 def _is_flat(kind: Any) -> bool:
     return get_origin(kind) is Annotated and any(mark is FLAT for mark in get_args(kind)[1:])
 
 
-def _dataclass_in(kind: Any) -> type | None:
+def dataclass_in(kind: Any) -> type | None:
     """The dataclass that a field holds, itself or as one of several kinds."""
     for inner in (kind, *get_args(kind)):
         if dataclasses.is_dataclass(inner) and isinstance(inner, type):
@@ -148,7 +168,7 @@ def _dataclass_in(kind: Any) -> type | None:
     return None
 
 
-def _choices(kind: Any) -> tuple[str, ...]:
+def choices(kind: Any) -> tuple[str, ...]:
     """What a ``Literal`` type, or an optional one, may hold."""
     for inner in (kind, *get_args(kind)):
         if get_origin(inner) is Literal:
