@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import gzip
+import lzma
 import os
 import re
 import struct
@@ -237,6 +238,13 @@ COMPLAINTS = {
     "prose": (b"Dear editor\n", r"unknown format; expected a genome: FASTA, plain or bgzip, or 2b"),
     "empty": (b"", "unknown format"),
     "ragged lines": (b">a\nACGT\nAC\nACGT\n", "cannot be indexed; expected FASTA whose lines are"),
+    "xz": (lzma.compress(b">a\nACGT\n"), r"xz, in which .* xz -dc \S+/bad.fa \| bgzip > bad.bgz"),
+    "byte-order mark": (
+        b"\xef\xbb\xbf>a\nACGT\n",
+        "begins with a byte-order mark.* remove its first",
+    ),
+    "CR line ends": (b">a\rACGT\r", "lines that end with CR alone.* tr "),
+    "bgzip of prose": (lambda c, p: bgzip(b"Dear editor\n", p), "unknown format"),
     "no contig": (twobit, "no sequence in it"),
     "foreign byte order": (lambda c, p: twobit({"a": "ACGT"}, p, ">"), "2bit of another byte ord"),
 }
@@ -272,18 +280,58 @@ def test_every_cut_of_a_twobit_is_told(tmp_path, capfd):
         assert "end early" in complaint(path, capfd)
 
 
-def test_a_file_that_is_not_the_one_indexed_is_told(tmp_path, capfd):
+FOREIGN_INDEXES = {
+    "longer": "a\t80\t3\t80\t81\n",
+    "empty": "",
+    "prose": "not an index\n",
+    "negative": "a\t-5\t3\t60\t61\nb\t4\t14\t4\t5\n",
+    "huge": "a\t8\t3000000000000000000000\t8\t9\nb\t4\t15\t4\t5\n",
+    "no lines": "a\t8\t3\t0\t0\nb\t4\t15\t4\t5\n",
+    "a contig less": "a\t8\t3\t8\t9\n",
+    "other names": "a\t8\t3\t8\t9\nc\t4\t15\t4\t5\n",
+    "shifted": "a\t8\t2\t8\t9\nb\t4\t14\t4\t5\n",
+    "not text": "\udcff\t8\t3\t8\t9\n",
+}
+
+
+@pytest.mark.parametrize("pack", [lambda data, path: path.write_bytes(data), bgzip])
+@pytest.mark.parametrize("what", FOREIGN_INDEXES)
+def test_an_index_of_another_file_is_made_anew(tmp_path, capfd, what, pack):
     path = tmp_path / "g.fa"
-    path.write_bytes(b">a\nACGTACGT\n")
+    pack(b">a\nACGTACGT\n>b\nGGCC\n", path)
+    IndexedGenome(path).close()
+    assert capfd.readouterr().err == ""
+    index = tmp_path / "g.fa.fai"
+    right = index.read_text()
+    index.write_text(FOREIGN_INDEXES[what], errors="surrogateescape")
     with IndexedGenome(path) as opened:
-        assert opened.lengths == {"a": 8}
-    (tmp_path / "g.fa.fai").write_text("a\t80\t3\t80\t81\n")
-    with IndexedGenome(path) as opened, pytest.raises(InputError, match="a:1-80 is damaged; copy"):
-        opened.fetch("a", 0, 100)
-    (tmp_path / "g.fa.fai").write_text("")
-    assert "no sequence in it" in complaint(path, capfd)
-    (tmp_path / "g.fa.fai").write_text("not an index\n")
-    assert "cannot be opened with its index; remove g.fa.fai" in complaint(path, capfd)
+        assert opened.lengths == {"a": 8, "b": 4}
+        assert opened.fetch("b", 0, 4) == b"GGCC"
+    note = f"note: {path} is not the file that its index was made of: indexed anew\n"
+    assert capfd.readouterr().err == note
+    assert index.read_text() == right
+
+
+@pytest.mark.parametrize("pack", [lambda data, path: path.write_bytes(data), bgzip])
+def test_a_file_that_keeps_its_date_is_not_read_by_the_old_index(tmp_path, pack):
+    path, bases = tmp_path / "g.fa", "ACGTTGCA" * 12
+    pack(f">a\n{bases}\n>b\n{bases}\n".encode(), path)
+    IndexedGenome(path).close()
+    pack(f">a of a longer name\n{bases}\n>b\n{bases}\n".encode(), path)
+    os.utime(path, ns=(0, 0))  # as mv, cp -p, tar and rsync keep it
+    with IndexedGenome(path) as opened:
+        assert opened.fetch("b", 3, 60) == bases[3:60].encode()
+
+
+@pytest.mark.parametrize("damage", [b"", b"\1", b"\xff" * 24])
+def test_a_damaged_gzi_is_made_anew(tmp_path, damage):
+    path = bgzip(fasta_text(CONTIGS), tmp_path / "g.fa.gz")
+    IndexedGenome(path).close()
+    right = (tmp_path / "g.fa.gz.gzi").read_bytes()
+    (tmp_path / "g.fa.gz.gzi").write_bytes(damage)
+    with IndexedGenome(path) as opened:
+        assert opened.fetch("two", 0, 7) == b"GATTACA"
+    assert (tmp_path / "g.fa.gz.gzi").read_bytes() == right
 
 
 def test_a_protein_is_told_when_it_is_fetched(tmp_path):

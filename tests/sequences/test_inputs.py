@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dnazen.errors import ConfigError, InputError
 from dnazen.sequences.alphabet import reverse_complement
-from dnazen.sequences.inputs import InputRecord, Inputs
+from dnazen.sequences.inputs import InputRecord, Inputs, records_of
 from dnazen.sequences.regions import Region
 from dnazen.sequences.settings import RegionConfig, TileConfig
 from sequences.test_indexed import bgzip, fasta_text, twobit
@@ -97,10 +98,79 @@ def test_what_cannot_be_taken_is_told(genome):
             Inputs(paths, RegionConfig(regions=("chr1",)))
 
 
-def test_no_regions_no_records(genome, tmp_path):
-    bed = tmp_path / "empty.bed"
+def test_inputs_without_a_base_are_an_error_at_their_end(genome, tmp_path):
+    bed, empty, unknown = (tmp_path / name for name in ("empty.bed", "empty.fa", "n.fa"))
     bed.write_text("# nothing\n")
-    assert list(Inputs([genome], RegionConfig(bed=bed))) == []
+    empty.write_text("")
+    unknown.write_text(">a\nNnRY\n>b\n\n")
+    for inputs in (
+        Inputs([genome], RegionConfig(bed=bed)),
+        Inputs([genome], RegionConfig(regions=("chr2:1-2",))),
+        Inputs([empty]),
+        Inputs([unknown]),
+        Inputs([unknown, empty]),
+    ):
+        records = iter(inputs)
+        names = []
+        with pytest.raises(InputError, match=r"no A, C, G or T in the input; expected at least"):
+            names.extend(record.name for record in records)
+        assert names in ([], ["a", "b"], ["chr2:1-2"])
+    assert len(list(Inputs([unknown, genome, empty]))) == 4
+
+
+class Seq:
+    """As Biopython's: no text, though ``str`` gives its letters."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __str__(self):
+        return self.text
+
+    def reverse_complement(self):
+        return self
+
+
+class SeqRecord:
+    def __init__(self, text):
+        self.seq = Seq(text)
+
+    def __str__(self):
+        return f"ID: x\nSeq({self.seq})"
+
+
+def test_sequences_of_a_program_are_read_whatever_holds_them():
+    given = ["ACgu", b"NN", bytearray(b"AC"), Seq("ACGT"), SeqRecord("GG"), np.str_("TT"), ""]
+    records = list(records_of(given))
+    assert [r.sequence for r in records] == [b"ACgu", b"NN", b"AC", b"ACGT", b"GG", b"TT", b""]
+    assert [r.name for r in records] == list("1234567")
+    assert records[3].region == Region("4", 0, 4)
+    assert records[3].source == "sequence 4"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "sequence 2: None; expected text, bytes, or a Biopython sequence"),
+        (float("nan"), "sequence 2: nan; expected"),
+        (7, "sequence 2: 7; expected"),
+        (True, "sequence 2: True; expected"),
+        (["A", "C"], "sequence 2: a list object; expected"),
+        (np.zeros(3), "sequence 2: a ndarray object; expected"),
+        ("AC GT", "sequence 2: character ' ' is no nucleotide; expected A C G T U"),
+        ("ACÄ", "sequence 2: character 'Ä' is no nucleotide"),
+        ("A\ud800", r"sequence 2: character '\?' is no nucleotide"),
+    ],
+)
+def test_what_is_no_sequence_is_told_with_its_number(value, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        list(records_of(["ACGT", value]))
+
+
+@pytest.mark.parametrize("one", ["ACGT", b"ACGT", Seq("ACGT")])
+def test_one_sequence_that_is_not_in_a_list(one):
+    with pytest.raises(InputError, match="one text, where a list of sequences is wanted"):
+        list(records_of(one))
 
 
 @pytest.mark.parametrize(("tile", "overlap"), [(7, 0), (7, 3), (10, 9), (22, 0), (65, 0)])

@@ -48,12 +48,17 @@ def test_columns_are_found_by_name_in_any_order(table):
     assert read.rows[0].split is None
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_names_are_whole(table):
+    read = read_labelled(table('name,sequence,label\n patient 1,A,0\n,C,0\n"a\tb",G,1\n'))
+    assert [row.name for row in read.rows] == ["patient 1", "2", r"a\tb"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("last", ["", "end"])
-@pytest.mark.parametrize("delimiter", [",", "\t"])
+@pytest.mark.parametrize("delimiter", [",", "\t", ";"])
 @pytest.mark.parametrize("zipped", [False, True])
 def test_files_as_they_are_in_the_wild(table, end, last, delimiter, zipped):
-    lines = ["\ufeffsequence,label", "ACGT,0", "", '"AC GT",b;c']
+    lines = ["\ufeffsequence,label", "ACGT,0", "", '"AC GT","b;c"']
     text = end.join(line.replace(",", delimiter) for line in lines) + (end if last else "")
     data = gzip.compress(text.encode()) if zipped else text.encode()
     read = read_labelled(table(data, "any.name"))
@@ -120,16 +125,18 @@ def test_what_csv_writes_is_read_back(rows, tmp_path_factory):
             "sequence,label",
         ),
         ("sequence,label\n", ": no rows; expected labelled sequences below the header"),
-        ("sequence,label\nA,0\nACGT\n", ":3: 1 fields; expected 2"),
+        ("sequence,label\nA,0\nACGT\n", ":3: 1 fields; expected 2, as in the header"),
         (
             "sequence,label\nA,0\nAC-T,1\n",
             ":3: column 'sequence': character '-' is no nucleotide; expected A C G T U, N or "
-            "another IUPAC code",
+            "another IUPAC code; remove gaps and other symbols; is it a protein or no sequence "
+            "file?",
         ),
         (
             "sequence,label\nÄ,0\n",
             ":2: column 'sequence': character 'Ä' is no nucleotide; expected A C G T U, N or "
-            "another IUPAC code",
+            "another IUPAC code; remove gaps and other symbols; is it a protein or no sequence "
+            "file?",
         ),
         (
             "sequence,label\nnN,0\n",
@@ -140,7 +147,7 @@ def test_what_csv_writes_is_read_back(rows, tmp_path_factory):
             ":2: column 'sequence': no A, C, G or T; expected a sequence; remove the row",
         ),
         ('sequence,label\n"A,0\n', ":2: not a readable table (unexpected end of data)"),
-        (b"sequence,label\nA,\xff\n", ":2: not UTF-8 text"),
+        (b"sequence,label\nA,\xff\n", ":2: not UTF-8 text; save it as UTF-8"),
     ],
 )  # fmt: skip
 def test_what_is_no_table_is_refused_in_one_line(table, text, message):
@@ -149,10 +156,10 @@ def test_what_is_no_table_is_refused_in_one_line(table, text, message):
 
 def test_files_that_cannot_be_read(table, tmp_path):
     assert refused(tmp_path / "none.csv") == ": no such file; expected a CSV or TSV table"
-    assert refused(tmp_path) == ": cannot be read (Is a directory)"
+    assert refused(tmp_path) == (": is a directory; expected a CSV or TSV table; name its files")
     cut = gzip.compress(b"sequence,label\nACGT,0\n")[:-9]
     message = refused(table(cut))
-    assert message.startswith(": gzip data ends early or is damaged (")
+    assert message.startswith(":1: gzip data ends early or is damaged (")
     assert message.endswith("; copy or compress the file anew")
 
 
@@ -211,6 +218,22 @@ def test_labels_that_do_not_parse(table, problem, labels, message):
     with pytest.raises(InputError) as caught:
         task_and_labels(path, problem)
     assert str(caught.value) == str(path) + message
+
+
+@pytest.mark.parametrize(
+    ("no", "yes"), [("0", "1"), ("0.0", "1.0"), ("False", "True"), ("FALSE", "TRUE")]
+)
+def test_indicators_as_pandas_and_r_write_them(table, no, yes):
+    read = read_labelled(
+        table(f"sequence,a,b\nA,{yes},{no}\nC,{no},{no}\n"), label_columns=("a", "b")
+    )
+    assert labels_of(read, Task(MULTI, ("a", "b"))) == [[1.0, 0.0], [0.0, 0.0]]
+
+
+def test_a_decimal_comma_is_named(table):
+    read = read_labelled(table("sequence;label\nA;0,5\n"))
+    with pytest.raises(InputError, match=r":2: .* label '0,5'; .*number; write decimal points"):
+        labels_of(read, Task(NUMBERS, ("label",)))
 
 
 def test_indicator_columns_hold_0_and_1(table):

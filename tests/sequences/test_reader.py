@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import itertools
+import lzma
+import os
 import sys
+import threading
+import zipfile
 from pathlib import Path
 
 import pysam
@@ -16,6 +21,7 @@ from hypothesis import strategies as st
 from dnazen.errors import InputError
 from dnazen.records import hash_file
 from dnazen.sequences.reader import Record, read_records
+from sequences.test_indexed import twobit
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -61,13 +67,26 @@ TEXTS = {
     "fastq": (as_fastq(), RECORDS),
     "wrapped fastq": (as_fastq(7), RECORDS),
     "csv": (as_table(","), RECORDS),
+    "semicolons": (as_table(";"), RECORDS),
+    "sep=": ("sep=,\n" + as_table(","), RECORDS),
+    'quoted "sep="': ('"sep=;"\n' + as_table(";"), RECORDS),
     "tsv": (as_table("\t"), RECORDS),
     "lines": (as_lines(), PLAIN),
     "one column": ("sequence\n" + as_lines(), PLAIN),
 }
+
+
+def mixed_ends(text: str) -> str:
+    ends = itertools.cycle(["\r", "\n", "\r\n"])
+    return "".join(next(ends) if letter == "\n" else letter for letter in text)
+
+
 VARIANTS = {
     "as is": lambda text: text,
     "CRLF": lambda text: text.replace("\n", "\r\n"),
+    "CR": lambda text: text.replace("\n", "\r"),
+    "mixed line ends": lambda text: mixed_ends(text),
+    "doubled CR": lambda text: text.replace("\n", "\r\r\n"),
     "blank lines around": lambda text: "\n\n" + text + "\n\n",
     "no last line end": lambda text: text.rstrip("\n"),
     "byte-order mark": lambda text: "\ufeff" + text,
@@ -79,6 +98,15 @@ def bgzipped(data: bytes, path: Path) -> None:
         out.write(data)
 
 
+def zipped(data: bytes, path: Path, *more: str) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("folder/", b"")
+        archive.writestr("folder/x.fa", data)
+        archive.writestr("__MACOSX/folder/._x.fa", b"\0\5")
+        for name in more:
+            archive.writestr(name, data)
+
+
 PACKINGS = {
     "plain": lambda data, path: path.write_bytes(data),
     "gzip": lambda data, path: path.write_bytes(gzip.compress(data)),
@@ -86,6 +114,9 @@ PACKINGS = {
         gzip.compress(data[:50]) + gzip.compress(data[50:])
     ),
     "bgzip": bgzipped,
+    "xz": lambda data, path: path.write_bytes(lzma.compress(data)),
+    "bzip2": lambda data, path: path.write_bytes(bz2.compress(data)),
+    "zip": zipped,
 }
 
 
@@ -190,18 +221,27 @@ COMPLAINTS = {
     "a protein": (b">p\nACGT\nMKLV\nEE*\n", r":3: character 'L' is no nucleotide; expected A C G"),
     "a gap": (b">a\nACGT\n>b\n\nAC-T\n", r":5: character '-' is no nucleotide"),
     "a bad line": (b"ACGT\nACQT\n", r":2: character 'Q'"),
-    "a bad cell": (b"sequence,label\nACGT,1\nAC!T,0\n", r":3: character '!'"),
+    "a bad cell": (b"sequence,label\nACGT,1\nAC!T,0\n", r":3: column 'sequence': character '!'"),
     "no sequence column": (
         b"seq,label\nACGT,1\n",
         r":1: no column 'sequence' among seq, label; expected F",
     ),
     "no header": (b"ACGT,1\n", r":1: no column 'sequence'"),
-    "a short row": (b"sequence,label\nACGT,1\nACGT\n", r":3: 1 fields; expected 2, as above"),
+    "a short row": (b"sequence,label\nACGT,1\nACGT\n", r":3: 1 fields; expected 2, as in the h"),
     "an open quote": (b'sequence,label\n"ACGT,1\n', r":2: not a readable table"),
-    "not text": (b"sequence,label\nACGT,\xff\n", r":2: not UTF-8 text; expected FASTA"),
+    "not text": (b"sequence,label\nACGT,\xff\n", r":2: not UTF-8 text; save it as UTF-8"),
     "a read cut in its bases": (b"@r\nACGT\n", r":1: read without its '\+' line"),
     "a read cut in its qualities": (b"@r\nACGT\n+\nII\n", r":1: 2 qualities for 4 bases"),
     "qualities too many": (b"@r\nACGT\n+\nIIIII\n", r":1: 5 qualities for 4 bases"),
+    "UTF-16": ("\ufeffsequence\nACGT\n".encode("utf-16-le"), r":1: UTF-16 text, or a binary file"),
+    "UTF-16 without its mark": (">a\nACGT\n".encode("utf-16-be"), r":1: UTF-16 text, or a bin"),
+    "k-mers in a table": (
+        b"sequence\tlabel\nACGTAC CGTACG GTACGG\t1\n",
+        r":2: column 'sequence': overlapping 6-mers, each word the one before .* join them back",
+    ),
+    "k-mers on lines": (b"ACGTACGT\nACG CGT GTA TAC ACA CAA\n", r":2: overlapping 3-mers"),
+    "k-mers in FASTA": (b">a\nAC\n>b\n\nACGTAC  CGTACG\tgtacgg\n", r":5: overlapping 6-mers"),
+    "k-mers in FASTQ": (b"@r\nACGTAC CGTACG GTACGG\n+\n!!!\n", r":2: overlapping 6-mers"),
     "reads out of step": (b"@r\nAC\n+\nII\nAC\n", r":5: not a FASTQ header; expected @name"),
 }
 
@@ -248,3 +288,80 @@ def test_absent_files_and_directories(tmp_path):
         list(read_records(tmp_path / "none.fa"))
     with pytest.raises(InputError, match="is a directory"):
         list(read_records(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "ACGTACGTAC GTTTGACCAA CGT",  # blocks of ten, as GenBank has
+        "ACG TTC CGA",  # codons
+        "AAAAAAAAAA AAAAAAAAAA AAA",  # a repeat whose last block is short
+        "AC CG",  # overlaps as chance has it
+        "A C G T",
+    ],
+)
+def test_blanks_between_blocks_are_left_out(tmp_path, cell):
+    path = tmp_path / "blocks.csv"
+    path.write_text(f"sequence,label\n{cell},1\n")
+    assert list(read_records(path)) == [Record("1", cell.replace(" ", "").encode())]
+
+
+@settings(deadline=None)
+@given(st.text("ACGTNacgtn", min_size=14, max_size=60), st.integers(2, 8))
+def test_k_mers_of_any_k_are_told(tmp_path_factory, text, k):
+    path = tmp_path_factory.mktemp("kmers") / "x.csv"
+    words = [text[i : i + k] for i in range(len(text) - k + 1)]
+    path.write_text(f"sequence,label\n{' '.join(words)},1\n")
+    overlap = (len(words) - 1) * (k - 1)
+    if overlap >= 10:
+        with pytest.raises(InputError, match=f":2: .*overlapping {k}-mers"):
+            list(read_records(path))
+
+
+def test_names_of_a_table_are_whole(tmp_path):
+    path = tmp_path / "named.csv"
+    path.write_text('name,sequence\npatient 1,A\n,C\n"two\tlines\nor more",G\n"\x1b[2J",T\n')
+    names = [record.name for record in read_records(path)]
+    assert names == ["patient 1", "2", r"two\tlines\nor more", r"\x1b[2J"]
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: zipped(b"ACGT\n", path, "y.fa"), r"zip of 2 files \('folder/x.fa', 'y.fa'\)"),
+        (lambda path: path.write_bytes(b"PK\3\4" + b"x" * 50), "zip data ends early or is damaged"),
+        (lambda path: path.write_bytes(lzma.compress(b"ACGT\n")[:-9]), ":2?1?: xz data ends early"),
+        (lambda path: path.write_bytes(bz2.compress(b"ACGT\n")[:-9]), ":1: bzip2 data ends early"),
+    ],
+)
+def test_packings_that_cannot_be_read_are_named(tmp_path, write, message):
+    path = tmp_path / "packed"
+    write(path)
+    with pytest.raises(InputError, match=message):
+        list(read_records(path))
+
+
+def test_zstd_is_read_or_named(tmp_path):
+    path = tmp_path / "x.zst"
+    path.write_bytes(bytes.fromhex("28b52ffd0458290000414347540a") + b"\0\0\0\0")
+    with pytest.raises(InputError, match=r"zstd,? .*(zstd -dc \S+ \| dnazen|damaged)"):
+        list(read_records(path))
+
+
+def test_zip_from_a_pipe_is_named(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    zipped(b"ACGT\n", tmp_path / "x.zip")
+    writer = threading.Thread(target=lambda: pipe.write_bytes((tmp_path / "x.zip").read_bytes()))
+    writer.start()
+    with pytest.raises(InputError, match=r"zip from a pipe; expected a file; unzip -p"):
+        list(read_records(pipe))
+    writer.join()
+
+
+def test_a_twobit_is_read_like_any_other(tmp_path):
+    path = twobit({"a": "ACGTN", "b": "GG"}, tmp_path / "g.2bit")
+    seen = []
+    records = list(read_records(path, identify=seen.append))
+    assert records == [Record("a", b"ACGTN"), Record("b", b"GG")]
+    assert seen == [hash_file(path)]

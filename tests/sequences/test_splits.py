@@ -103,9 +103,78 @@ def test_a_split_column(tmp_path):
     assert [row.name for row in splits.train.table.rows] == ["1", "4"]
     assert [row.name for row in splits.dev.table.rows] == ["3"]
     assert splits.test.labels == [1]
-    path.write_text("split,sequence,label\ntrain,A,x\ntest,C,y\ntrain,T,y\n")
-    with pytest.raises(InputError, match="no row for dev; expected rows for each split"):
+    path.write_text("split,sequence,label\ntrain,A,x\ndev,C,y\ntrain,T,y\n")
+    with pytest.raises(InputError, match="no row for test; expected rows for each split"):
         load(path)
+
+
+def rows_of_many(count):
+    """Rows of two classes, four to one, no two of the same bases on either strand."""
+    codes = ["".join("ACGT"[n // 4**i % 4] for i in range(6)) for n in range(4**6)]
+    distinct = [code for code in codes if code < complement(code)]
+    return [f"{bases},{int(n % 5 == 0)}" for n, bases in enumerate(distinct[:count])]
+
+
+def complement(bases):
+    return bases[::-1].translate(str.maketrans("ACGT", "TGCA"))
+
+
+@pytest.mark.parametrize("kind", ["directory", "split column"])
+def test_without_dev_a_part_of_train_is_drawn_and_it_is_said(tmp_path, capsys, kind):
+    rows, test = rows_of_many(100), ["TTTTTTTT,0", "CCCCCCCC,1"]
+    if kind == "directory":
+        data = write(tmp_path / "task", train=rows, test=test)
+    else:
+        data = tmp_path / "all.csv"
+        lines = [f"train,{row}" for row in rows] + [f"test,{row}" for row in test]
+        data.write_text("\n".join(["split,sequence,label", *lines]) + "\n")
+    splits = load(data, dev_fraction=0.2)
+    note = f"note: {data} has no dev: 20 of 100 rows of train were drawn for it"
+    assert capsys.readouterr().err.startswith(note)
+    assert splits.test.labels == [0, 1]
+    drawn = [{row.sequences for row in split.table.rows} for split in (splits.train, splits.dev)]
+    assert [len(rows) for rows in drawn] == [80, 20]
+    assert not drawn[0] & drawn[1]
+    assert drawn[0] | drawn[1] == {(row.split(",")[0].encode(),) for row in rows}
+    assert abs(Counter(splits.dev.labels)[1] - 4) <= 1  # the share of train
+    assert load(data, dev_fraction=0.2).dev == splits.dev
+    assert load(data, dev_fraction=0.2, seed=1).dev != splits.dev
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from("abcdefghij"), st.integers(1, 12), min_size=2),
+    st.integers(0, 99),
+)
+def test_a_drawn_split_trains_on_every_class(counts, seed):
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    codes = [row.split(",")[0].encode() for row in rows_of_many(len(labels))]
+    table = table_of([((code,), label) for code, label in zip(codes, labels, strict=True)])
+    config = SplitConfig(dev_fraction=0.3, test_fraction=0.3, seed=seed)
+    for test in (True, False):
+        drawn = draw_splits(table, LabelConfig(), config, test=test)
+        by_class = defaultdict(set)
+        for label, split in zip(labels, drawn, strict=True):
+            by_class[label].add(split)
+        assert all("train" in splits for splits in by_class.values())
+        assert test or "test" not in drawn
+
+
+def test_rare_labels_are_put_into_train_and_it_is_said(capsys):
+    names = LabelConfig(problem_type="multi_label_classification")
+    columns = LabelConfig(problem_type="multi_label_classification", columns=("a", "b"))
+    codes = [row.split(",")[0].encode() for row in rows_of_many(40)]
+    rare = table_of([((code,), f"a;r{n}" if n < 9 else "a") for n, code in enumerate(codes)])
+    drawn = draw_splits(rare, names, SplitConfig(dev_fraction=0.4, test_fraction=0.4))
+    assert set(drawn[:9]) == {"train"}
+    assert "rare classes (r" in capsys.readouterr().err
+    once = rare._replace(
+        columns=("a", "b"),
+        rows=[row._replace(labels=("1", str(float(n == 7)))) for n, row in enumerate(rare.rows)],
+    )
+    for seed in range(9):
+        config = SplitConfig(dev_fraction=0.4, test_fraction=0.4, seed=seed)
+        assert draw_splits(once, columns, config)[7] == "train"
 
 
 @settings(deadline=None)

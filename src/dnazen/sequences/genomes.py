@@ -1,37 +1,13 @@
-"""Whole genomes, one file after the other, whatever their format: 2bit too."""
+"""Whole genomes, one file after the other, with an account of what was read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import InputError
-from ..records import InputFile, hash_file
+from ..records import InputFile
 from .alphabet import Counts, normalise
-from .indexed import IndexedGenome, is_twobit
-from .reader import Record, read_records
-
-
-def file_records(
-    path: Path, *, identify: Callable[[InputFile], object] | None = None
-) -> Iterator[Record]:
-    """Yield the records of a sequence file, or the contigs of a 2bit genome, in file order.
-
-    As ``genome.read_records`` does; memory is one record.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read.
-    """
-    if not is_twobit(path):
-        yield from read_records(path, identify=identify)
-        return
-    with IndexedGenome(path) as genome:
-        for name, length in genome.lengths.items():
-            yield Record(name, genome.fetch(name, 0, length))
-    if identify is not None:
-        identify(hash_file(path))
+from .reader import Record, no_bases, read_records
 
 
 class Genomes:
@@ -52,14 +28,10 @@ class Genomes:
 
     def __iter__(self) -> Iterator[tuple[Path, Record]]:
         for path in self.paths:
-            for name, letters in file_records(path, identify=self.inputs.append):
+            for name, letters in read_records(path, identify=self.inputs.append):
                 clean, counts = normalise(letters)
                 self.counts = self.counts.plus(counts)
                 self.records += 1
                 yield path, Record(name, clean)
         if self.counts.bases == self.counts.ambiguous:
-            raise InputError(
-                "no A, C, G or T in the input",
-                path=self.paths[0] if len(self.paths) == 1 else None,
-                expected="at least one base",
-            )
+            raise no_bases(self.paths)

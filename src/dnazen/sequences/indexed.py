@@ -5,14 +5,13 @@ Memory is the stretch that is fetched, whatever the genome's size.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Literal
 
 import pysam
 from pysam.utils import SamtoolsError
@@ -20,7 +19,9 @@ from pysam.utils import SamtoolsError
 from ..errors import InputError, OutputError
 from ..outputs import new_file
 from .alphabet import foreign, reverse_complement
-from .reader import BGZF_END, BGZF_FIELD
+from .fai import index_fits, quiet_htslib
+from .lines import BGZF_END, BGZF_FIELD, BYTE_ORDER_MARK, packing_of, unpack_command
+from .twobit import OpenedGenome, begins_twobit, open_twobit
 
 Strand = Literal["+", "-"]
 
@@ -28,8 +29,6 @@ MAX_PADDING_BP = 1_000_000
 """How far a stretch may reach off its contig at either end: further, it is of another genome."""
 
 _FORMATS = "a genome: FASTA, plain or bgzip, or 2bit"
-_GZIP = b"\x1f\x8b"
-_TWOBIT = 0x1A412743
 _SAME = {"chrM": "MT", "MT": "chrM"}
 
 
@@ -37,9 +36,10 @@ class IndexedGenome:
     """A genome from which stretches are fetched by contig and coordinates.
 
     The format is told by the content. FASTA is read by its index: the one beside the file
-    (``.fai``, for bgzip ``.gzi`` too) unless the file is newer, else a new one, which is written
-    beside it, or used this once where that folder cannot be written. Of contigs with the same
-    name the first is meant, as in samtools. 2bit needs the extra ``twobit``.
+    (``.fai``, for bgzip ``.gzi`` too) unless the file is newer or another (``fai.index_fits``),
+    else a new one, which is written beside it, or used this once where that folder cannot be
+    written. Of contigs with the same name the first is meant, as in samtools. 2bit needs the extra
+    ``twobit``.
 
     A context manager, which closes its file at the end. Not for several threads at once.
 
@@ -142,7 +142,7 @@ class IndexedGenome:
         """Upper-case letters of a stretch that lies on the contig."""
         fix = f"copy the file again, or remove {self.path.name}.fai if it is of another file"
         try:
-            with _quiet():
+            with quiet_htslib():
                 letters = self._read(chrom, start, end).encode().upper()
         except (OSError, ValueError, RuntimeError):
             letters = b""
@@ -158,73 +158,81 @@ class IndexedGenome:
         return letters
 
 
-def is_twobit(path: str | Path) -> bool:
-    """Whether a file is 2bit; false of what cannot be read, and of ``-``, standard input."""
-    if not Path(path).is_file():  # a pipe would lose what is read of it
-        return False
+def _opened(path: Path) -> OpenedGenome:
     try:
         with open(path, "rb") as handle:
-            return _is_twobit(handle.read(4))
-    except OSError:
-        return False
-
-
-class _Opened(NamedTuple):
-    """What an open file gives."""
-
-    lengths: dict[str, int]
-    read: Callable[[str, int, int], str]
-    """Contig, start, end: the letters, where 0 <= start < end <= length."""
-    close: Callable[[], None]
-
-
-def _opened(path: Path) -> _Opened:
-    try:
-        with open(path, "rb") as handle:
-            head = handle.read(18)
+            head = handle.read(1 << 16)
             handle.seek(max(0, path.stat().st_size - len(BGZF_END)))
             tail = handle.read()
     except FileNotFoundError:
         raise InputError("no such file", path=path, expected=_FORMATS) from None
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", path=path) from None
-    if _is_twobit(head):
-        return _open_twobit(path)
-    zipped = head.startswith(_GZIP)
-    if zipped and head[12:16] != BGZF_FIELD:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot be read ({reason})", path=path) from None
+    if begins_twobit(head):
+        return open_twobit(path)
+    packing = packing_of(head)
+    zipped = packing == "gzip" and head[12:16] == BGZF_FIELD
+    if packing and not zipped:
         raise InputError(
-            "gzip, in which no place can be found",
+            f"{packing}, in which no place can be found",
             path=path,
             expected=_FORMATS,
-            fix=f"run: gunzip -c {path} | bgzip > {path.stem}.bgz",
+            fix=f"run: {unpack_command(packing, path)} | bgzip > {path.stem}.bgz",
         )
     if zipped and tail != BGZF_END:
         raise InputError("bgzip data end early", path=path, fix="copy the file again")
-    if not zipped and not head.lstrip().startswith(b">"):
-        raise InputError("unknown format", path=path, expected=_FORMATS)
+    if zipped:
+        with pysam.BGZFile(str(path), "rb", None) as stream:
+            head = stream.read(1 << 16)
+    _require_fasta(path, head)
     return _open_fasta(path, (".fai", ".gzi") if zipped else (".fai",))
 
 
-def _open_fasta(path: Path, suffixes: tuple[str, ...]) -> _Opened:
-    with _index(path, suffixes) as index, _quiet():
+def _require_fasta(path: Path, head: bytes) -> None:
+    """Raise unless a file that begins so is FASTA in which htslib finds its way."""
+    if head.startswith(BYTE_ORDER_MARK):
+        raise InputError(
+            "begins with a byte-order mark, after which no place can be found",
+            path=path,
+            expected=_FORMATS,
+            fix="remove its first three bytes: tail -c +4 OLD > NEW",
+        )
+    if not head.lstrip().startswith(b">"):
+        raise InputError("unknown format", path=path, expected=_FORMATS)
+    if b"\r" in head and b"\n" not in head:
+        raise InputError(
+            "lines that end with CR alone, between which no place can be found",
+            path=path,
+            expected="lines that end with LF or CRLF",
+            fix="tr '\\r' '\\n' < OLD > NEW",
+        )
+
+
+def _open_fasta(path: Path, suffixes: tuple[str, ...]) -> OpenedGenome:
+    with _index(path, suffixes) as index, quiet_htslib():
         try:
             fasta = pysam.FastaFile(str(path), *map(str, index))  # reads the index whole
+            lengths = dict(zip(fasta.references, fasta.lengths, strict=True))
         except (OSError, ValueError):
-            raise InputError(
-                "cannot be opened with its index",
-                path=path,
-                fix=f"remove {path.name}{suffixes[0]} to make it anew",
-            ) from None
-    lengths = dict(zip(fasta.references, fasta.lengths, strict=True))
-    return _Opened(lengths, fasta.fetch, fasta.close)
+            raise InputError("cannot be opened with its index", path=path) from None
+    return OpenedGenome(lengths, fasta.fetch, fasta.close)
 
 
 @contextmanager
 def _index(path: Path, suffixes: tuple[str, ...]) -> Iterator[list[Path]]:
-    """The index of a FASTA file, made if there is none that is as young as the file."""
+    """The index of a FASTA file; made if there is none, or it is older or of another file."""
     beside = [path.with_name(path.name + suffix) for suffix in suffixes]
     age = path.stat().st_mtime_ns
-    if all(part.is_file() and part.stat().st_mtime_ns >= age for part in beside):
+    lacking = ""
+    if not all(part.is_file() for part in beside):
+        lacking = "has no index"
+    elif any(part.stat().st_mtime_ns < age for part in beside):
+        lacking = "is newer than its index"
+    elif not index_fits(path, *beside):
+        lacking = "is not the file that its index was made of"
+        print(f"note: {path} {lacking}: indexed anew", file=sys.stderr)
+    if not lacking:
         yield beside
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -233,7 +241,7 @@ def _index(path: Path, suffixes: tuple[str, ...]) -> Iterator[list[Path]]:
             word for pair in zip(("--fai-idx", "--gzi-idx"), made, strict=False) for word in pair
         ]
         try:
-            with _quiet():
+            with quiet_htslib():
                 pysam.faidx(str(path), *map(str, flags))
         except SamtoolsError:
             raise InputError(
@@ -248,71 +256,11 @@ def _index(path: Path, suffixes: tuple[str, ...]) -> Iterator[list[Path]]:
                     shutil.copyfile(part, temporary)
         except OutputError:
             print(
-                f"note: {path} has no index as young as itself, and none can be written beside "
-                "it: indexed for this run only",
+                f"note: {path} {lacking}, and none can be written beside it: indexed for this run "
+                "only",
                 file=sys.stderr,
             )
         yield made
-
-
-def _open_twobit(path: Path) -> _Opened:
-    try:
-        import py2bit
-    except ImportError:
-        raise InputError(
-            "2bit, which needs another package",
-            path=path,
-            fix="pip install 'dnazen[twobit]', or convert it to FASTA",
-        ) from None
-    with open(path, "rb") as handle:
-        _require_whole_twobit(handle, path)
-    genome = py2bit.open(str(path))
-    return _Opened(genome.chroms(), genome.sequence, genome.close)
-
-
-def _is_twobit(head: bytes) -> bool:
-    return _TWOBIT in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
-
-
-def _require_whole_twobit(handle: BinaryIO, path: Path) -> None:
-    """Raise unless every part lies within the file: py2bit crashes on one that is cut short."""
-    size = path.stat().st_size
-
-    def number() -> int:
-        data = handle.read(4)
-        if len(data) < 4:
-            raise InputError("2bit data end early", path=path, fix="copy the file again")
-        return int.from_bytes(data, "little")
-
-    if number() != _TWOBIT or number() != 0:
-        raise InputError(
-            "2bit of another byte order or version", path=path, expected="version 0, little-endian"
-        )
-    contigs, _ = number(), number()
-    if contigs == 0:
-        raise InputError("no sequence in it", path=path, expected=_FORMATS)
-    offsets = []
-    for _ in range(contigs):
-        handle.seek(int.from_bytes(handle.read(1), "little"), os.SEEK_CUR)
-        offsets.append(number())
-    for offset in offsets:
-        handle.seek(offset)
-        bases = number()
-        for _ in ("stretches of N", "soft-masked stretches"):
-            handle.seek(8 * number(), os.SEEK_CUR)
-        number()
-        if handle.tell() + (bases + 3) // 4 > size:
-            raise InputError("2bit data end early", path=path, fix="copy the file again")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep htslib from writing to stderr: what it has to say, our errors say in one line."""
-    before = pysam.set_verbosity(0)
-    try:
-        yield
-    finally:
-        pysam.set_verbosity(before)
 
 
 def _some(names: list[str] | tuple[str, ...], most: int = 5) -> str:

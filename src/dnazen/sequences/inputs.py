@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ConfigError, InputError
-from .alphabet import foreign
-from .genomes import file_records
+from .alphabet import AMBIGUOUS, foreign
 from .indexed import IndexedGenome
+from .reader import no_bases, read_records
 from .regions import NamedRegion, Region, parse_region, read_bed
 from .settings import RegionConfig, TileConfig
 
@@ -57,7 +57,7 @@ def tiles_of(record: InputRecord, config: TileConfig) -> Iterator[InputRecord]:
 class Inputs:
     """The sequences of files, or regions of one genome, one after the other, with an account.
 
-    Iterate it once. Files are what ``genomes.file_records`` reads. Regions come in the order they
+    Iterate it once. Files are what ``reader.read_records`` reads. Regions come in the order they
     were asked for, ``--regions`` before ``--bed``. Memory is one record.
 
     Raises
@@ -65,7 +65,8 @@ class Inputs:
     ConfigError
         If there is no file, or regions are asked of more than one.
     InputError
-        While iterating, if a file cannot be read, or a region is none of the genome's.
+        While iterating, if a file cannot be read, a region is none of the genome's, or, at the
+        end, no record held an A, C, G or T.
     """
 
     padded: int
@@ -81,6 +82,7 @@ class Inputs:
         self.regions = RegionConfig() if regions is None else regions
         self.tiles = TileConfig() if tiles is None else tiles
         self.padded = 0
+        self._has_base = False
         if not paths:
             raise ConfigError("no sequences given; expected one or more sequence files")
         if self.regions.any and (len(paths) > 1 or str(paths[0]) == "-"):
@@ -101,12 +103,17 @@ class Inputs:
         """The records of each file, or all the regions; or the tiles of these."""
         if self.regions.any:
             yield self._parts(self._regions(self.paths[0]))
-            return
-        for path in self.paths:
-            yield self._parts(_records(path))
+        else:
+            for path in self.paths:
+                yield self._parts(_records(path))
+        if not self._has_base:
+            raise no_bases(self.paths)
 
     def _parts(self, records: Iterator[InputRecord]) -> Iterator[InputRecord]:
-        return itertools.chain.from_iterable(tiles_of(record, self.tiles) for record in records)
+        for record in records:
+            if not self._has_base:
+                self._has_base = bool(record.sequence.upper().translate(None, AMBIGUOUS))
+            yield from tiles_of(record, self.tiles)
 
     def _regions(self, path: Path) -> Iterator[InputRecord]:
         with IndexedGenome(path) as genome:
@@ -125,57 +132,73 @@ def _requested(config: RegionConfig, lengths: dict[str, int]) -> Iterator[NamedR
 
 
 def _records(path: Path) -> Iterator[InputRecord]:
-    for name, letters in file_records(path):
+    for name, letters in read_records(path):
         yield InputRecord(name, letters, Region(name, 0, len(letters)), f"{path}: record {name}")
 
 
 def records_of(sequences: Iterable[object]) -> list[InputRecord]:
     """Sequences of a library call as records, named by their number from 1.
 
-    A sequence is text or bytes, or what turns into text by ``str``, such as Biopython's ``Seq``.
-
     Raises
     ------
     InputError
-        If there is one text in place of a list, or one is no sequence or holds a character that is
-        no nucleotide.
+        If there is one sequence in place of a list, or one is none (see ``letters_of``).
     """
-    if isinstance(sequences, str | bytes) or is_biopython(sequences):
+    if isinstance(sequences, str | bytes) or hasattr(sequences, "reverse_complement"):
         raise InputError("one text, where a list of sequences is wanted", fix="put it in brackets")
     return [_record_of(number, sequence) for number, sequence in enumerate(sequences, 1)]
 
 
 def letters_of(sequence: object, what: str) -> bytes:
-    """The letters of a sequence that a library call was given; ``what`` names it in messages.
+    """The letters of a sequence that a library's user gives.
+
+    Parameters
+    ----------
+    sequence
+        Text, bytes, or a sequence of Biopython, scikit-bio or pyfaidx.
+    what
+        What it is called in the message, such as ``sequence 3``.
 
     Raises
     ------
     InputError
-        If it is no sequence, or holds a character that is no nucleotide.
+        If it is something else, or holds a character that is no nucleotide.
+
+    Examples
+    --------
+    >>> letters_of("ACgt", "sequence 1")
+    b'ACgt'
     """
-    if is_biopython(sequence):
-        sequence = str(getattr(sequence, "seq", sequence))  # a SeqRecord holds a Seq
-    if isinstance(sequence, str):
-        sequence = sequence.encode()
-    if not isinstance(sequence, bytes):
+    content = getattr(sequence, "seq", sequence)  # of a Biopython SeqRecord and of pyfaidx
+    try:
+        if isinstance(content, (bytes, bytearray, memoryview)):
+            letters = bytes(content)
+        elif isinstance(content, str) or hasattr(content, "reverse_complement"):
+            letters = str(content).encode("utf-8", "replace")
+        else:
+            raise InputError(
+                f"{what}: {_described(sequence)}",
+                expected="text, bytes, or a Biopython sequence",
+            )
+    except ValueError as error:  # Biopython's sequences of a length alone
+        raise InputError(f"{what}: has no letters ({error})") from None
+    if foreign(letters):
+        character = letters[letters.index(foreign(letters).encode("latin-1")) :][:4]
         raise InputError(
-            f"{what}: {type(sequence).__name__} is no sequence",
-            expected="text, bytes, or Biopython's Seq",
-        )
-    if bad := foreign(sequence):
-        raise InputError(
-            f"{what}: character {bad!r} is no nucleotide",
+            f"{what}: character {character.decode('utf-8', 'replace')[0]!r} is no nucleotide",
             expected="A C G T U, N or another IUPAC code",
         )
-    return sequence
-
-
-def is_biopython(value: object) -> bool:
-    """Whether a value is a ``Seq`` or ``SeqRecord``; Biopython itself is not needed."""
-    return type(value).__module__.partition(".")[0] == "Bio"
+    return letters
 
 
 def _record_of(number: int, sequence: object) -> InputRecord:
     name = str(number)
     letters = letters_of(sequence, f"sequence {name}")
     return InputRecord(name, letters, Region(name, 0, len(letters)), f"sequence {name}")
+
+
+def _described(value: object) -> str:
+    """A value that is no sequence, in a few words."""
+    if value is None or isinstance(value, (int, float)):
+        return repr(value)
+    return f"a {type(value).__name__} object"

@@ -7,20 +7,17 @@ A table is held in memory whole.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import hashlib
-import io
 import math
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
 from ..records import InputFile
-from .alphabet import AMBIGUOUS, NUCLEOTIDES
-from .settings import ProblemType
+from .alphabet import AMBIGUOUS
+from .lines import read_lines
+from .settings import LabelConfig, ProblemType
+from .tables import cell_letters, cell_name, name_column, read_table
 
 Label = int | list[float]
 """A class number; or one number per label: 0 or 1 (multi-label), or the target (regression)."""
@@ -30,8 +27,8 @@ SPLIT_NAMES = {"train": ("train",), "dev": ("dev", "valid", "val", "validation")
 """How each split may be called, in a split column and as a file's stem."""
 
 _SEQUENCE_COLUMNS = (("sequence",), ("sequence_1", "sequence_2"))
-_LETTERS = NUCLEOTIDES + NUCLEOTIDES.lower()
-_CSV_FIELD_LIMIT = 1 << 30  # the csv module's own limit of 131,072 is less than a BAC
+_INDICATORS = {"0": 0.0, "0.0": 0.0, "false": 0.0, "1": 1.0, "1.0": 1.0, "true": 1.0}
+"""How a label column says no and yes, case aside; as pandas and R write them."""
 
 
 class Task(NamedTuple):
@@ -49,7 +46,7 @@ class Row(NamedTuple):
     line: int
     """1-based line in the file, the header being 1."""
     name: str
-    """Column ``name`` or ``id``, else the row's 1-based number without the header."""
+    """Column ``name`` or ``id``, whole; else the row's 1-based number without the header."""
     sequences: tuple[bytes, ...]
     """One sequence, or two, as letters in either case; each holds an A, C, G or T."""
     labels: tuple[str, ...]
@@ -70,11 +67,11 @@ class Labelled(NamedTuple):
 def read_labelled(
     path: Path, *, label_columns: Sequence[str] = ("label",), split_column: str | None = None
 ) -> Labelled:
-    """Read a table of labelled sequences; plain, gzip or bgzip.
+    """Read a table of labelled sequences, in any packing that ``lines`` reads.
 
     Columns are found by the header, in any order, case aside: ``sequence``, or ``sequence_1`` and
     ``sequence_2``; the label columns; optionally ``name`` or ``id``, and the split column. Fields
-    are parted by tabs if the header has one, else by commas.
+    are parted as ``tables.read_table`` tells.
 
     Raises
     ------
@@ -82,36 +79,20 @@ def read_labelled(
         Naming file, line and column, if the file is absent, damaged, no such table, has no rows,
         or has a field that cannot be what its column says.
     """
-    data, source = _stored(path)
-    lines = io.StringIO(_text(path, data), newline="")
-    delimiter = "\t" if "\t" in lines.readline() else ","
-    lines.seek(0)
-    csv.field_size_limit(_CSV_FIELD_LIMIT)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    sources: list[InputFile] = []
+    table = read_table(path, read_lines(path, "a CSV or TSV table", identify=sources.append))
+    header = table.header
+    places = _places(path, header, label_columns, split_column)
     rows: list[Row] = []
-    try:
-        header = [column.strip() for column in next(reader, [])]
-        places = _places(path, header, label_columns, split_column)
-        for fields in reader:
-            if not fields:
-                continue
-            line = reader.line_num
-            if len(fields) != len(header):
-                raise InputError(
-                    f"{len(fields)} fields", path=path, line=line, expected=f"{len(header)}"
-                )
-            name = str(len(rows) + 1) if places.name is None else fields[places.name].strip()
-            sequences = tuple(_letters(path, line, header[i], fields[i]) for i in places.bases)
-            labels = tuple(fields[i].strip() for i in places.labels)
-            split = None if places.split is None else _split(path, line, fields[places.split])
-            rows.append(Row(line, name, sequences, labels, split))
-    except csv.Error as error:
-        raise InputError(
-            f"not a readable table ({error})", path=path, line=reader.line_num
-        ) from None
+    for ordinal, (line, fields) in enumerate(table.rows, 1):
+        name = str(ordinal) if places.name is None else cell_name(fields[places.name], ordinal)
+        sequences = tuple(_letters(path, line, header[i], fields[i]) for i in places.bases)
+        labels = tuple(fields[i].strip() for i in places.labels)
+        split = None if places.split is None else _split(path, line, fields[places.split])
+        rows.append(Row(line, name, sequences, labels, split))
     if not rows:
         raise InputError("no rows", path=path, expected="labelled sequences below the header")
-    return Labelled(source, tuple(header[i] for i in places.labels), rows)
+    return Labelled(sources[0], tuple(header[i] for i in places.labels), rows)
 
 
 def task_of(train: Labelled, problem_type: ProblemType) -> Task:
@@ -138,6 +119,18 @@ def task_of(train: Labelled, problem_type: ProblemType) -> Task:
         if not found:
             raise InputError("no row has a label", path=train.source.path, expected="label names")
     return Task(problem_type, _ordered(found))
+
+
+def classes_of(row: Row, labels: LabelConfig) -> set[str]:
+    """The classes or labels that an example stands for, by name; none in regression."""
+    if labels.problem_type == "regression":
+        return set()
+    if len(labels.columns) > 1:
+        values = zip(labels.columns, row.labels, strict=True)
+        return {column for column, text in values if _INDICATORS.get(text.lower())}
+    if labels.problem_type == "multi_label_classification":
+        return _names(row.labels[0])
+    return {row.labels[0]}
 
 
 def labels_of(table: Labelled, task: Task) -> list[Label]:
@@ -193,7 +186,8 @@ def number_of(table: Labelled, row: Row, column: int) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise _bad_label(table, row, column, "a finite number")
+        fix = "write decimal points" if "," in row.labels[column] else ""
+        raise _bad_label(table, row, column, "a finite number", fix)
     return value
 
 
@@ -216,7 +210,7 @@ def _places(
     if missing:
         seen = ", ".join(header)
         raise InputError(
-            f"no column {missing[0]!r} among {seen[:80]}" if header else "empty file",
+            f"no column {missing[0]!r} among {seen[:80]}",
             path=path,
             line=1,
             expected=f"a header line such as sequence,{','.join(label_columns)}",
@@ -224,50 +218,13 @@ def _places(
     return _Places(
         bases=[place[name] for name in found[0]],
         labels=[place[column.lower()] for column in label_columns],
-        name=next((place[key] for key in ("name", "id") if key in place), None),
+        name=name_column(header),
         split=None if split_column is None else place.get(split_column.lower()),
     )
 
 
-def _stored(path: Path) -> tuple[bytes, InputFile]:
-    """A file's bytes, decompressed where they are gzip, and its identity as stored."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError("no such file", path=path, expected="a CSV or TSV table") from None
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", path=path) from None
-    source = InputFile(str(path), len(data), hashlib.sha256(data).hexdigest())
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(
-                f"gzip data ends early or is damaged ({error})",
-                path=path,
-                fix="copy or compress the file anew",
-            ) from None
-    return data, source
-
-
-def _text(path: Path, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError("not UTF-8 text", path=path, line=line) from None
-
-
 def _letters(path: Path, line: int, column: str, text: str) -> bytes:
-    letters = "".join(text.split()).encode()
-    bad = letters.translate(None, _LETTERS).decode()
-    if bad:
-        raise InputError(
-            f"column {column!r}: character {bad[0]!r} is no nucleotide",
-            path=path,
-            line=line,
-            expected="A C G T U, N or another IUPAC code",
-        )
+    letters = cell_letters(path, line, text, column)
     if not letters.upper().translate(None, AMBIGUOUS):
         raise InputError(
             f"column {column!r}: no A, C, G or T",
@@ -307,10 +264,10 @@ def _names(text: str) -> set[str]:
 
 def _indicators(table: Labelled, row: Row) -> list[float]:
     """0 or 1 for each label column."""
-    for column, text in enumerate(row.labels):
-        if text not in ("0", "1"):
-            raise _bad_label(table, row, column, "0 or 1")
-    return [float(text) for text in row.labels]
+    values = [_INDICATORS.get(text.lower()) for text in row.labels]
+    if None in values:
+        raise _bad_label(table, row, values.index(None), "0 or 1 (or 0.0 or 1.0, True or False)")
+    return [value for value in values if value is not None]
 
 
 def _bad_label(table: Labelled, row: Row, column: int, expected: str, fix: str = "") -> InputError:

@@ -9,12 +9,16 @@ from typing import NamedTuple, cast
 
 from ..errors import InputError
 from .indexed import Strand
-from .reader import read_lines
+from .lines import read_lines
 
 _REGION = re.compile(r"(?P<chrom>.+):(?P<first>[\d,]+)-(?P<last>[\d,]+)")
 _BED_COLUMNS = (
     "chrom, start, end (0-based, start <= end) and, if at all, name, score, strand (+ - .)"
 )
+
+
+LARGEST_PLACE = 10**15
+"""No base of any genome stands further on; a larger number is a mistake."""
 
 
 class Region(NamedTuple):
@@ -94,10 +98,28 @@ def parse_region(text: str, lengths: Mapping[str, int]) -> Region:
             f"{text!r} is no region and no contig of the genome",
             expected="CHROM:FIRST-LAST, 1-based with both ends, or the name of a contig",
         )
-    first, last = map(int, numbers)
+    first, last = map(whole_number, numbers)
+    if first is None or last is None:
+        raise InputError(
+            f"region {text[:60]!r}: a place of no genome", expected=f"at most {LARGEST_PLACE:,}"
+        )
     if not 1 <= first <= last:
         raise InputError(f"region {text!r}: {first} to {last}", expected="1 <= FIRST <= LAST")
     return Region(found["chrom"], first - 1, last, cast(Strand, strand))
+
+
+def whole_number(text: str) -> int | None:
+    """The number, 0 or more and at most ``LARGEST_PLACE``, that decimal digits stand for.
+
+    Examples
+    --------
+    >>> whole_number("0012"), whole_number("-1"), whole_number("9" * 5000)
+    (12, None, None)
+    """
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    digits = text.lstrip("0") or "0"
+    return int(digits) if len(digits) < 19 and int(digits) <= LARGEST_PLACE else None
 
 
 def read_bed(path: str | Path) -> Iterator[NamedRegion]:
@@ -131,10 +153,12 @@ def _problem(words: list[str]) -> str:
     """Why these are not the columns of a BED line; empty if they are."""
     if len(words) < 3:
         return f"{len(words)} columns"
-    for side, number in zip(("start", "end"), words[1:3], strict=True):
-        if not (number.isascii() and number.isdecimal()):
-            return f"{side} {number!r} is no whole number of 0 or more"
-    if int(words[1]) > int(words[2]):
+    start, end = map(whole_number, words[1:3])
+    if start is None or end is None:
+        side, number = ("start", words[1]) if start is None else ("end", words[2])
+        size = "of 0 or more" if len(number) < 16 else f"of at most {LARGEST_PLACE:,}"
+        return f"{side} {number[:20]!r} is no whole number {size}"
+    if start > end:
         return f"start {words[1]} lies behind end {words[2]}"
     if len(words) > 5 and words[5] not in ("+", "-", "."):
         return f"strand {words[5]!r}"

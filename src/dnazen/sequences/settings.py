@@ -87,7 +87,8 @@ class SplitConfig:
     column: str = "split"
     """Of a single table, the column that says train, dev (valid, val) or test."""
     dev_fraction: float = 0.1
-    """Of a single table without that column, the fraction for dev."""
+    """Of a single table without that column, the fraction for dev; of data without dev, the
+    fraction of train."""
     test_fraction: float = 0.1
     """Of a single table without that column, the fraction for test."""
     seed: int = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +19,7 @@ from .labelled import (
     Labelled,
     Row,
     Task,
+    classes_of,
     labels_of,
     number_of,
     read_labelled,
@@ -24,7 +27,11 @@ from .labelled import (
 )
 from .settings import LabelConfig, SplitConfig
 
-_TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_TABLE_SUFFIXES = tuple(
+    table + packing
+    for table in (".csv", ".tsv")
+    for packing in ("", ".gz", ".bgz", ".xz", ".bz2", ".zip")
+)
 
 
 class Split(NamedTuple):
@@ -56,7 +63,8 @@ def load_splits(path: Path, labels: LabelConfig, splits: SplitConfig) -> Splits:
     """Read train, dev and test: a directory of three tables, or one table that is split.
 
     A table without a split column is split at random with the labels' distribution kept
-    (``draw_splits``). Class names are those of train.
+    (``draw_splits``); of data with train and test alone, dev is drawn from train likewise. Notes of
+    what was drawn go to stderr. Class names are those of train.
 
     Raises
     ------
@@ -66,34 +74,51 @@ def load_splits(path: Path, labels: LabelConfig, splits: SplitConfig) -> Splits:
         train lacks.
     """
     if path.is_dir():
-        files = [_split_file(path, split, splits.train_file) for split in SPLIT_NAMES]
-        tables = [read_labelled(file, label_columns=labels.columns) for file in files]
-        inputs = tuple(table.source for table in tables)
+        files = {split: _split_file(path, split, splits.train_file) for split in SPLIT_NAMES}
+        tables = {
+            split: read_labelled(file, label_columns=labels.columns)
+            for split, file in files.items()
+            if file is not None
+        }
+        inputs = tuple(table.source for table in tables.values())
     else:
         whole = read_labelled(path, label_columns=labels.columns, split_column=splits.column)
-        known = [row.split for row in whole.rows if row.split is not None]
-        assigned = known or draw_splits(whole, labels, splits)
-        tables = []
-        for split in SPLIT_NAMES:
-            rows = [row for row, its in zip(whole.rows, assigned, strict=True) if its == split]
-            if not rows:
-                raise InputError(f"no row for {split}", path=path, expected="rows for each split")
-            tables.append(whole._replace(rows=rows))
+        stated = [row.split for row in whole.rows if row.split is not None]
+        tables = _parts(whole, stated or draw_splits(whole, labels, splits))
         inputs = (whole.source,)
-    if len({len(table.rows[0].sequences) for table in tables}) > 1:
+    if "dev" not in tables and {"train", "test"} <= tables.keys():
+        before = len(tables["train"].rows)
+        tables |= _parts(tables["train"], draw_splits(tables["train"], labels, splits, test=False))
+        _note(
+            f"{path} has no dev: {before - len(tables['train'].rows)} of {before} rows of train "
+            "were drawn for it (--splits.dev-fraction, --splits.seed)"
+        )
+    for split in SPLIT_NAMES:
+        if split not in tables:
+            raise InputError(f"no row for {split}", path=path, expected="rows for each split")
+    ordered = [tables[split] for split in SPLIT_NAMES]
+    if len({len(table.rows[0].sequences) for table in ordered}) > 1:
         raise InputError("some files hold pairs, others single sequences", path=path)
-    task = task_of(tables[0], labels.problem_type)
-    train, dev, test = (Split(table, labels_of(table, task)) for table in tables)
-    return Splits(task, train, dev, test, inputs, shared_rows(*tables))
+    task = task_of(tables["train"], labels.problem_type)
+    train, dev, test = (Split(table, labels_of(table, task)) for table in ordered)
+    return Splits(task, train, dev, test, inputs, shared_rows(*ordered))
 
 
-def draw_splits(table: Labelled, labels: LabelConfig, splits: SplitConfig) -> list[str]:
+def draw_splits(
+    table: Labelled, labels: LabelConfig, splits: SplitConfig, *, test: bool = True
+) -> list[str]:
     """Assign each row to train, dev or test, seeded, with the labels' distribution kept.
 
     Decided here: examples are put in the order of their labels (numbers in regression), at random
     among equals, and each split takes every n-th, so each class is divided to within one example.
     Rows with the same sequence, or its reverse complement, are one example: what is tested was
-    not trained on.
+    not trained on. An example whose class train would lack goes to train, and a note says how many
+    did.
+
+    Parameters
+    ----------
+    test
+        Whether a test set is drawn too.
     """
     keys = [strandless(row.sequences) for row in table.rows]
     first: dict[tuple[bytes, ...], Row] = {}
@@ -106,13 +131,47 @@ def draw_splits(table: Labelled, labels: LabelConfig, splits: SplitConfig) -> li
         examples.sort(key=lambda example: number_of(table, example[1], 0))
     else:
         examples.sort(key=lambda example: example[1].labels)
-    test = _every_nth(len(examples), splits.test_fraction, rng)
-    dev = np.zeros_like(test)
-    dev_share = splits.dev_fraction / (1 - splits.test_fraction)
-    dev[~test] = _every_nth(int((~test).sum()), dev_share, rng)
-    chosen = np.where(test, "test", np.where(dev, "dev", "train")).tolist()
-    split_of = {key: split for (key, _), split in zip(examples, chosen, strict=True)}
+    test_fraction = splits.test_fraction if test else 0.0
+    in_test = _every_nth(len(examples), test_fraction, rng)
+    in_dev = np.zeros_like(in_test)
+    dev_share = splits.dev_fraction / (1 - test_fraction)
+    in_dev[~in_test] = _every_nth(int((~in_test).sum()), dev_share, rng)
+    drawn = np.where(in_test, "test", np.where(in_dev, "dev", "train")).tolist()
+    if labels.problem_type != "regression":
+        _keep_classes_in_train(drawn, [classes_of(row, labels) for _, row in examples])
+    split_of = {key: split for (key, _), split in zip(examples, drawn, strict=True)}
     return [split_of[key] for key in keys]
+
+
+def _keep_classes_in_train(drawn: list[str], classes: Sequence[set[str]]) -> None:
+    """Move examples to train until it has every class; a note says how many were moved."""
+    pairs = list(zip(drawn, classes, strict=True))
+    learnt = set[str]().union(*(names for split, names in pairs if split == "train"))
+    rare = set[str]().union(*classes) - learnt
+    moved = 0
+    for number, (split, names) in enumerate(pairs):
+        if split != "train" and not names <= learnt:
+            drawn[number] = "train"
+            learnt |= names
+            moved += 1
+    if moved:
+        shown = ", ".join(sorted(rare)[:5]) + (", ..." if len(rare) > 5 else "")
+        _note(
+            f"{len(rare)} rare classes ({shown}) would have been in dev or test alone: {moved} "
+            "examples of them were put into train"
+        )
+
+
+def _parts(table: Labelled, assigned: Sequence[str]) -> dict[str, Labelled]:
+    """The rows of a table by split; a split without a row is left out."""
+    rows: dict[str, list[Row]] = {}
+    for row, split in zip(table.rows, assigned, strict=True):
+        rows.setdefault(split, []).append(row)
+    return {split: table._replace(rows=its_rows) for split, its_rows in rows.items()}
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
 
 
 def shared_rows(train: Labelled, dev: Labelled, test: Labelled) -> dict[str, int]:
@@ -137,8 +196,8 @@ def strandless(sequences: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return min(forward, tuple(reverse_complement(sequence) for sequence in forward))
 
 
-def _split_file(directory: Path, split: str, train_file: str | None) -> Path:
-    """The table of a split in a directory in GUE's layout."""
+def _split_file(directory: Path, split: str, train_file: str | None) -> Path | None:
+    """The table of a split in a directory in GUE's layout; None where there is no dev."""
     if split == "train" and train_file is not None:
         return directory / train_file
     found = [
@@ -153,6 +212,8 @@ def _split_file(directory: Path, split: str, train_file: str | None) -> Path:
     if found:
         both = " and ".join(file.name for file in found[:2])
         raise InputError(f"holds {both}", path=directory, expected=expected)
+    if split == "dev":
+        return None
     raise InputError(
         f"no {split}.csv",
         path=directory,

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import pysam
 
 from ..errors import InputError
-from ..sequences.reader import Line, read_lines
+from ..sequences.lines import Line, read_lines
 
 _EXPECTED = "a VCF or BCF file"
 _HEADER = "a VCF header: '##fileformat=VCFv4...' first, and then '#CHROM' and the other columns"
@@ -75,7 +75,7 @@ def read_vcf(path: str | Path, name: str | None = None) -> Vcf:
         if not text.startswith(b"#" if header else b"##fileformat=VCF"):
             problem = "a row before the line of column names" if header else "no VCF header"
             raise InputError(problem, path=name, line=number, expected=_HEADER)
-        header.append(_without_end(text, name, number))
+        header.append(text.rstrip(b"\r\n"))
         if text.startswith(b"#CHROM\t"):
             return Vcf(tuple(header), _rows(name, lines))
         if re.match(rb"#CHROM +POS\b", text):
@@ -166,7 +166,7 @@ def _rows(name: str, lines: Iterator[Line]) -> Iterator[VcfRow]:
     for number, text in lines:
         if not text.strip():
             continue
-        columns = tuple(_without_end(text, name, number).split(b"\t", _COLUMNS))
+        columns = tuple(text.rstrip(b"\r\n").split(b"\t", _COLUMNS))
         if len(columns) < _COLUMNS:
             raise InputError(
                 f"{len(columns)} columns",
@@ -184,20 +184,6 @@ def _rows(name: str, lines: Iterator[Line]) -> Iterator[VcfRow]:
             )
         alts = () if alt == "." else tuple(alt.split(","))
         yield VcfRow(f"{name}:{number}", chrom, int(pos) - 1, ref, alts, columns)
-
-
-def _without_end(text: bytes, name: str, number: int) -> bytes:
-    """A line as it stands in the file, but for what ends it."""
-    line = text.rstrip(b"\r\n")
-    if b"\r" in line:
-        raise InputError(
-            "a carriage return within the line",
-            path=name,
-            line=number,
-            expected="lines that end in LF or CR LF",
-            fix="if CR alone ends them: tr '\\r' '\\n' < IN.vcf > OUT.vcf",
-        )
-    return line
 
 
 def _is_bcf(path: str | Path) -> bool:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ...errors import DnazenError, InputError
 from ...sequences.alphabet import BASES
-from ...sequences.reader import read_lines
+from ...sequences.lines import read_lines
 from ...tables import printable
 from ..kernels import import_kernels
 from ..settings import LONGEST_BP
