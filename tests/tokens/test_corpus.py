@@ -18,7 +18,7 @@ from dnazen.commands.corpus_build import run as build_corpus
 from dnazen.errors import ConfigError, InputError, OutputError
 from dnazen.records import hash_file
 from dnazen.tokens import corpus
-from dnazen.tokens.corpus import ARRAYS, Corpus, Window, tokenise_windows
+from dnazen.tokens.corpus import ARRAYS, Corpus, Window, _chunks, tokenise_windows
 from dnazen.tokens.tokenizer import save_tokenizer, token_strings, tokenizer_sha256, train
 from sequences.test_indexed import twobit
 from settings_of import settings_of
@@ -238,6 +238,17 @@ def edit(path: Path, **changes) -> None:
     path.write_text(json.dumps(content))
 
 
+def change(path: Path, place: int, value: int) -> None:
+    array = np.load(path)
+    array[place] = value
+    np.save(path, array)
+
+
+def archive_for_array(directory: Path) -> None:
+    np.savez(directory / "x.npz", a=np.zeros(3))
+    (directory / "x.npz").replace(directory / "tokens.npy")
+
+
 DAMAGES = {
     "tokens cut": (lambda d: shorten(d / "tokens.npy"), r"tokens\.npy: .*build it anew"),
     "an array gone": (lambda d: (d / "start.npy").unlink(), r"start\.npy: not readable"),
@@ -266,8 +277,68 @@ DAMAGES = {
     ),
     "record without totals": (
         lambda d: edit(d / "corpus.json", tokens=None),
-        r"corpus\.json: incomplete \('tokens'\)",
+        r"corpus\.json: has no 'tokens'; it is damaged, or not a corpus",
     ),
+    "infinitely many": (
+        lambda d: (d / "corpus.json").write_text(
+            (d / "corpus.json").read_text().replace('"sequences": ', '"sequences": 1e999, "x": ')
+        ),
+        r"corpus\.json: 'sequences' is Infinity, not a whole number from 0",
+    ),
+    "a text for a number": (
+        lambda d: edit(d / "corpus.json", vocab_size="x"),
+        r"corpus\.json: 'vocab_size' is \"x\", not a whole number",
+    ),
+    "no tokens at all": (
+        lambda d: edit(d / "corpus.json", vocab_size=0),
+        r"corpus\.json: 'vocab_size' is 0; the corpus is damaged",
+    ),
+    "a small vocabulary": (
+        lambda d: edit(d / "corpus.json", vocab_size=10),
+        r"tokens\.npy: token ids beyond the vocabulary; the corpus is damaged; build it anew",
+    ),
+    "inputs that are none": (
+        lambda d: edit(d / "corpus.json", inputs=5),
+        r"corpus\.json: 'inputs' is 5, not a list",
+    ),
+    "an archive for an array": (archive_for_array, r"tokens\.npy: not readable"),
+    "a shape of 10^27": (
+        lambda d: (d / "tokens.npy").write_bytes(
+            (d / "tokens.npy").read_bytes().replace(b"'shape': (", b"'shape': (10000000000000,")
+        ),
+        r"tokens\.npy: not readable|tokens\.npy: holds",
+    ),
+    "a header that is no text": (
+        lambda d: (d / "tokens.npy").write_bytes(
+            (d / "tokens.npy").read_bytes().replace(b"'shape': (", b"'shape': '((")
+        ),
+        r"tokens\.npy: not readable",
+    ),
+    "a token out of range": (
+        lambda d: change(d / "tokens.npy", 7, 60_000),
+        r"tokens\.npy: token ids beyond the vocabulary",
+    ),
+    "the last token out of range": (
+        lambda d: change(d / "tokens.npy", -1, 60_000),
+        r"tokens\.npy: token ids beyond the vocabulary",
+    ),
+    "an offset out of range": (
+        lambda d: change(d / "offsets.npy", 3, 10**12),
+        r"offsets\.npy: offsets do not span the tokens, or run backwards",
+    ),
+    "a negative offset": (
+        lambda d: change(d / "offsets.npy", 3, -(2**63)),
+        r"offsets\.npy: offsets do not span the tokens, or run backwards",
+    ),
+    "a record that is not there": (
+        lambda d: change(d / "record.npy", -1, 99),
+        r"record\.npy: numbers of records that are not there",
+    ),
+    "a negative start": (
+        lambda d: change(d / "start.npy", 0, -1),
+        r"start\.npy: windows that begin before their record",
+    ),
+    "no strand": (lambda d: change(d / "strand.npy", 1, 0), r"strand\.npy: strands other than 1"),
 }
 
 
@@ -278,6 +349,34 @@ def test_damage_is_told_in_one_line(copy, damage):
     with pytest.raises(InputError, match=message) as raised:
         Corpus.open(copy)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 1000])
+def test_every_pair_of_offsets_is_looked_at(copy, monkeypatch, chunk):
+    whole = _chunks.__kwdefaults__ | {"size": chunk}
+    monkeypatch.setattr(_chunks, "__kwdefaults__", whole)
+    offsets = np.load(copy / "offsets.npy")
+    assert len(Corpus.open(copy)) == len(offsets) - 1
+    for place in range(1, 9):
+        np.save(
+            copy / "offsets.npy", np.concatenate([offsets[:place], [10**12], offsets[place + 1 :]])
+        )
+        with pytest.raises(InputError, match="run backwards"):
+            Corpus.open(copy)
+
+
+def test_a_table_of_other_records_is_told(copy):
+    (copy / "records.tsv").write_text("name\tfile\tlength_bp\nx\ty\t3\n")
+    with pytest.raises(
+        InputError, match=r"records\.tsv: 1 records; expected \d+; the corpus is dam"
+    ):
+        _ = Corpus.open(copy).record_names
+
+
+def test_a_vocabulary_larger_than_the_tokenizer_is_told(copy):
+    edit(copy / "corpus.json", vocab_size=60_000)
+    with pytest.raises(InputError, match="not the tokenizer that the corpus was built with"):
+        _ = Corpus.open(copy).tokenizer
 
 
 def test_another_tokenizer_inside_is_refused(copy):

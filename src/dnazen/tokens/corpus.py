@@ -8,7 +8,7 @@ A corpus is a directory: five arrays (``tokens.npy`` flat, and per sequence ``of
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -21,11 +21,13 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..records import read_json
+from ..records import COUNT, read_json
 from ..sequences.alphabet import reverse_complement, windows
 from ..sequences.genomes import Genomes
+from ..sequences.lines import read_lines
 from ..workers.cluster import Workers
 from .settings import CorpusConfig, Strands
+from .special import MAX_VOCAB_SIZE, SPECIAL_TOKENS
 from .tokenizer import (
     CHUNK_BP,
     encode,
@@ -47,6 +49,25 @@ ARRAYS: dict[str, type[np.generic]] = {
     "strand": np.int8,
 }
 """The arrays of a corpus and their types, each in a file of its name with ``.npy``."""
+
+
+_FORM = {
+    "sequences": COUNT,
+    "tokens": COUNT,
+    "records": COUNT,
+    "vocab_size": COUNT,
+    "tokenizer_sha256": str,
+    "inputs": [{"path": str, "size": COUNT, "sha256": str}],
+    "settings": dict,
+}
+_REBUILD = "the corpus is damaged; build it anew"
+_UNSOUND = {
+    "offsets": "offsets do not span the tokens, or run backwards",
+    "tokens": "token ids beyond the vocabulary",
+    "record": "numbers of records that are not there",
+    "start": "windows that begin before their record",
+    "strand": "strands other than 1 and -1",
+}
 
 
 class Window(NamedTuple):
@@ -111,13 +132,16 @@ class Corpus:
 
     @classmethod
     def open(cls, directory: str | Path) -> Corpus:
-        """Map a corpus and check that its files are whole.
+        """Map a corpus and check that its files are whole, and hold what they should.
+
+        All of its arrays are looked through once, so that no number in them leads out of another
+        array: as long as it takes to read them.
 
         Raises
         ------
         InputError
-            If the directory is no corpus, is one of a newer format, or its files do not have
-            the sizes that ``corpus.json`` states.
+            If the directory is no corpus, is one of a newer format, or its files do not hold
+            what ``corpus.json`` states.
         """
         directory = Path(directory)
         path = directory / RECORD_FILE
@@ -131,22 +155,14 @@ class Corpus:
                 expected=f"{VERSION} or older",
                 fix="update dnazen",
             )
-        try:
-            sequences, tokens = int(meta["sequences"]), int(meta["tokens"])
-            shapes = dict.fromkeys(ARRAYS, sequences) | {
-                "tokens": tokens,
-                "offsets": sequences + 1,
-            }
-            _ = meta["vocab_size"], meta["tokenizer_sha256"], meta["inputs"], meta["settings"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"incomplete ({error})", path=path, fix="build it anew") from None
-        arrays = {name: _mapped(directory, name, length) for name, length in shapes.items()}
-        if int(arrays["offsets"][0]) != 0 or int(arrays["offsets"][-1]) != tokens:
-            raise InputError(
-                "offsets do not span the tokens",
-                path=directory / "offsets.npy",
-                fix="the corpus is damaged; build it anew",
-            )
+        meta = read_json(path, "a corpus made by 'dnazen corpus build'", _FORM)
+        if not len(SPECIAL_TOKENS) < meta["vocab_size"] <= MAX_VOCAB_SIZE:
+            raise InputError(f"'vocab_size' is {meta['vocab_size']}", path=path, fix=_REBUILD)
+        sequences = meta["sequences"]
+        lengths = dict.fromkeys(ARRAYS, sequences)
+        lengths |= {"tokens": meta["tokens"], "offsets": sequences + 1}
+        arrays = {name: _mapped(directory, name, length) for name, length in lengths.items()}
+        _require_sound(directory, arrays, meta)
         return cls(directory=directory, meta=meta, **arrays)
 
     def __len__(self) -> int:
@@ -188,7 +204,10 @@ class Corpus:
         """
         path = self.directory / "tokenizer"
         tokenizer = load_tokenizer(path)
-        if tokenizer_sha256(tokenizer) != self.tokenizer_sha256:
+        if (
+            tokenizer_sha256(tokenizer) != self.tokenizer_sha256
+            or tokenizer.get_vocab_size() != self.vocab_size
+        ):
             raise InputError(
                 "not the tokenizer that the corpus was built with",
                 path=path,
@@ -198,10 +217,21 @@ class Corpus:
 
     @cached_property
     def record_names(self) -> list[str]:
-        """The name of every record, by number."""
-        with open(self.directory / "records.tsv", encoding="utf-8") as table:
-            next(table)
-            return [line.split("\t", 1)[0] for line in table]
+        """The name of every record, by number.
+
+        Raises
+        ------
+        InputError
+            If ``records.tsv`` does not hold as many as ``corpus.json`` states.
+        """
+        path = self.directory / "records.tsv"
+        lines = [line.text.decode(errors="surrogateescape") for line in read_lines(path, "a table")]
+        names = [line.split("\t", 1)[0] for line in lines[1:]]
+        if len(names) != self.meta["records"]:
+            raise InputError(
+                f"{len(names)} records", path=path, expected=f"{self.meta['records']}", fix=_REBUILD
+            )
+        return names
 
 
 def write_corpus(
@@ -228,7 +258,9 @@ def write_corpus(
             name: stack.enter_context(_Appended(directory / f"{name}.npy", kind))
             for name, kind in ARRAYS.items()
         }
-        table = stack.enter_context(open(directory / "records.tsv", "w", encoding="utf-8"))
+        table = stack.enter_context(
+            open(directory / "records.tsv", "w", encoding="utf-8", errors="surrogateescape")
+        )
         table.write("name\tfile\tlength_bp\n")
         progress = stack.enter_context(
             tqdm(desc="tokenising", unit="token", unit_scale=True, disable=None)
@@ -301,16 +333,44 @@ class _Appended:
 def _mapped(directory: Path, name: str, length: int) -> np.memmap[Any, Any]:
     path = directory / f"{name}.npy"
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"not readable ({error})", path=path, fix="the corpus is damaged; build it anew"
-        ) from None
+        array = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # numpy raises whatever its parsers of the header do
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"not readable ({reason})", path=path, fix=_REBUILD) from None
     if array.dtype != ARRAYS[name] or array.shape != (length,):
         raise InputError(
             f"holds {array.dtype} {array.shape}",
             path=path,
             expected=f"{np.dtype(ARRAYS[name])} ({length},)",
-            fix="the corpus is damaged; build it anew",
+            fix=_REBUILD,
         )
-    return array  # type: ignore[no-any-return]
+    return array
+
+
+def _require_sound(
+    directory: Path, arrays: Mapping[str, np.memmap[Any, Any]], meta: Mapping[str, Any]
+) -> None:
+    """Raise unless every number of the arrays leads to something that is there."""
+    offsets, tokens = arrays["offsets"], arrays["tokens"]
+    faults = {
+        "offsets": offsets[0] != 0
+        or offsets[-1] != len(tokens)
+        or any((part[1:] < part[:-1]).any() for part in _chunks(offsets, overlap=1)),
+        "tokens": any(part.max() >= meta["vocab_size"] for part in _chunks(tokens)),
+        "record": any(
+            part.min() < 0 or part.max() >= meta["records"] for part in _chunks(arrays["record"])
+        ),
+        "start": any(part.min() < 0 for part in _chunks(arrays["start"])),
+        "strand": any((np.abs(part) != 1).any() for part in _chunks(arrays["strand"])),
+    }
+    for name, wrong in faults.items():
+        if wrong:
+            raise InputError(_UNSOUND[name], path=directory / f"{name}.npy", fix=_REBUILD)
+
+
+def _chunks(
+    array: np.memmap[Any, Any], *, overlap: int = 0, size: int = 1 << 22
+) -> Iterator[Integer[np.ndarray, "n"]]:
+    """Parts of an array of ``size`` items, so that checking it takes no memory of its own."""
+    for start in range(0, len(array), size):
+        yield np.asarray(array[start : start + size + overlap])
