@@ -232,13 +232,12 @@ def test_a_gap_is_told(model, bases, tmp_path, capsys):
     assert "raise --steps" not in capsys.readouterr().err
 
 
-def test_no_record_at_all(model, tmp_path, capsys):
+def test_no_record_at_all_is_an_error(model, tmp_path, capsys):
     (tmp_path / "empty.fa").write_text("")
     out = tmp_path / "out"
-    assert cli.main(["explain", str(model), str(tmp_path / "empty.fa"), "-o", str(out)]) == 0
-    assert "0 records" in capsys.readouterr().err
-    for name in ("sequences.tsv", "tokens.tsv", "ggrams.tsv", "ggram_summary.tsv"):
-        assert len((out / name).read_text().splitlines()) == 1
+    assert cli.main(["explain", str(model), str(tmp_path / "empty.fa"), "-o", str(out)]) == 2
+    assert "empty.fa: no A, C, G or T in the input" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_what_is_refused_leaves_nothing(model, bases, tmp_path, capsys):

@@ -420,11 +420,13 @@ def test_tokens_of_the_reverse_strand_stand_on_the_forward_one(
     assert sorted(tokens["end"])[-1] == 90
 
 
-def test_no_records_give_an_empty_file(directory, tmp_path, capsys):
-    (tmp_path / "none.fa").write_text("")
-    said = run(capsys, directory, tmp_path / "none.fa", "-o", tmp_path / "v.npy")
-    assert "0 vectors of 64 from 0 records" in said
-    assert np.load(tmp_path / "v.npy").shape == (0, 64)
+@pytest.mark.parametrize("text", ["", ">a\n\n>b\nNN\n"])
+def test_sequences_without_any_base_are_an_error(directory, tmp_path, capsys, text):
+    (tmp_path / "none.fa").write_text(text)
+    words = ["embed", directory, tmp_path / "none.fa", "-o", tmp_path / "v.npy"]
+    assert cli.main(list(map(str, words))) == 2
+    assert "none.fa: no A, C, G or T in the input" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["none.fa"]
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet", ".h5ad"])

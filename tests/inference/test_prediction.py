@@ -152,11 +152,14 @@ def test_records_without_a_base_keep_their_row(model, tmp_path, capsys):
     assert "3 predictions, 2 of them NA (no A, C, G or T), 0 from sequences cut" in err
 
 
-def test_an_empty_file_gives_the_header(model, tmp_path, capsys):
+@pytest.mark.parametrize("text", ["", ">a\n\n>b\nNN\n"])
+def test_sequences_without_any_base_are_an_error(model, tmp_path, capsys, text):
     path = tmp_path / "empty"
-    path.write_text("")
-    predict_command(settings_of(PredictCommand, model=model, sequences=(path,)))
-    assert capsys.readouterr().out == "name\tprediction\tp_a\tp_b\tp_c\n"
+    path.write_text(text)
+    out = tmp_path / "p.tsv"
+    assert cli.main(["predict", str(model), str(path), "-o", str(out)]) == 2
+    assert "empty: no A, C, G or T in the input" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_through_the_command_line(model, fasta, tmp_path, capsys, monkeypatch):
