@@ -18,8 +18,7 @@ from jaxtyping import Bool, Int64, UInt8, UInt64
 from ..errors import ConfigError, InputError
 from ..records import InputFile, hash_file
 from ..sequences.alphabet import normalise, reverse_complement
-from ..sequences.genomes import file_records
-from ..sequences.reader import Record
+from ..sequences.reader import Record, read_records
 from ..tokens.corpus import Corpus
 from ..tokens.tokenizer import token_strings
 from .kernels import kernel, require_sequences
@@ -88,7 +87,7 @@ def read_sequence_file(path: Path, overlap_bp: int) -> SequenceFile:
     identities: list[InputFile] = []
     records = [
         Record(name, normalise(letters)[0])
-        for name, letters in file_records(path, identify=identities.append)
+        for name, letters in read_records(path, identify=identities.append)
     ]
     too_short = sum(_longest_run(record.sequence) < overlap_bp for record in records)
     if too_short == len(records):

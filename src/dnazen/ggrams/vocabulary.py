@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from ..errors import InputError
 from ..outputs import new_file
 from ..records import plain, read_json
-from ..sequences.reader import read_lines
+from ..sequences.lines import read_lines
 from ..tables import new_text
 from ..tokens.special import MAX_VOCAB_SIZE, SPECIAL_TOKENS
 from ..tokens.tokenizer import token_strings, tokenizer_sha256

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
+from ..tables import printable
 from .alphabet import foreign
 from .lines import Line
 
@@ -22,7 +22,6 @@ SHORTEST_KMER_EVIDENCE_BP = 10
 """Bases by which the words of a cell must overlap in all to be taken for k-mers."""
 
 _FIELD_LIMIT = 1 << 30  # the csv module's own limit of 131,072 is less than a BAC
-_BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DELIMITERS = ("\t", ",", ";")
 _SPACE = b" \t\r\n\v\f"
 
@@ -101,8 +100,7 @@ def cell_name(text: str, ordinal: int) -> str:
     >>> cell_name(" patient 1", 7), cell_name("", 7), cell_name("a\\tb", 7)
     ('patient 1', '7', 'a\\\\tb')
     """
-    text = text.strip()
-    return _BREAKS.sub(lambda c: c[0].encode("unicode_escape").decode(), text) or str(ordinal)
+    return printable(text.strip()) or str(ordinal)
 
 
 def cell_letters(path: str | Path, line: int, text: str, column: str) -> bytes:
