@@ -7,9 +7,34 @@ as they are imported, and the names below load on first use.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 import wrapt
+
+if TYPE_CHECKING:  # what type checkers see; the names of _HOME and no other
+    from .explanation.explanation import ExplanationConfig as ExplanationConfig
+    from .explanation.explanation import explain as explain
+    from .ggrams.matching import Matcher as Matcher
+    from .ggrams.vocabulary import GGramVocabulary as GGramVocabulary
+    from .inference.embedding import embed as embed
+    from .inference.likelihood import log_likelihood as log_likelihood
+    from .inference.prediction import predict as predict
+    from .inference.settings import EmbeddingConfig as EmbeddingConfig
+    from .inference.settings import LikelihoodConfig as LikelihoodConfig
+    from .inference.settings import PredictionConfig as PredictionConfig
+    from .library import load as load
+    from .model.configuration import DnazenConfig as DnazenConfig
+    from .model.modeling import DnazenForMaskedLM as DnazenForMaskedLM
+    from .model.modeling import DnazenForSequenceClassification as DnazenForSequenceClassification
+    from .model.modeling import DnazenForTokenClassification as DnazenForTokenClassification
+    from .model.modeling import DnazenModel as DnazenModel
+    from .tokens.corpus import Corpus as Corpus
+    from .tokens.tokenizer import load_tokenizer as load_tokenizer
+    from .variation.alleles import score_variants as score_variants
+    from .variation.effects import open_scorer as open_scorer
+    from .variation.mutagenesis import score_mutations as score_mutations
+
+    __version__: str
 
 _HOME = {
     "DnazenConfig": "model.configuration",
@@ -37,11 +62,16 @@ _HOME = {
 
 __all__ = sorted(_HOME)
 
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'dnazen' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"dnazen.{_HOME[name]}"), name)
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("dnazen")
+        if name not in _HOME:
+            raise AttributeError(f"module 'dnazen' has no attribute '{name}'")
+        return getattr(importlib.import_module(f"dnazen.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
