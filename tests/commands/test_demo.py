@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dnazen.cli import main
-from dnazen.commands.demo import DemoConfig, command_lines
+from dnazen.commands.demo import DemoCommand, command_lines
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.tokens.tokenizer import load_tokenizer, token_strings
 
@@ -53,7 +53,7 @@ def test_report_tells_both_arms_and_fetches_nothing(run: tuple[Path, str]) -> No
     for arm in ("ggrams", "e4bu"):
         mcc = json.loads((out / f"finetuned-{arm}/test_metrics.json").read_text())["mcc"]
         assert f"{mcc:.3f}" in reader.text
-    for line in command_lines(DemoConfig(genome_bp=20000, train=100, pretrain_steps=10, epochs=1)):
+    for line in command_lines(DemoCommand(genome_bp=20000, train=100, pretrain_steps=10, epochs=1)):
         assert any(line in text for text in reader.text)
 
 
@@ -97,3 +97,12 @@ def test_a_folder_that_is_no_demo_is_left_alone(
     assert main(["demo", "-o", str(tmp_path), "--overwrite"]) == 2
     assert "not empty" in capsys.readouterr().err
     assert (tmp_path / "precious.txt").read_text() == "x"
+
+
+@pytest.mark.parametrize("words", [["--train", "1"], ["--seed", "-1"], ["--epochs", "0"]])
+def test_a_setting_that_no_step_could_use_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main(["demo", "-o", str(tmp_path / "d"), *words]) == 2
+    assert f"{words[0][2:]} must be" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()

@@ -212,12 +212,25 @@ def test_predicted_targets_have_a_track_each(model, bases, tmp_path):
     targets = {row["name"]: row["target"] for row in table(out / "sequences.tsv")}
     assert set(targets.values()) == {"no/a", "yes"}
     for target, file in (
-        ("no/a", "attribution.no_a.bedgraph"),
+        ("no/a", "attribution.no%2Fa.bedgraph"),
         ("yes", "attribution.yes.bedgraph"),
     ):
         assert {row[0] for row in columns(out / file)} == {
             n for n, t in targets.items() if t == target
         }
+
+
+@pytest.mark.parametrize("labels", [["+", "*"], ["α", "β"], ["a b", "a_b"], ["..", "."]])
+def test_labels_that_differ_in_signs_alone_have_a_track_each(ground, bases, tmp_path, labels):
+    model = save_model(tmp_path / "m", ground, labels, problem_type=SINGLE, max_tokens=300)
+    fasta, tracks = tmp_path / "s.fa", []
+    fasta.write_text(f">a\n{bases[:60]}\n")
+    for label in labels:
+        out = tmp_path / f"out{len(tracks)}"
+        words = ["explain", str(model), str(fasta), "-o", str(out), "--steps", "2"]
+        assert cli.main([*words, "--no-occlusion", "--target", label]) == 0
+        tracks += [path.name for path in out.glob("*.bedgraph")]
+    assert len(set(tracks)) == 2
 
 
 def test_a_gap_is_told(model, bases, tmp_path, capsys):

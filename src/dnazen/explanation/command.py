@@ -18,6 +18,7 @@ from ..ggrams.motifs.meme import Hit, Motif, read_motifs, scan
 from ..inference.classifier import open_classifier
 from ..outputs import new_directory
 from ..records import hash_file, run_record, write_json
+from ..report.text import name_of
 from ..sequences.alphabet import Counts, normalise
 from ..sequences.inputs import Inputs
 from ..sequences.settings import RegionConfig, TileConfig
@@ -153,7 +154,12 @@ def explain_command(config: ExplainConfig) -> None:
             run_record("explain", config, hashed, **account.numbers, padded_bp=inputs.padded),
         )
         text = explanation_page(
-            f"Explanations of {config.model}", f"{account.told()}.", drawn, effects, motifs
+            f"Explanations of {name_of(config.model)}",
+            f"{account.told()}.",
+            drawn,
+            effects,
+            motifs,
+            {"model": [config.model], "sequences": config.sequences, "motifs": config.motifs},
         )
         (directory / "index.html").write_text(text, encoding="utf-8")
     print(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple, TextIO
 
 from ..ggrams.motifs.meme import Hit, Motif
 from ..inference.labels import MISSING
-from ..report.text import one_line
+from ..report.text import file_name, one_line
 from ..report.tracks import shade
 from ..sequences.inputs import InputRecord
 from ..tokens.special import UNK
@@ -154,7 +153,7 @@ class ExplanationFiles:
     def _write_tracks(
         self, record: InputRecord, explanation: Explanation, hits: Sequence[Hit]
     ) -> None:
-        target = re.sub(r"[^A-Za-z0-9._-]", "_", explanation.target)
+        target = file_name(explanation.target)
         values = {"attribution": explanation.by_token, "occlusion": explanation.occlusion}
         for name, some in values.items():
             if some is not None:

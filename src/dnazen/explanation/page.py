@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from ..ggrams.motifs.meme import Hit, Motif
-from ..report.document import Document, Section, Table, Text, to_html
+from ..report.document import Document, Section, Table, Text, files_section, to_html
 from ..report.tracks import Bars, Box, Drawing, Track
 from .explanation import Explanation
 from .files import Effects
@@ -32,6 +33,7 @@ def explanation_page(
     drawn: Sequence[Drawn],
     effects: Sequence[Effects],
     motifs: Sequence[Motif],
+    files: Mapping[str, Sequence[Path]],
 ) -> str:
     """The whole page.
 
@@ -41,6 +43,8 @@ def explanation_page(
         What was done and found, in a sentence or two.
     effects
         What each G-gram did over the set, those that mattered most first.
+    files
+        What was read, by what it is.
     """
     sections = [_effects_section(effects)] if effects else []
     text = Text(
@@ -50,7 +54,8 @@ def explanation_page(
         "below each drawing have them too."
     )
     parts = [Section(some.explanation.record.name, [*_blocks(some, motifs)]) for some in drawn]
-    return to_html(Document(title, [*sections, Section("Sequences", [text, *parts])], [told]))
+    sections += [Section("Sequences", [text, *parts]), files_section(files)]
+    return to_html(Document(title, sections, [told]))
 
 
 def _effects_section(effects: Sequence[Effects]) -> Section:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from ..report.charts import label, styles
-from ..report.document import Document, Picture, Section, Table, Text, to_html
+from ..report.document import Document, Picture, Section, Table, Text, files_section, to_html
 from ..report.text import name_of
 from .stats import Coverage
 from .vocabulary import GGramVocabulary
@@ -40,9 +40,8 @@ def stats_page(
     sections = [_vocabulary_section(vocabulary, by_name, numbers["vocabulary"])]
     if by_name:
         sections.append(_coverage_section(by_name, summaries))
-    files = [["vocabulary", numbers["vocabulary"]["file"]]]
-    files += [["sequences", name] for name in numbers["sequences"]]
-    sections.append(Section("Files", [Table(["what", "path"], files, names=2)]))
+    files = {"vocabulary": [numbers["vocabulary"]["file"]], "sequences": list(by_file)}
+    sections.append(files_section(files))
     title = f"G-grams of {name_of(numbers['vocabulary']['file'])}"
     return to_html(Document(title, sections, [_message(len(vocabulary), summaries)]))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -78,6 +78,12 @@ class Document(NamedTuple):
     sections: Sequence[Section]
     message: Sequence[str] = ()
     """What a reader must know who reads nothing else, in a sentence or two each."""
+
+
+def files_section(files: Mapping[str, Iterable[str | Path]]) -> Section:
+    """Where the files lie that a page speaks of by name, under words for what they are."""
+    rows = [[what, str(path)] for what, paths in files.items() for path in paths]
+    return Section("Files", [Table(["what", "path"], rows, names=2)])
 
 
 def to_html(document: Document) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...report.charts import save_png
+from ...report.charts import save_png, styles
 from ...report.document import Block, Document, Picture, Section, Table, Text, to_html
 from ...report.text import file_name
 from ...sequences.alphabet import reverse_complement
@@ -86,6 +86,7 @@ def _lengths_picture(comparison: Comparison) -> Figure:
     matching[comparison.matches.sequence] = True
     curves = {"G-grams": (np.arange(len(lengths)), matching)}
     curves |= {name: (c.ggrams, c.matching) for name, c in comparison.controls.items()}
+    looks = styles(dict.fromkeys(curves, "control"))
     drawing = Figure(figsize=(8, 3.5), layout="constrained")
     axes = drawing.subplots()
     for name, (places, some) in curves.items():
@@ -97,10 +98,9 @@ def _lengths_picture(comparison: Comparison) -> Figure:
             (some_bins + 0.5) * _BP_A_BIN,
             shares,
             np.sqrt(shares * (1 - shares) / drawn),
-            marker="o",
-            markersize=4,
             capsize=2,
             label=name,
+            **looks[name],
         )
     axes.set(xlabel="bases", ylabel="fraction that matches", ylim=(0, None))
     axes.legend(fontsize="small", frameon=False)
