@@ -69,7 +69,8 @@ def test_files_of_one_name_are_told_apart(files, page_of):  # noqa: F811
 
 
 def test_a_page_of_nothing(files, page_of):  # noqa: F811
-    (files / "none.fa").touch()
-    text, _ = page_of(files / "none.fa")
+    (files / "none.fa").write_text(">a\nNNN\n")
+    (files / "x.fa").write_text(">a\nACGTAA\n")
+    text, _ = page_of(files / "none.fa", files / "x.fa")
     assert "none.fa holds no A, C, G or T." in text
     assert read(page_of()[0]).tags.count("svg") == 2
