@@ -55,9 +55,9 @@ _HOME = {
     "load_tokenizer": "tokens.tokenizer",
     "log_likelihood": "inference.likelihood",
     "predict": "inference.prediction",
-    "open_scorer": "variation.effects",
+    "ScoringConfig": "variation.settings",
     "score_mutations": "variation.mutagenesis",
-    "score_variants": "variation.alleles",
+    "score_variants": "variation.variants",
 }
 
 __all__ = sorted(_HOME)

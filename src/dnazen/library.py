@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from .inference.embedding import embed
 from .inference.likelihood import SequenceLikelihood, log_likelihood
@@ -14,6 +14,11 @@ from .inference.opened import OpenedModel
 from .inference.prediction import Prediction, predict
 from .inference.sequence_ggrams import SequenceGGrams, ggrams_of
 from .inference.settings import EmbeddingConfig, LikelihoodConfig, PredictionConfig
+from .sequences.indexed import IndexedGenome
+from .variation.mutagenesis import score_mutations
+from .variation.scores import scores_of
+from .variation.settings import ScoringConfig
+from .variation.variants import ScoredVariant, score_variants
 
 
 class Model(OpenedModel):
@@ -39,6 +44,26 @@ class Model(OpenedModel):
     ) -> list[SequenceLikelihood | None]:
         """The pseudo-log-likelihoods of sequences (``dnazen.log_likelihood``)."""
         return log_likelihood(self, sequences, config)
+
+    def score_variants(
+        self,
+        genome: str | Path | IndexedGenome,
+        variants: str | Path | Iterable[tuple[str, int, str, str]],
+        config: ScoringConfig | None = None,
+    ) -> Iterator[ScoredVariant]:
+        """The scores of alleles on a genome (``dnazen.score_variants``)."""
+        return score_variants(self, genome, variants, config)
+
+    def score_mutations(
+        self, sequence: str | bytes, config: ScoringConfig | None = None
+    ) -> Float[np.ndarray, "bases 4 scores"]:
+        """The scores of all single-base changes (``dnazen.score_mutations``)."""
+        return score_mutations(self, sequence, config)
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """What ``score_variants`` and ``score_mutations`` give, in this order."""
+        return tuple(score.name for score in scores_of(self))
 
     def ggrams(self, sequence: str | bytes) -> SequenceGGrams:
         """The tokens and G-grams of a sequence, with their places (``ggrams_of``)."""

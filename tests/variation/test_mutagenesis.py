@@ -14,9 +14,9 @@ import dnazen
 from directories import random_directory
 from dnazen.cli import main
 from dnazen.errors import InputError
-from dnazen.inference.classifier import open_classifier, predict_logits
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.report.heatmap import draw_heatmap
+from dnazen.variation.settings import ScoringConfig
 from plain_scorer import PlainScorer, other_strand
 
 W = 32
@@ -47,7 +47,7 @@ def table_of(folder):
 def test_a_short_sequence_is_read_whole(directory, contigs):
     text = contigs["a"][50:70]
     plain = PlainScorer(directory)
-    found = dnazen.score_mutations(directory, text, window_bp=W)
+    found = dnazen.score_mutations(directory, text, ScoringConfig(window_bp=W))
     assert found.shape == (20, 4, 4)
     for place in (0, 9, 19):
         for number, base in enumerate("ACGT"):
@@ -59,7 +59,7 @@ def test_a_short_sequence_is_read_whole(directory, contigs):
 def test_windows_of_a_long_sequence_lie_inside_it(directory, contigs):
     text = contigs["a"][:100]
     plain = PlainScorer(directory)
-    found = dnazen.score_mutations(directory, text, window_bp=W)
+    found = dnazen.score_mutations(directory, text, ScoringConfig(window_bp=W))
     for place, first in ((0, 0), (3, 0), (50, 36), (54, 40), (99, 100 - W)):
         window = text[first : first + W]
         base = "A" if text[place] != "A" else "C"
@@ -69,7 +69,7 @@ def test_windows_of_a_long_sequence_lie_inside_it(directory, contigs):
 
 
 def test_letters_that_are_no_bases_have_no_scores(directory):
-    found = dnazen.score_mutations(directory, "acgRuACGT", window_bp=W)
+    found = dnazen.score_mutations(directory, "acgRuACGT", ScoringConfig(window_bp=W))
     assert np.isnan(found).all(axis=(1, 2)).tolist() == [n == 3 for n in range(9)]
     assert found[4, 3].tolist() == [0, 0, 0, 0]  # U is T
     assert dnazen.score_mutations(directory, "").shape == (0, 4, 4)
@@ -85,7 +85,7 @@ def test_a_region_has_the_scores_of_its_variants(directory, ground, contigs, tmp
     assert len(rows) == 3 * (40 if region.startswith("b") else 41)
     asked = [(row["chrom"], int(row["pos"]), row["ref"], row["alt"]) for row in rows]
     assert all(contigs[chrom][pos - 1] == ref != alt for chrom, pos, ref, alt in asked)
-    variants = dnazen.score_variants(directory, ground.genome, asked, window_bp=W)
+    variants = dnazen.score_variants(directory, ground.genome, asked, ScoringConfig(window_bp=W))
     for row, variant in zip(rows, variants, strict=True):
         for name, score in variant.scores.items():
             assert float(row[name]) == pytest.approx(score, rel=1e-4, abs=2e-5)
@@ -136,13 +136,10 @@ def test_a_head_gives_its_change_for_each_label(ground, contigs, tmp_path):
     assert run(folder, text, "-o", out) == 0
     files = {f"delta_{name}.{kind}" for name in "abc" for kind in ("png", "bedgraph")}
     assert {path.name for path in out.iterdir()} == {"run.json", "scores.tsv"} | files
-    classifier = open_classifier(folder, "cpu")
-    plain = PlainScorer(folder, DnazenForSequenceClassification)
 
     def chance(letters):
-        ids = np.array([token for token, _, _ in plain.tokens(letters)], dtype=np.uint16)
-        [logits] = predict_logits(classifier.model, classifier.collator, [ids])
-        return np.exp(logits[1]) / np.exp(logits).sum()
+        [prediction] = dnazen.predict(folder, [letters])
+        return prediction.probabilities["b"]
 
     row = table_of(out)[17]
     place = int(row["pos"]) - 1

@@ -1,88 +1,55 @@
-"""``dnazen mutagenesis``: every single-base change of a sequence, scored by a model."""
+"""Every single-base change of a sequence or of a region of a genome, scored by a model."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
-import torch
-import tyro
 from jaxtyping import Float
-from tqdm import tqdm
 
 from ..errors import ConfigError, InputError
-from ..inference.settings import TOKENS_PER_BATCH
-from ..outputs import new_directory, refuse_existing
-from ..records import hash_file, run_record, write_json
-from ..report.charts import save_png
-from ..report.heatmap import draw_heatmap
+from ..inference.opened import OpenedModel, opened
 from ..sequences.alphabet import BASES, foreign, normalise, reverse_complement
 from ..sequences.indexed import IndexedGenome
 from ..sequences.regions import Region, parse_region
-from .alleles import window_start
-from .effects import Change, Scorer, Strands, open_scorer
+from .alignment import AllelePair
+from .scores import score_pairs, scores_of
+from .settings import ScoringConfig
+from .variants import window_start
 
 MOST_BP = 20_000
-"""The longest stretch: each base of it costs three changes."""
+"""The longest region: each base of it costs three changes."""
 
 _CHUNK_BP = 64
 _LITERAL = "sequence"
 
 
-@dataclass(frozen=True, kw_only=True)
-class MutagenesisConfig:
-    """Score every single-base change of a sequence or region.
-
-    Writes scores.tsv, and of a masked LM's log-likelihood ratio, or each change of a fine-tuned
-    model's output, a heat map (PNG) and the mean over the three changes of each base (bedGraph).
-    """
-
-    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_DIR")]
-    """Directory that 'dnazen pretrain' or 'dnazen finetune' wrote, or a released one."""
-    sequence: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SEQUENCE")]
-    """Letters (ACGT...), or a file: FASTA, plain or bgzip, or 2bit."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """New directory to write."""
-    region: str | None = None
-    """The part of the file to mutate, CHROM:FIRST-LAST (1-based, both ends) or CHROM; '(-)' after
-    it for the reverse strand. Needed unless the file holds one sequence."""
-    window_bp: int = 512
-    """Bases that the model reads around a change."""
-    strands: Strands = "forward"
-    """average: the mean of the scores on both strands, in twice the time."""
-    tokens_per_batch: int = TOKENS_PER_BATCH
-    """Bound on sequences x longest of a batch; changes memory and speed, not the scores."""
-    device: Literal["auto", "cpu"] = "auto"
-    """auto: a GPU where there is one."""
-
-    def __post_init__(self) -> None:
-        if not 16 <= self.window_bp <= 100_000:
-            raise ConfigError(f"window_bp must be 16 to 100000, got {self.window_bp}")
-        if self.tokens_per_batch < 1:
-            raise ConfigError(f"tokens_per_batch must be at least 1, got {self.tokens_per_batch}")
-
-
-class Stretch(NamedTuple):
+class MutatedRegion(NamedTuple):
     """What is mutated, and what the model reads around it."""
 
-    region: Region
+    place: Region
     fetch: Callable[[int, int], bytes]
     """The letters from one base of the region's contig to another, on the forward strand."""
     inside: int | None
     """Windows stay inside this many bases; ``None``: they may lie off the contig, on N."""
+    file: Path | None = None
+    """What it was taken from; none of letters that were given."""
 
-    def window(self, place: int, window_bp: int) -> tuple[int, bytes]:
+    @property
+    def letters(self) -> bytes:
+        """Those to mutate, on the forward strand."""
+        return self.fetch(self.place.start, self.place.end)
+
+    def window(self, position: int, window_bp: int) -> tuple[int, bytes]:
         """Where the window around a base begins, and its letters.
 
         Those of ``dnazen variants``; in a whole sequence moved to lie inside it.
         """
-        first = window_start(place, place + 1, window_bp)
+        first = window_start(position, position + 1, window_bp)
         if self.inside is None:
             return first, self.fetch(first, first + window_bp)
         first = max(0, min(first, self.inside - window_bp))
@@ -90,108 +57,83 @@ class Stretch(NamedTuple):
 
 
 def score_mutations(
-    model: str | Path | Scorer, sequence: str | bytes, window_bp: int = 512
-) -> Float[np.ndarray, "bases 4 columns"]:
+    model: str | Path | OpenedModel, sequence: str | bytes, config: ScoringConfig | None = None
+) -> Float[np.ndarray, "bases 4 scores"]:
     """The scores of every base of a sequence changed to A, C, G and T, in this order.
 
     Parameters
     ----------
     model
-        A directory with a pre-trained or fine-tuned model, or what ``open_scorer`` gives, whose
-        ``columns`` name the scores.
+        A directory with a pre-trained or fine-tuned model, or what ``dnazen.load`` gives;
+        ``scores_of`` names the scores.
     sequence
         Nucleotide letters. Where one is not A, C, G or T the scores are NaN; 0 where nothing is
-        changed.
-    window_bp
-        Bases that the model reads around a change; the whole of a sequence no longer than this.
+        changed. A sequence no longer than a window is read whole.
 
     Raises
     ------
     InputError
         If the model cannot be read, or a letter is no nucleotide.
     """
-    scorer = model if isinstance(model, Scorer) else open_scorer(model)
+    model = opened(model)
     letters = sequence.encode() if isinstance(sequence, str) else sequence
     if bad := foreign(letters):
         raise InputError(f"character {bad!r} is no nucleotide", expected="A C G T")
-    parts = list(score_stretch(scorer, _whole(_LITERAL, letters), window_bp))
-    return np.concatenate(parts) if parts else np.zeros((0, 4, len(scorer.columns)))
+    parts = list(region_scores(model, _whole(letters), config or ScoringConfig()))
+    return np.concatenate([np.zeros((0, 4, len(scores_of(model)))), *parts])
 
 
-def score_stretch(
-    scorer: Scorer, stretch: Stretch, window_bp: int
-) -> Iterator[Float[np.ndarray, "some 4 columns"]]:
-    """Yield the scores of a stretch, some bases at a time; memory is that of these."""
-    _, start, end, strand = stretch.region
+def region_scores(
+    model: OpenedModel, region: MutatedRegion, config: ScoringConfig
+) -> Iterator[Float[np.ndarray, "part 4 scores"]]:
+    """Yield the scores of a region, some bases at a time; memory is that of these."""
+    _, start, end, strand = region.place
     for first in range(start, end, _CHUNK_BP):
         last = min(first + _CHUNK_BP, end)
-        scores = np.full((last - first, 4, len(scorer.columns)), np.nan)
-        changes: list[Change] = []
+        scores = np.full((last - first, 4, len(scores_of(model))), np.nan)
+        pairs: list[AllelePair] = []
         rows: list[int] = []
-        for place in range(first, last):
-            origin, letters = stretch.window(place, window_bp)
+        for position in range(first, last):
+            origin, letters = region.window(position, config.window_bp)
             window, _ = normalise(letters)
-            here = place - origin
-            if window[here] not in BASES:
+            offset = position - origin
+            if window[offset] not in BASES:
                 continue
-            rows.append(place - first)
+            rows.append(position - first)
             for base in BASES:
-                changed = window[:here] + bytes([base]) + window[here + 1 :]
-                sides = (window, changed) if strand == "+" else _other_strand(window, changed)
-                changes.append(Change(*sides))
-        if changes:
-            scores[rows] = scorer.score(changes).reshape(len(rows), 4, -1)
+                pair = AllelePair(window, window[:offset] + bytes([base]) + window[offset + 1 :])
+                on_strand = pair if strand == "+" else AllelePair(*map(reverse_complement, pair))
+                pairs.append(on_strand)
+        if pairs:
+            scores[rows] = score_pairs(model, pairs, config).reshape(len(rows), 4, -1)
         yield scores
 
 
-def mutagenesis(config: MutagenesisConfig) -> None:
-    """Run ``dnazen mutagenesis``.
+@contextmanager
+def open_region(sequence: str, region: str | None) -> Iterator[MutatedRegion]:
+    """What is to be mutated, its file open.
+
+    Parameters
+    ----------
+    sequence
+        Letters, or a file: FASTA, plain or bgzip, or 2bit.
+    region
+        The part of the file, as ``regions.parse_region`` reads it; by default its one sequence.
 
     Raises
     ------
+    ConfigError
+        If a region is asked of letters.
     InputError
-        If the model or the sequence cannot be read, or there is no such region.
-    OutputError
-        If the directory exists and holds anything, or cannot be written.
+        If the file cannot be read, there is no such region, or it is too long or empty.
     """
-    refuse_existing(config.output)
-    cuda = config.device == "auto" and torch.cuda.is_available()
-    scorer = open_scorer(
-        config.model,
-        device="cuda" if cuda else "cpu",
-        strands=config.strands,
-        tokens_per_batch=config.tokens_per_batch,
-    )
-    with _stretch(config) as stretch, new_directory(config.output) as folder:
-        inputs = [] if _is_literal(config.sequence) else [hash_file(config.sequence)]
-        write_json(folder / "run.json", run_record("mutagenesis", config, inputs))
-        letters, _ = normalise(stretch.fetch(stretch.region.start, stretch.region.end))
-        parts = []
-        with tqdm(desc="mutating", unit=" bases", total=len(letters), disable=None) as progress:
-            for scores in score_stretch(scorer, stretch, config.window_bp):
-                parts.append(scores)
-                progress.update(len(scores))
-        _write_files(folder, scorer, stretch.region, letters, np.concatenate(parts))
-    print(f"{config.output}: {3 * len(letters.replace(b'N', b'')):,} changes", file=sys.stderr)
-
-
-def _write_files(
-    folder: Path,
-    scorer: Scorer,
-    region: Region,
-    letters: bytes,
-    scores: Float[np.ndarray, "bases 4 columns"],
-) -> None:
-    with (folder / "scores.tsv").open("w", encoding="utf-8") as table:
-        names = [column.name for column in scorer.columns]
-        print("chrom", "pos", "ref", "alt", *names, sep="\t", file=table)
-        _write_rows(table, region, letters, scores)
-    for number, column in enumerate(scorer.columns[: scorer.targets]):
-        values = scores[..., number]
-        with (folder / f"{column.name}.bedgraph").open("w", encoding="utf-8") as track:
-            _write_track(track, column.name, region, values)
-        figure = draw_heatmap(letters.decode(), values, region.start + 1, column.meaning)
-        save_png(figure, folder / f"{column.name}.png", dpi=150)
+    if _is_literal(sequence):
+        if region is not None:
+            raise ConfigError("--region goes with a file; of letters give those to be mutated")
+        yield _of_fair_length(_whole(sequence.encode()))
+        return
+    with IndexedGenome(sequence) as genome:
+        yield _of_fair_length(_part(genome, region))
 
 
 def _is_literal(sequence: str) -> bool:
@@ -199,19 +141,7 @@ def _is_literal(sequence: str) -> bool:
     return not foreign(os.fsencode(sequence)) and not os.path.exists(sequence)
 
 
-@contextmanager
-def _stretch(config: MutagenesisConfig) -> Iterator[Stretch]:
-    """What the settings name, its file open."""
-    if _is_literal(config.sequence):
-        if config.region is not None:
-            raise ConfigError("--region goes with a file; of letters give those to be mutated")
-        yield _of_fair_length(_whole(_LITERAL, config.sequence.encode()))
-        return
-    with IndexedGenome(config.sequence) as genome:
-        yield _of_fair_length(_part(genome, config.region))
-
-
-def _part(genome: IndexedGenome, text: str | None) -> Stretch:
+def _part(genome: IndexedGenome, text: str | None) -> MutatedRegion:
     """A whole contig, read as it stands, or a part of one, read with what lies around it."""
     if text is None:
         if len(genome.names) > 1:
@@ -228,52 +158,23 @@ def _part(genome: IndexedGenome, text: str | None) -> Stretch:
     if region.end > length:
         raise InputError(f"region {text!r} lies off its contig", expected=f"1 to {length:,}")
     whole = (region.start, region.end) == (0, length)
-    return Stretch(
+    return MutatedRegion(
         region,
         lambda first, last: genome.fetch(region.chrom, first, last),
         length if whole else None,
+        genome.path,
     )
 
 
-def _whole(name: str, letters: bytes) -> Stretch:
-    return Stretch(
-        Region(name, 0, len(letters)), lambda first, last: letters[first:last], len(letters)
-    )
+def _whole(letters: bytes) -> MutatedRegion:
+    place = Region(_LITERAL, 0, len(letters))
+    return MutatedRegion(place, lambda first, last: letters[first:last], len(letters))
 
 
-def _of_fair_length(stretch: Stretch) -> Stretch:
-    bases = stretch.region.end - stretch.region.start
+def _of_fair_length(region: MutatedRegion) -> MutatedRegion:
+    bases = region.place.end - region.place.start
     if not 1 <= bases <= MOST_BP:
         raise InputError(
             f"{bases:,} bases", expected=f"1 to {MOST_BP:,}", fix="choose a part by --region"
         )
-    return stretch
-
-
-def _other_strand(*sides: bytes) -> tuple[bytes, ...]:
-    return tuple(map(reverse_complement, sides))
-
-
-def _write_rows(
-    table: TextIO,
-    region: Region,
-    letters: bytes,
-    scores: Float[np.ndarray, "bases 4 columns"],
-) -> None:
-    """A row for each base and each other base, both on the forward strand; POS is 1-based."""
-    rows = zip(letters, scores, strict=True)
-    for place, (letter, of_base) in enumerate(rows, region.start + 1):
-        for base, values in zip(BASES, of_base, strict=True):
-            if base != letter and letter in BASES:
-                told = (f"{value + 0.0:.6g}" for value in values)  # no -0
-                print(region.chrom, place, chr(letter), chr(base), *told, sep="\t", file=table)
-
-
-def _write_track(
-    track: TextIO, name: str, region: Region, values: Float[np.ndarray, "bases 4"]
-) -> None:
-    """The mean over the three changes of each base; bases that are not A, C, G or T have none."""
-    print(f'track type=bedGraph name="{name}" description="mean of three changes"', file=track)
-    for place, mean in enumerate(values.sum(axis=1) / 3, region.start):
-        if not np.isnan(mean):
-            print(region.chrom, place, place + 1, f"{mean:.6g}", sep="\t", file=track)
+    return region
