@@ -18,7 +18,7 @@ import pysam.bcftools
 import pytest
 
 import dnazen
-from directories import random_directory
+from directories import random_directory, rewrite
 from dnazen.cli import main
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.variation import annotation
@@ -601,3 +601,55 @@ def test_names_that_are_no_text_come_out_in_one_cell(run, rows, tmp_path):
     assert cells[2] == rb"n\udce9\x1b\x0b"
     assert run(source, tmp_path / "out.vcf")[0] == 0
     assert row.split(b"\t")[2] in (tmp_path / "out.vcf").read_bytes()
+
+
+def test_contigs_of_other_names(run, rows, ground, tmp_path):
+    """The rows come out as they were, with the scores of the genome's own contigs."""
+    other = [f"chr{row}" for row in rows]
+    header = [line.replace("ID=a,", "ID=chra,") for line in HEADER]
+    source, names = write(tmp_path / "in.vcf", other, header), tmp_path / "names.tsv"
+    assert run(write(tmp_path / "own.vcf", rows), tmp_path / "own.tsv")[0] == 0
+    own = (tmp_path / "own.tsv").read_text().splitlines()
+    status, told = run(source, tmp_path / "out.vcf")
+    assert (status, "no contig 'chra', 'chrb' in" in told) == (2, True)
+    names.write_text("chra\ta\nchrb\tb\n")
+    for given in ("chr", names):
+        out = tmp_path / f"{Path(given).stem}.tsv"
+        status, told = run(source, out, "--contig-names", str(given))
+        assert status == 0, told
+        assert "2 of 2 contigs are called otherwise in the genome: chra as a, chrb as b" in told
+        lines = out.read_text().splitlines()
+        assert lines == [own[0], *(f"chr{line}" for line in own[1:])]
+    assert run(source, tmp_path / "out.vcf", "--contig-names", "chr")[0] == 0
+    with (
+        pysam.VariantFile(str(tmp_path / "out.vcf")) as file,
+        pysam.FastaFile(str(ground.genome)) as genome,
+    ):
+        assert file.header.contigs["chrb"].length == genome.get_reference_length("b")
+        assert {record.chrom for record in file} == {"chra", "chrb"}
+
+
+def test_outputs_that_are_inputs(run, vcf, rows, directory, ground, tmp_path):
+    before = vcf.read_bytes()
+    status, told = run(vcf, vcf)
+    assert (status, "is an input too" in told, vcf.read_bytes()) == (2, True, before)
+    model = tmp_path / "model"
+    shutil.copytree(directory, model)
+    (model / "x.tsv").symlink_to(model / "ggrams.tsv")
+    status, told = run(vcf, model / "ggrams.tsv", model=model)
+    assert (status, "is an input too" in told) == (2, True)
+    (tmp_path / "link.vcf").symlink_to(vcf)
+    status, told = run(vcf, tmp_path / "link.vcf")
+    assert (status, "is an input too" in told) == (2, True)
+    status, told = run(tmp_path / "link.vcf", vcf)
+    assert (status, "is an input too" in told, vcf.read_bytes()) == (2, True, before)
+    assert not list(tmp_path.glob("*unfinished"))
+
+
+def test_weights_that_give_no_numbers(run, ground, vcf, tmp_path):
+    folder = tmp_path / "model"
+    random_directory(ground, folder)
+    rewrite(folder, lambda weights: weights["head.decoder.bias"].fill_(float("nan")))
+    status, told = run(vcf, tmp_path / "out.vcf", model=folder)
+    assert status == 2, told
+    assert not (tmp_path / "out.vcf").exists()

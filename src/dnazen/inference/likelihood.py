@@ -9,11 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Float64
 from torch import Tensor
 
-from ..model.batches import Collator, Example, token_budget_batches
-from ..model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
 from ..model.networks import IGNORED
 from ..sequences.inputs import InputRecord, records_of
 from ..tokens.encoding import Tokens
@@ -194,75 +192,3 @@ def _log_probabilities(
     logits = model.masked_lm(**inputs, labels=labels).logits.float()
     log_probabilities: list[float] = logits.log_softmax(1).gather(1, truth[:, None])[:, 0].tolist()
     return log_probabilities
-
-
-class Reading(NamedTuple):
-    """What a model makes of one sequence."""
-
-    states: Float32[np.ndarray, "tokens hidden"]
-    """The last layer's, without those of [CLS] and [SEP]."""
-    logits: Float32[np.ndarray, "labels"] | None
-    """Of the classifier; ``None`` where the model has none."""
-
-
-def hidden_log_likelihoods(
-    model: DnazenForMaskedLM,
-    collator: Collator,
-    hidden: Sequence[HiddenToken],
-    tokens_per_batch: int = TOKENS_PER_BATCH,
-) -> Float64[np.ndarray, "hidden"]:
-    """The log-probability of each hidden token, in nats, where it alone is [MASK].
-
-    A forward pass sees one masked token a sequence, and the G-grams of the sequence so masked:
-    those that hold the token are not seen (method.md section 6). The sum over some tokens of a
-    sequence is their pseudo-log-likelihood (Salazar et al. 2020).
-    """
-    found = np.empty(len(hidden), dtype=np.float64)
-    for batch in _batches([token.sequence for token in hidden], tokens_per_batch):
-        some = [hidden[number] for number in batch]
-        with torch.inference_mode():
-            inputs = _inputs(collator, [token.tokens for token in some], model.device)
-            labels = torch.full_like(inputs["input_ids"], IGNORED)
-            true = torch.tensor([int(token.sequence[token.position]) for token in some])
-            for row, token in enumerate(some):
-                labels[row, token.position + 1] = true[row]  # [CLS] stands first
-            logits = model(**inputs, labels=labels).logits.float()
-            likely = logits.log_softmax(1).gather(1, true.to(model.device)[:, None])
-        found[batch] = likely[:, 0].cpu().numpy()
-    return found
-
-
-def readings(
-    model: DnazenForMaskedLM | DnazenForSequenceClassification,
-    collator: Collator,
-    sequences: Sequence[Tokens],
-    tokens_per_batch: int = TOKENS_PER_BATCH,
-) -> Iterator[tuple[int, Reading]]:
-    """Yield the number of each sequence and its reading, in the order of the batches.
-
-    Memory is one batch, however many the sequences.
-    """
-    for batch in _batches(sequences, tokens_per_batch):
-        with torch.inference_mode():
-            inputs = _inputs(collator, [sequences[number] for number in batch], model.device)
-            if isinstance(model, DnazenForSequenceClassification):
-                output = model(**inputs, output_hidden_states=True)
-                states, logits = output.hidden_states[-1], output.logits.float().cpu().numpy()
-            else:
-                states, logits = model.dnazen(**inputs).last_hidden_state, None
-        arrays = states.float().cpu().numpy()
-        for row, number in enumerate(batch):
-            inside = arrays[row, 1 : 1 + len(sequences[number])]
-            yield int(number), Reading(inside, None if logits is None else logits[row])
-
-
-def _batches(sequences: Sequence[Tokens], budget: int) -> list[Int[np.ndarray, "batch"]]:
-    lengths = np.array([len(tokens) + 2 for tokens in sequences], dtype=np.int64)
-    return token_budget_batches(lengths, budget, np.random.default_rng(0))
-
-
-def _inputs(
-    collator: Collator, sequences: Sequence[Tokens], device: torch.device
-) -> dict[str, Tensor]:
-    batch = collator([Example(tokens) for tokens in sequences])
-    return {name: tensor.to(device) for name, tensor in batch.items()}
