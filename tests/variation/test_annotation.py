@@ -607,7 +607,7 @@ def test_contigs_of_other_names(run, rows, ground, tmp_path):
     """The rows come out as they were, with the scores of the genome's own contigs."""
     other = [f"chr{row}" for row in rows]
     header = [line.replace("ID=a,", "ID=chra,") for line in HEADER]
-    source, names = write(tmp_path / "in.vcf", other, header), tmp_path / "names.tsv"
+    source, names = write(tmp_path / "in.vcf", other, header), tmp_path / "names.txt"
     assert run(write(tmp_path / "own.vcf", rows), tmp_path / "own.tsv")[0] == 0
     own = (tmp_path / "own.tsv").read_text().splitlines()
     status, told = run(source, tmp_path / "out.vcf")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..sequences.indexed import IndexedGenome
-from ..sequences.reader import read_lines
+from ..sequences.lines import read_lines
 
 RULE = "chr"
 """Stands for the built-in rule in place of a file."""
