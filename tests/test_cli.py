@@ -167,6 +167,8 @@ def test_a_wrong_value_of_a_recipe_is_one_line(capsys, echo, tmp_path):
     ("error", "message"),
     [
         (InputError("bad\n  thing", path="f", line=3), "f:3: bad thing"),
+        (MemoryError(), "not enough memory; lower the sizes"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "not enough mem"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", b"/y"), "/y: No such file"),

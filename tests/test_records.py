@@ -280,3 +280,19 @@ def test_numbers_that_json_lacks_are_null(tmp_path):
     write_json(tmp_path / "x.json", {"a": [float("nan"), 1.0], "b": float("-inf")})
     text = (tmp_path / "x.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == {"a": [None, 1.0], "b": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max_steps = " + "9" * 5000, r"r\.toml: not valid TOML \(Exceeds the limit \(4300 digits"),
+        ("max_steps = 0x" + "f" * 5000, r"r\.toml: 'max_steps' is a number of too many digits"),
+        ("cap = [[0x" + "f" * 5000 + "]]", r"r\.toml: 'cap' is a number of too many digits"),
+        ("a = " + "[" * 2000 + "]" * 2000, r"r\.toml: not valid TOML \(nested too deeply\)"),
+        ('output = "a\\u0000b"', r"r\.toml: 'output' holds a NUL character"),
+        ('[deep_part]\nkind = "a\\u0000"', r"r\.toml: 'deep_part\.kind' holds a NUL character"),
+    ],
+)
+def test_recipes_out_of_this_world_are_one_line(tmp_path, text, message):
+    with pytest.raises((ConfigError, InputError), match=message):
+        recipe_flags(recipe(tmp_path, text), Outer)

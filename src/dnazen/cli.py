@@ -62,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise
     except OSError as error:  # a full disk, no permission: the machine's, and the user's to mend
         problem = _problem_of_machine(error)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        problem = "not enough memory; lower the sizes that were set, or use a larger machine"
     print(f"dnazen: error: {printable(_one_line(problem))}", file=sys.stderr)
     return 2
 
@@ -108,6 +112,15 @@ def _problem_of_machine(error: OSError) -> str:
         return "standard input or output is closed; expected it open, or name a file"
     place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     return f"{place}{error.strerror or error}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, or PyTorch on a CPU or a GPU, was refused memory."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def _dispatch(words: list[str]) -> int:
@@ -158,7 +171,7 @@ def command(name: str) -> Command:
 def _run(name: str, words: list[str]) -> int:
     import tyro
 
-    from .settings import paths_in, recipe_flags
+    from .settings import paths_in, recipe_flags, require_finite
 
     settings_class, run = command(name)
     if words and words[0].endswith(".toml"):
@@ -171,6 +184,7 @@ def _run(name: str, words: list[str]) -> int:
         if stop.code in (0, None):
             return 0
         raise DnazenError(_plain_complaint(complaint.getvalue(), name)) from None
+    require_finite(settings)
     output = getattr(settings, "output", None)
     if isinstance(output, Path):
         refuse_inputs(output, [path for path in paths_in(settings) if path is not output])

@@ -41,6 +41,8 @@ def require_choices(settings: Any) -> None:
 def require_numbers(settings: Any, *, least: float, most: float = MOST, names: str) -> None:
     """Raise ConfigError unless each field named is a finite number within bounds, or None.
 
+    A tuple of numbers must hold only such.
+
     Parameters
     ----------
     names
@@ -48,9 +50,22 @@ def require_numbers(settings: Any, *, least: float, most: float = MOST, names: s
     """
     for name in names.split():
         value = getattr(settings, name)
-        if value is not None and not least <= value <= most:
-            bounds = f"at least {least}" if most == MOST else f"{least} to {most}"
-            raise ConfigError(f"{name} must be {bounds}, got {value}")
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and not least <= number <= most:
+                bounds = f"at least {least}" if most == MOST else f"{least} to {most}"
+                raise ConfigError(f"{name} must be {bounds}, got {number}")
+
+
+def require_finite(settings: Any, prefix: str = "") -> None:
+    """Raise ConfigError if a number anywhere in settings is not finite, or larger than ``MOST``."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        name = f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            require_finite(value, f"{name}.")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, (int, float)) and not -MOST <= number <= MOST:
+                raise ConfigError(f"{name} must be a number of at most {MOST}, got {number}")
 
 
 def require_fractions(settings: Any, *, names: str, closed: bool = True) -> None:

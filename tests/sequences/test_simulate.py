@@ -268,12 +268,14 @@ def test_through_the_command_line(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"genome_bp": 0}, "genome_bp must be at least 1, got 0"),
-        ({"train": 1}, "train must be at least 2, got 1"),
-        ({"conservation": 1.5}, "conservation must be 0 to 1, got 1.5"),
+        ({"genome_bp": 0}, "genome_bp must be 1 to 10000000000, got 0"),
+        ({"train": 1}, "train must be 2 to 100000000, got 1"),
+        ({"conservation": 1.5}, "conservation must lie in 0 to 1, got 1.5"),
         ({"strength": 0.2}, r"strength must be above decoy_rate \(0.25\)"),
         ({"min_gap_bp": 20}, "gaps must be 0 <= min_gap_bp <= max_gap_bp, got 20 and 12"),
-        ({"motif_bp": 3}, "motif_bp must be at least 4, got 3"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"repeat_bp": 999_999_999}, "repeat_bp must be 4 to 1000000, got 999999999"),
+        ({"motif_bp": 3}, "motif_bp must be 4 to 1000000, got 3"),
         ({"sequence_bp": 35}, "sequence_bp must hold an arrangement of up to 36 bases, got 35"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ConfigError
-from ..settings import require_numbers
+from ..settings import require_fractions, require_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,7 @@ class SplitConfig:
     """Seed of that draw; it does not depend on the seed of training."""
 
     def __post_init__(self) -> None:
+        require_numbers(self, least=0, names="seed")
         for name in ("dev_fraction", "test_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(
@@ -104,11 +105,9 @@ class SplitConfig:
             raise ConfigError("splits.dev_fraction and splits.test_fraction leave nothing to train")
 
 
-_LEAST = {
-    **dict.fromkeys(("genome_bp", "chromosomes", "arrangement_every_bp", "repeat_families"), 1),
-    **dict.fromkeys(("train", "dev", "test"), 2),
-    **dict.fromkeys(("motif_bp", "repeat_bp"), 4),
-}
+_MOST_BP = 10_000_000_000
+"""Of a simulated genome; the longest that are known have fifteen times as much."""
+_MOST_EXAMPLES = 100_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,12 +169,16 @@ class SimulateConfig:
     """Chance that a negative sequence has one of the two motifs, in its place."""
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("repeat_fraction", "repeat_divergence", "conservation", "decoy_rate"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must be 0 to 1, got {getattr(self, name)}")
+        require_numbers(self, least=0, names="seed")
+        require_numbers(
+            self, least=1, most=_MOST_BP, names="genome_bp chromosomes arrangement_every_bp"
+        )
+        require_numbers(self, least=1, most=_MOST_EXAMPLES, names="repeat_families")
+        require_numbers(self, least=2, most=_MOST_EXAMPLES, names="train dev test")
+        require_numbers(self, least=4, most=self.genome_bp, names="motif_bp repeat_bp")
+        require_numbers(self, least=0, most=self.genome_bp, names="min_gap_bp max_gap_bp")
+        require_numbers(self, least=1, most=_MOST_BP, names="sequence_bp")
+        require_fractions(self, names="repeat_fraction repeat_divergence conservation decoy_rate")
         if not self.decoy_rate < self.strength <= 1:
             raise ConfigError(
                 f"strength must be above decoy_rate ({self.decoy_rate}) and at most 1, "
