@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # what type checkers see; the names of _HOME and no other
     from .model.modeling import DnazenModel as DnazenModel
     from .tokens.corpus import Corpus as Corpus
     from .tokens.tokenizer import load_tokenizer as load_tokenizer
-    from .variation.alleles import score_variants as score_variants
-    from .variation.effects import open_scorer as open_scorer
     from .variation.mutagenesis import score_mutations as score_mutations
+    from .variation.settings import ScoringConfig as ScoringConfig
+    from .variation.variants import score_variants as score_variants
 
     __version__: str
 
