@@ -167,6 +167,16 @@ def test_an_index_is_written_beside_and_used_again(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("pack", [lambda data, path: path.write_bytes(data), bgzip])
+def test_a_name_that_is_not_utf8(tmp_path, pack):
+    path = tmp_path / "x\udcff.fa"
+    pack(fasta_text(CONTIGS), tmp_path / "x.fa")
+    (tmp_path / "x.fa").rename(path)
+    for _ in range(2):
+        with IndexedGenome(path) as opened:
+            assert opened.fetch("two", 0, 7) == b"GATTACA"
+
+
 def test_an_index_older_than_its_file_is_made_anew(tmp_path):
     path = tmp_path / "g.fa"
     path.write_bytes(b">old\nACGT\n")

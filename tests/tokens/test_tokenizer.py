@@ -222,7 +222,51 @@ def _gap(content):
         (lambda c: _rename(c, "[SEP]", "</s>"), r"special tokens have ids .*\[SEP\] None.*0 to 4"),
         (_drop_cytosine, r"no token for base C; expected A, C, G and T"),
         (_gap, r"token ids with gaps; expected ids 0 to 119"),
-        (lambda c: c.pop("model"), r"not a tokenizer \("),
+        (lambda c: c.pop("model"), r"has no 'model'; it is damaged, or not a tokenizer\.json"),
+        (
+            lambda c: c["model"].update(type="WordPiece"),
+            r"a tokenizer of type 'WordPiece'; expected BPE",
+        ),
+        (lambda c: c["model"].update(dropout=0.1), r"BPE with dropout '0\.1'; expected plain BPE"),
+        (
+            lambda c: c["model"].update(dropout="often"),
+            r"'model\.dropout' is \"often\", not a finite",
+        ),
+        (
+            lambda c: c["model"].update(continuing_subword_prefix="../../etc"),
+            r"BPE with continuing_subword_prefix '\.\./\.\./etc'",
+        ),
+        (
+            lambda c: c["model"].update(end_of_word_suffix="</w>"),
+            "BPE with end_of_word_suffix '</w>'",
+        ),
+        (lambda c: c["model"].update(ignore_merges=True), "BPE with ignore_merges 'True'"),
+        (
+            lambda c: c["model"]["merges"].append(["A", "XX"]),
+            r"a merge .* expected two tokens that m",
+        ),
+        (lambda c: c["model"]["merges"].append([1, 2, 3]), r"a merge '\[1, 2, 3\]'"),
+        (lambda c: c["model"].update(merges=7), r"a merge '7'"),
+        (lambda c: c["model"]["vocab"].update(A=-1), r"'model\.vocab.*' is -1, not a whole number"),
+        (
+            lambda c: c.update(
+                normalizer={"type": "Replace", "pattern": {"String": "A"}, "content": ""}
+            ),
+            r"a normalizer 'Replace'; expected none, or upper case and T for U",
+        ),
+        (lambda c: c.update(normalizer={"type": "Lowercase"}), "a normalizer 'Lowercase'"),
+        (lambda c: c.update(normalizer=[]), r"'normalizer' is \[\], not an object"),
+        (
+            lambda c: c.update(pre_tokenizer={"type": "ByteLevel", "add_prefix_space": True}),
+            "a pre-tokenizer 'ByteLevel'; expected none, or one that parts words at blanks",
+        ),
+        (
+            lambda c: c["added_tokens"].append(
+                c["added_tokens"][0] | {"id": 120, "content": "ACGT"}
+            ),
+            "an added token 'ACGT'; expected the special tokens alone",
+        ),
+        (lambda c: c["added_tokens"][0].update(id=3), r"an added token '\[UNK\]'"),
     ],
 )
 def test_foreign_tokenizers_are_refused(small, tmp_path, change, message):
@@ -231,6 +275,43 @@ def test_foreign_tokenizers_are_refused(small, tmp_path, change, message):
     with pytest.raises(InputError, match=r"tokenizer\.json: " + message) as raised:
         load_tokenizer(tmp_path)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"model": 1e999}'])
+def test_what_is_no_tokenizer_at_all(tmp_path, text):
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(InputError, match=r"tokenizer\.json:.* tokenizer\.json$"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("normalizer", [None, {"type": "NFC"}])
+def test_harmless_parts_change_nothing(small, tmp_path, normalizer):
+    def change(content):
+        content.update(normalizer=normalizer, pre_tokenizer=None)
+
+    (tmp_path / "tokenizer.json").write_text(rewritten(small, change))
+    loaded = load_tokenizer(tmp_path)
+    assert tokenizer_sha256(loaded) == tokenizer_sha256(small)
+    text = random_lines(6, 1, 200)[0]
+    assert encode(loaded, [text]).tokens.tolist() == encode(small, [text]).tokens.tolist()
+
+
+def test_a_saved_tokenizer_reads_lower_case_and_uracil(small, tmp_path):
+    from transformers import AutoTokenizer
+
+    save_tokenizer(small, tmp_path)
+    auto = AutoTokenizer.from_pretrained(tmp_path)
+    upper = random_lines(7, 1, 200)[0]
+    lower = "".join("uU"[i % 2] if base == "T" else base.lower() for i, base in enumerate(upper))
+    expected = [1, *encode(small, [upper]).tokens.tolist(), 2]
+    assert auto(lower)["input_ids"] == auto(upper)["input_ids"] == expected
+    assert 0 not in expected
+    again = load_tokenizer(tmp_path)
+    assert tokenizer_sha256(again) == tokenizer_sha256(small)
+    save_tokenizer(again, tmp_path / "again")
+    assert (tmp_path / "again/tokenizer.json").read_bytes() == (
+        tmp_path / "tokenizer.json"
+    ).read_bytes()
 
 
 def test_an_absent_tokenizer_is_told(tmp_path):

@@ -84,7 +84,7 @@ def _save_released(directory: Path, model: DnazenPreTrainedModel, parts: ModelDi
         directory / WEIGHTS_FILE,
         metadata={"format": "pt"},
     )
-    save_tokenizer(parts.tokenizer, directory)
+    save_tokenizer(parts.tokenizer, directory, folding=False)
     if parts.vocabulary is not None:
         parts.vocabulary.to_released(
             directory / RELEASED_GGRAMS_FILE, parts.tokenizer, released_cap(model.config)

@@ -5,6 +5,7 @@ Memory is the stretch that is fetched, whatever the genome's size.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -242,7 +243,7 @@ def _index(path: Path, suffixes: tuple[str, ...]) -> Iterator[list[Path]]:
         ]
         try:
             with quiet_htslib():
-                pysam.faidx(str(path), *map(str, flags))
+                pysam.faidx(*map(os.fsencode, (path, *flags)))  # type: ignore[arg-type]
         except SamtoolsError:
             raise InputError(
                 "cannot be indexed",

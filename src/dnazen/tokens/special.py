@@ -1,13 +1,11 @@
-"""tokens.special"""
+"""The special tokens, and how many tokens a vocabulary may have."""
 
 from __future__ import annotations
 
 SPECIAL_TOKENS = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
 """The special tokens; their ids are their places, 0 to 4."""
 
-
 UNK, CLS, SEP, PAD, MASK = range(len(SPECIAL_TOKENS))
-
 
 MAX_VOCAB_SIZE = 1 << 16
 """Token ids are stored in 2 bytes."""

@@ -18,10 +18,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from ..errors import InputError
 from ..records import write_json
 from ..sequences.alphabet import BASES
-from .special import MAX_VOCAB_SIZE, SPECIAL_TOKENS
+from .special import SPECIAL_TOKENS
+from .tokenizer_json import FOLDING, read_tokenizer_json
 
 Item = TypeVar("Item")
-
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -41,57 +41,46 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     """Load ``tokenizer.json``, or the one in a directory, and check that it fits DNAZEN.
 
     Truncation and padding that the file asks for are switched off: what is too long is the
-    caller's business, and is never cut in silence.
+    caller's business, and is never cut in silence. So is a normalizer, which has nothing to do on
+    upper-case bases.
 
     Raises
     ------
     InputError
-        If there is no such file, it is no tokenizer, its special tokens are not
-        ``SPECIAL_TOKENS`` with ids 0 to 4, it lacks one of the four bases, or its ids do not
-        fit 2 bytes.
+        If there is no such file, it is not plain BPE (see ``tokenizer_json``), its special tokens
+        are not ``SPECIAL_TOKENS`` with ids 0 to 4, it lacks one of the four bases, or its ids do
+        not fit 2 bytes.
     """
     path = Path(path)
     if path.is_dir():
         path = path / TOKENIZER_FILE
     if not path.is_file():
         raise InputError("no such tokenizer", path=path, expected=f"a {TOKENIZER_FILE}")
+    content = read_tokenizer_json(path)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_str(json.dumps(content))
     except Exception as error:  # the library raises bare Exception for whatever it cannot read
         raise InputError(f"not a tokenizer ({error})", path=path) from None
-    ids = [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS]
-    if ids != list(range(len(SPECIAL_TOKENS))):
-        found = ", ".join(f"{t} {i}" for t, i in zip(SPECIAL_TOKENS, ids, strict=True))
-        raise InputError(
-            f"special tokens have ids {found}",
-            path=path,
-            expected="0 to 4 in this order",
-            fix="train one with 'dnazen tokenizer train', or take DNABERT-2's",
-        )
-    missing = [base for base in BASES.decode() if tokenizer.token_to_id(base) is None]
-    if missing:
-        raise InputError(
-            f"no token for base {', '.join(missing)}", path=path, expected="A, C, G and T"
-        )
-    size = tokenizer.get_vocab_size()
-    if size > MAX_VOCAB_SIZE:
-        raise InputError(f"{size} tokens", path=path, expected=f"at most {MAX_VOCAB_SIZE}")
-    if max(tokenizer.get_vocab().values()) != size - 1:
-        raise InputError("token ids with gaps", path=path, expected=f"ids 0 to {size - 1}")
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     return tokenizer
 
 
-def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
+def save_tokenizer(tokenizer: Tokenizer, directory: Path, *, folding: bool = True) -> None:
     """Write the files that ``tokenizers`` and ``transformers.AutoTokenizer`` open.
 
     The directory is made if absent; ``tokenizer.json``, ``tokenizer_config.json`` and
     ``special_tokens_map.json`` in it are replaced.
+
+    Parameters
+    ----------
+    folding
+        Opened by these libraries, the tokenizer turns bases to upper case and U to T by itself;
+        released ones do not.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    content = json.loads(tokenizer.to_str()) | {"normalizer": FOLDING if folding else None}
     # not by the library's own save, which gives a full disk a bare Exception
-    (directory / TOKENIZER_FILE).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    (directory / TOKENIZER_FILE).write_text(text, encoding="utf-8")
     roles = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
     write_json(directory / "special_tokens_map.json", roles)
     write_json(
@@ -106,6 +95,9 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
 
 def tokenizer_sha256(tokenizer: Tokenizer) -> str:
     """SHA-256 of the vocabulary in id order and the merges in rank order.
+
+    These say all that decides on tokens: ``load_tokenizer`` refuses what something else would
+    change.
 
     Two files that differ in layout only, or in how merges are spelt (``"A C"`` or
     ``["A", "C"]``), hash equally.
