@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from dnazen.cli import main
 from dnazen.commands.demo import DemoCommand, command_lines
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.tokens.tokenizer import load_tokenizer, token_strings
+from report.test_document import read
 
 
 @pytest.fixture(scope="module")
@@ -28,33 +28,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return out, printed.getvalue()
 
 
-class Reader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.text: list[str] = []
-        self.links: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-
-
 @pytest.mark.slow
 def test_report_tells_both_arms_and_fetches_nothing(run: tuple[Path, str]) -> None:
     out, _ = run
-    reader = Reader()
-    reader.feed((out / "report.html").read_text(encoding="utf-8"))
-    assert reader.tags.count("svg") == 2  # curves, and a sequence with what lies on it
-    assert all(link.startswith("#") for link in reader.links)
+    page = read((out / "report.html").read_text(encoding="utf-8"))
+    assert page.tags.count("svg") == 2  # curves, and a sequence with what lies on it
+    assert page.fetched == []
     for arm in ("ggrams", "e4bu"):
         mcc = json.loads((out / f"finetuned-{arm}/test_metrics.json").read_text())["mcc"]
-        assert f"{mcc:.3f}" in reader.text
+        assert f"{mcc:.3f}" in page.cells
     for line in command_lines(DemoCommand(genome_bp=20000, train=100, pretrain_steps=10, epochs=1)):
-        assert any(line in text for text in reader.text)
+        assert any(line in text for text in page.cells)
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -184,3 +186,14 @@ def test_pictures_are_the_same_every_time(tmp_path) -> None:
     assert one == other
     assert one.startswith(b"\x89PNG")
     assert to_html(a_document()) == to_html(a_document())
+
+
+def test_a_page_without_figures_needs_no_matplotlib() -> None:
+    script = (
+        "import sys\n"
+        "from dnazen.report.document import Document, Section, Text, to_html\n"
+        "to_html(Document('t', [Section('s', [Text('x')])]))\n"
+        "print('matplotlib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr

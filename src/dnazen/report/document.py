@@ -20,6 +20,7 @@ from .tracks import Drawing
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 MISSING = "NA"
@@ -118,9 +119,6 @@ def save_pictures(folder: Path, document: Document) -> None:
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    from .charts import to_svg
 
     environment = Environment(
         loader=PackageLoader("dnazen.report"),
@@ -132,8 +130,17 @@ def _environment() -> Environment:
     )
     environment.filters["cell"] = _cell
     environment.globals["kind_of"] = lambda block: type(block).__name__
-    environment.globals["svg_of"] = lambda figure: Markup(to_svg(figure))
+    environment.globals["svg_of"] = _svg
     return environment
+
+
+def _svg(figure: Figure) -> Markup:
+    """A figure as an element of the page; only pages with figures load what draws them."""
+    from markupsafe import Markup
+
+    from .charts import to_svg
+
+    return Markup(to_svg(figure))
 
 
 def _blocks(blocks: Sequence[Block]) -> Iterator[Block]:

@@ -16,7 +16,8 @@ from memelite.io import read_meme, write_meme
 
 from dnazen.errors import DnazenError, InputError
 from dnazen.ggrams.motifs import meme as module
-from dnazen.ggrams.motifs.meme import Motif, draw_logo, read_motifs, scan, similar_motifs
+from dnazen.ggrams.motifs.meme import Motif, read_motifs, scan, similar_motifs
+from dnazen.ggrams.motifs.page import draw_logo
 from dnazen.sequences.alphabet import reverse_complement
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "motifs"

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
-from matplotlib.axes import Axes
 from tqdm import tqdm
 
 from ...errors import DnazenError, InputError
@@ -229,27 +228,6 @@ def scan(sequences: Sequence[str], motifs: Sequence[Motif], max_p: float = 1e-4)
                 Hit(number, int(start) - left, int(end) - left, int(motif), strand, float(p_value))
             )
     return sorted(hits)
-
-
-def draw_logo(axes: Axes, motif: Motif) -> None:
-    """Draw a motif's logo, in bits, its first column at 0.
-
-    Raises
-    ------
-    DnazenError
-        If the extra ``motifs`` is not installed.
-    """
-    try:
-        from logomaker import Logo
-        from pandas import DataFrame
-    except ModuleNotFoundError:
-        raise DnazenError(
-            "logomaker is not installed; it draws motifs; pip install 'dnazen[motifs]'"
-        ) from None
-    Logo(DataFrame(motif.bits, columns=list(BASES.decode())), ax=axes, show_spines=False)
-    axes.set(ylim=(0, 2), yticks=(0, 2), xticks=())
-    axes.set_ylabel("bits", fontsize=8)
-    axes.tick_params(labelsize=8)
 
 
 def _text_lines(path: Path) -> list[str]:

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...errors import DnazenError
 from ...report.charts import save_png, styles
 from ...report.document import Block, Document, Picture, Section, Table, Text, to_html
 from ...report.text import file_name
-from ...sequences.alphabet import reverse_complement
+from ...sequences.alphabet import BASES, reverse_complement
 from .comparison import in_words, ranked
 from .enrichment import Comparison
-from .meme import Motif, draw_logo
+from .meme import Motif
 
 LOGOS = 12
 """Motifs that are drawn, those that set G-grams apart most."""
@@ -134,3 +136,24 @@ def _logo_picture(comparison: Comparison, motifs: Sequence[Motif], m: int) -> Fi
         left=0.45 / drawing.get_figwidth(), right=0.98, top=0.95, bottom=0.02, hspace=0.1
     )
     return drawing
+
+
+def draw_logo(axes: Axes, motif: Motif) -> None:
+    """Draw a motif's logo, in bits, its first column at 0.
+
+    Raises
+    ------
+    DnazenError
+        If the extra ``motifs`` is not installed.
+    """
+    try:
+        from logomaker import Logo
+        from pandas import DataFrame
+    except ModuleNotFoundError:
+        raise DnazenError(
+            "logomaker is not installed; it draws motifs; pip install 'dnazen[motifs]'"
+        ) from None
+    Logo(DataFrame(motif.bits, columns=list(BASES.decode())), ax=axes, show_spines=False)
+    axes.set(ylim=(0, 2), yticks=(0, 2), xticks=())
+    axes.set_ylabel("bits", fontsize=8)
+    axes.tick_params(labelsize=8)
