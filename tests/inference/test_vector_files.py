@@ -177,14 +177,14 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from dnazen.errors import OutputError
-from dnazen.inference import vectors
-vectors.BLOCK_BYTES = 100_000
+from dnazen.inference import vector_files
+vector_files.BLOCK_BYTES = 100_000
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-block = vectors.Block({"name": ["x" * 500] * 50}, np.ones((50, 300), np.float32))
+block = vector_files.Block({"name": ["x" * 500] * 50}, np.ones((50, 300), np.float32))
 for limit in range(0, 7_000_000, 230_001):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
-        with vectors.vector_file(Path(sys.argv[1]), 300, {"name": str}, {}) as append:
+        with vector_files.vector_file(Path(sys.argv[1]), 300, {"name": str}, {}) as append:
             for _ in range(100):
                 append(block)
     except OutputError as error:
