@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import dnazen
-from directories import as_dnabert2, random_directory
+from directories import as_dnabert2, random_directory, rewrite
 from dnazen import cli
 from dnazen.commands.embed import EmbedCommand
 from dnazen.errors import ConfigError, InputError
@@ -427,6 +427,31 @@ def test_sequences_without_any_base_are_an_error(directory, tmp_path, capsys, te
     assert cli.main(list(map(str, words))) == 2
     assert "none.fa: no A, C, G or T in the input" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["none.fa"]
+
+
+def test_an_output_that_is_read_is_refused(directory, fasta, tmp_path, capsys):
+    table = tmp_path / "x.rows.tsv"
+    table.write_text("name\tsequence\na\tACGTACGT\n")
+    before = table.read_bytes()
+    assert cli.main(["embed", str(directory), str(table), "-o", str(tmp_path / "x.npy")]) == 2
+    assert f"{table}: is an input too ({table})" in capsys.readouterr().err
+    assert table.read_bytes() == before
+    assert not (tmp_path / "x.npy").exists()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "token", "ggram"])
+def test_states_that_are_not_finite_are_no_vectors(ground, tmp_path, sequences, pooling):
+    random_directory(ground, tmp_path / "m")
+
+    def overflow(weights):
+        for name in ("layers.1.feed_forward", "ggram_layers.0.feed_forward"):
+            weights[f"dnazen.{name}.norm.weight"][:] = 3e38
+
+    rewrite(tmp_path / "m", overflow)
+    model = dnazen.load(tmp_path / "m", "cpu")
+    config = EmbeddingConfig(pooling=pooling)
+    with pytest.raises(InputError, match=r"m: sequence \d: what the model computes is not finite"):
+        list(embeddings(model, records_of(sequences[:4]), config))
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet", ".h5ad"])

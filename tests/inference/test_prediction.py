@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import dnazen
-from directories import random_directory
+from directories import random_directory, rewrite
 from dnazen import cli
 from dnazen.commands.predict import PredictCommand
 from dnazen.commands.predict import run as predict_command
-from dnazen.errors import ConfigError
+from dnazen.errors import ConfigError, InputError
 from dnazen.inference.prediction import logits_of, predict
 from dnazen.inference.settings import PredictionConfig
 from dnazen.model.batches import Example
@@ -160,6 +160,53 @@ def test_sequences_without_any_base_are_an_error(model, tmp_path, capsys, text):
     assert cli.main(["predict", str(model), str(path), "-o", str(out)]) == 2
     assert "empty: no A, C, G or T in the input" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_an_empty_file_beside_another_is_none(model, fasta, tmp_path, capsys):
+    (tmp_path / "empty").write_text("")
+    assert len(run(model, tmp_path / "empty", fasta, capsys=capsys)) == len(
+        run(model, fasta, capsys=capsys)
+    )
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_an_output_that_is_read_is_refused(ground, tmp_path, fasta, capsys, link):
+    folder = save_model(tmp_path / "m", ground, ["a", "b"], problem_type=SINGLE)
+    bed = tmp_path / "x.bed"
+    bed.write_text("r0\t0\t1\n")
+    for victim in (fasta, bed, folder / "ggrams.tsv", folder / "config.json"):
+        before, name = victim.read_bytes(), victim
+        if link:
+            name = tmp_path / f"link-{victim.name}.tsv"
+            name.symlink_to(victim)
+        words = [folder, fasta, "--bed", bed, "-o", name]
+        assert cli.main(["predict", *map(str, words)]) == 2
+        assert f"is an input too ({victim}); name another output" in capsys.readouterr().err
+        assert victim.read_bytes() == before
+
+
+def test_the_name_of_the_output_is_its_form(model, fasta, tmp_path, capsys):
+    assert cli.main(["predict", str(model), str(fasta), "-o", str(tmp_path / "p.csv.gz")]) == 0
+    capsys.readouterr()
+    rows = run(model, fasta, capsys=capsys)
+    with gzip.open(tmp_path / "p.csv.gz", "rt", newline="") as handle:
+        assert list(csv.DictReader(handle)) == rows
+
+
+def test_logits_that_are_not_finite_are_no_predictions(ground, tmp_path, fasta, capsys):
+    folder = save_model(tmp_path / "m", ground, ["a", "b"], problem_type=SINGLE)
+
+    def overflow(weights):
+        weights["classifier.weight"][:] = 3e38 * weights["classifier.weight"].sign()
+
+    rewrite(folder, overflow)
+    assert cli.main(["predict", str(folder), str(fasta), "-o", str(tmp_path / "p.tsv")]) == 2
+    error = capsys.readouterr().err
+    assert f"{folder}: {fasta}: record r" in error
+    assert "what the model computes is not finite" in error
+    assert not (tmp_path / "p.tsv").exists()
+    with pytest.raises(InputError, match="sequence 2: what the model computes is not finite"):
+        predict(folder, ["NN", "ACGTTGCATTACG"])
 
 
 def test_through_the_command_line(model, fasta, tmp_path, capsys, monkeypatch):

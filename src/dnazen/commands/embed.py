@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ..inference.settings import EmbeddingConfig, require_vector_suffix
+from ..outputs import refuse_inputs
 from ..records import run_record
 from ..sequences.settings import RegionConfig, TileConfig
 from ..settings import FLAT
@@ -54,11 +55,14 @@ def run(settings: EmbedCommand) -> None:
 
     from ..inference.embedding import columns, embeddings
     from ..inference.opened import OpenedModel
-    from ..inference.vector_files import vector_file
+    from ..inference.vector_files import files_of, vector_file
     from ..sequences.alphabet import Counts, normalise
     from ..sequences.inputs import Inputs
 
     inputs = Inputs(settings.sequences, settings.regions, settings.tiles)
+    read = [*inputs.files, *settings.model.glob("*")]
+    for path in files_of(settings.output):
+        refuse_inputs(path, read)
     model = OpenedModel.open(settings.model, settings.device)
     counts, records, empty, rows = Counts(), 0, 0, 0
 

@@ -11,6 +11,7 @@ import tyro
 
 from ..errors import ConfigError
 from ..inference.settings import PredictionConfig
+from ..outputs import refuse_inputs
 from ..sequences.settings import RegionConfig, TileConfig
 from ..settings import FLAT
 from ..tables import check_table_name, new_table
@@ -56,6 +57,9 @@ def run(settings: PredictCommand) -> None:
     from ..sequences.inputs import Inputs
 
     inputs = Inputs(settings.sequences, settings.regions, settings.tiles)
+    if str(settings.output) != "-":
+        read = [*inputs.files, *settings.model.glob("*")]
+        refuse_inputs(settings.output, read)
     model = OpenedModel.open(settings.model, settings.device)
     if settings.tiles.tile_bp is not None and model.config.sequences_per_example != 1:
         raise ConfigError("tile_bp: the model reads pairs; expected a model of one sequence")

@@ -120,7 +120,7 @@ def log_likelihoods(
     Raises
     ------
     InputError
-        If the model has no masked-LM head.
+        If the model has no masked-LM head, or gives probabilities that are not finite.
     ConfigError
         If windows cannot overlap so.
     """
@@ -147,6 +147,7 @@ def log_likelihoods(
         if by_token is None:
             yield strand.record, None
         else:
+            model.require_finite(by_token[strand.tokens != UNK], strand.record.source)
             bases = int(lengths[strand.tokens[strand.tokens != UNK]].sum())
             yield strand.record, SequenceLikelihood(by_token, bases)
 

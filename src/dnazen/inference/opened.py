@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
+from jaxtyping import Num
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -25,7 +27,7 @@ _MASKED_LM_HEAD = ("head.",)
 _CLASSIFIER_HEAD = ("pooler.", "classifier.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OpenedModel:
     """All that a command or a caller needs of a model; ``OpenedModel.open`` makes one.
 
@@ -99,6 +101,22 @@ class OpenedModel:
             classifier_network=classifier,
         )
 
+    def __repr__(self) -> str:
+        ggrams = 0 if self.vocabulary is None else len(self.vocabulary)
+        heads = [
+            name
+            for name, network in (
+                ("masked LM", self.masked_lm_network),
+                ("classifier", self.classifier_network),
+            )
+            if network is not None
+        ]
+        return (
+            f"{type(self).__name__}({self.source!r}, {self.config.num_hidden_layers} layers of "
+            f"{self.config.hidden_size}, {ggrams:,} G-grams, {' and '.join(heads) or 'no head'}, "
+            f"{self.device}, {self.dtype})"
+        )
+
     @property
     def device(self) -> torch.device:
         """Where it computes."""
@@ -156,6 +174,16 @@ class OpenedModel:
         config = self.classifier.config
         names = tuple(config.id2label[number] for number in range(config.num_labels))
         return Task(config.problem_type or "single_label_classification", names)
+
+    def require_finite(self, values: Num[np.ndarray, "*shape"], source: str) -> None:
+        """Raise InputError unless all that the model makes of ``source`` are numbers."""
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"{source}: what the model computes is not finite",
+                path=self.source,
+                expected="numbers",
+                fix="train it anew, or take an earlier checkpoint",
+            )
 
     def run(
         self,

@@ -54,10 +54,22 @@ def pooled_windows(
     config: EmbeddingConfig,
     progress: Callable[[int], object],
 ) -> States:
-    """Run the encoder on windows, and pool the states of each one's core."""
+    """Run the encoder on windows, and pool the states of each one's core.
+
+    Raises
+    ------
+    InputError
+        If states are not finite.
+    """
     encoder, layer = model.encoder, config.layer
 
     def forward(inputs: dict[str, Tensor], batch: Sequence[WindowTokens]) -> list[Pooled]:
+        pooled = states_of(inputs, batch)
+        for window, window_states in zip(batch, pooled, strict=True):
+            model.require_finite(window_states.states, window.strand.record.source)
+        return pooled
+
+    def states_of(inputs: dict[str, Tensor], batch: Sequence[WindowTokens]) -> list[Pooled]:
         with torch.autocast(encoder.device.type, torch.bfloat16, enabled=config.bf16):
             output = encoder(**inputs, output_hidden_states=layer is not None)
         if config.pooling != "ggram":

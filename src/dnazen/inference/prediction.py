@@ -16,6 +16,7 @@ from ..model.batches import Example
 from ..sequences.alphabet import Counts
 from ..sequences.inputs import InputRecord, records_of
 from ..tokens.encoding import Length, encode_examples
+from ..tokens.tokenizer import CHUNK_BP, grouped
 from .labels import predicted, probabilities
 from .loop import Collate, run
 from .opened import OpenedModel, opened
@@ -24,7 +25,8 @@ from .settings import TOKENS_PER_BATCH, PredictionConfig
 MAX_TOKENS = 1024
 """The longest example by default: about 5 kb. Attention takes memory with the square of it."""
 
-_RECORDS_AT_A_TIME = 512
+_RECORD_COST_BP = 8000
+"""What a record costs in memory beside its letters, in bases; some hundred are read together."""
 
 Logits = Float[np.ndarray, "labels"]
 
@@ -84,12 +86,12 @@ def predictions(
     Raises
     ------
     InputError
-        If the model is not fine-tuned, a record is too long and may not be cut, or the last one of
-        pairs has no partner.
+        If the model is not fine-tuned or gives logits that are not finite, a record is too long
+        and may not be cut, or the last one of pairs has no partner.
     """
     length = Length(longest(model, config), config.too_long)
     examples = _examples(records, model.config.sequences_per_example)
-    while batch := list(itertools.islice(examples, _RECORDS_AT_A_TIME)):
+    for batch in grouped(examples, _cost_bp, CHUNK_BP):
         firsts = [example[0] for example in batch]
         letters = [tuple(record.sequence for record in example) for example in batch]
         sources = [record.source for record in firsts]
@@ -100,6 +102,9 @@ def predictions(
             [Example(tokens) for tokens in encoded.tokens],
             tokens_per_batch=config.tokens_per_batch,
         )
+        for source, record_logits in zip(sources, logits, strict=True):
+            if record_logits is not None:
+                model.require_finite(record_logits, source)
         yield PredictedRecords(firsts, logits, encoded.counts, encoded.cut)
 
 
@@ -139,6 +144,10 @@ def _prediction(model: OpenedModel, logits: Logits) -> Prediction:
     likely = probabilities(task.problem_type, logits[None])[0]
     by_label = dict(zip(task.label_names, likely.tolist(), strict=True))
     return Prediction(predicted(task, logits), by_label, logits)
+
+
+def _cost_bp(example: tuple[InputRecord, ...]) -> int:
+    return _RECORD_COST_BP + sum(len(record.sequence) for record in example)
 
 
 def _examples(records: Iterator[InputRecord], size: int) -> Iterator[tuple[InputRecord, ...]]:

@@ -45,6 +45,11 @@ class Block(NamedTuple):
 Append = Callable[[Block], None]
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """What is written for an output: ``x.npy`` has its labels beside it."""
+    return (path, path.with_suffix(".rows.tsv")) if path.suffix == ".npy" else (path,)
+
+
 @contextmanager
 def vector_file(
     path: Path, width: int, columns: Columns, about: Mapping[str, Any]
@@ -139,7 +144,7 @@ class GrowingArray:
 @contextmanager
 def _npy(path: Path, width: int, columns: Columns, about: str) -> Iterator[Append]:
     with (
-        new_files(path, path.with_suffix(".rows.tsv")) as (temporary, table),
+        new_files(*files_of(path)) as (temporary, table),
         GrowingArray(temporary, np.float32, width) as vectors,
         table.open("w", encoding="utf-8", newline="") as handle,
     ):

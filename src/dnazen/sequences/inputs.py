@@ -95,6 +95,12 @@ class Inputs:
         return itertools.chain.from_iterable(self.parts())
 
     @property
+    def files(self) -> list[Path]:
+        """All files that are read."""
+        bed = self.regions.bed
+        return [*self.paths, *([] if bed is None else [bed])]
+
+    @property
     def by_part(self) -> bool:
         """Whether what is read may be parts of contigs."""
         return self.regions.any or self.tiles.tile_bp is not None
