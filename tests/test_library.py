@@ -37,7 +37,7 @@ def test_one_text_or_no_sequence_is_refused(folder, name):
     method = getattr(dnazen.load(folder, "cpu"), name)
     with pytest.raises(InputError, match="one text, where a list of sequences is wanted"):
         method("ACGT")
-    with pytest.raises(InputError, match="sequence 2: NoneType is no sequence"):
+    with pytest.raises(InputError, match="sequence 2: None; expected text, bytes"):
         method(["ACGT", None])
     with pytest.raises(InputError, match="sequence 1: character '-' is no nucleotide"):
         method([b"AC-GT"])

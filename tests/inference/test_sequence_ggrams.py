@@ -86,5 +86,5 @@ def test_e4bu_alone_has_tokens_and_no_ggrams(ground, tmp_path, plain, letters):
 def test_what_is_no_sequence_is_refused(model):
     with pytest.raises(InputError, match=re.escape("character '!' is no nucleotide")):
         model.ggrams("ACG!")
-    with pytest.raises(InputError, match="NoneType is no sequence"):
+    with pytest.raises(InputError, match="the sequence: None; expected text, bytes"):
         model.ggrams(None)
