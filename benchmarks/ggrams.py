@@ -32,8 +32,8 @@ from dnazen.ggrams.matching import Matcher
 from dnazen.ggrams.mining.candidates import candidates, count_occurrences
 from dnazen.ggrams.mining.mine import GGrams, mine
 from dnazen.ggrams.mining.pairs import strong_pairs
+from dnazen.ggrams.mining.sequences import MinedSequences
 from dnazen.ggrams.settings import MaskingConfig, MiningConfig
-from dnazen.ggrams.spans import Spans
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.model.batches import Collator, Example
 from dnazen.outputs import new_file
@@ -161,10 +161,10 @@ def mining_rows(
         _, cost = measured(lambda: vocabulary.save(Path(folder) / "ggrams.tsv"), turns)
     yield row("  write them", len(vocabulary), cost)
     del found, vocabulary
-    spans = Spans(tokens, offsets, np.ones(len(offsets) - 1, dtype=np.bool_))
+    sequences = MinedSequences(tokens, offsets, np.ones(len(offsets) - 1, dtype=np.bool_))
     pairs, cost = measured(
         lambda: strong_pairs(
-            spans,
+            sequences,
             vocab_size,
             workers,
             min_pmi=min_pmi,
@@ -175,11 +175,13 @@ def mining_rows(
     )
     yield row(f"  pairs: {len(pairs.keys):,} strong", len(tokens), cost, threads, 2)
     grams, cost = measured(
-        lambda: candidates(spans, pairs, vocab_size, workers, max_len=5, min_count=5, every=False),
+        lambda: candidates(
+            sequences, pairs, vocab_size, workers, max_len=5, min_count=5, all_ngrams=False
+        ),
         turns,
     )
     yield row(f"  sightings: {len(grams.offsets) - 1:,} G-grams", len(tokens), cost, threads, 2)
-    _, cost = measured(lambda: count_occurrences(spans, grams, workers), turns)
+    _, cost = measured(lambda: count_occurrences(sequences, grams, workers), turns)
     yield row("  occurrences", len(tokens), cost, threads, 2)
 
 

@@ -17,7 +17,7 @@ ROOT = Path(dnazen.__file__).parent
 
 LAYERS = (
     {"errors"},
-    {"outputs", "records", "runs", "settings", "tables"},
+    {"arrays", "outputs", "records", "runs", "settings", "tables"},
     {"workers"},
     {"sequences", "report"},
     {"tokens"},

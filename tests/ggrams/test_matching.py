@@ -106,7 +106,7 @@ def test_a_batch_is_its_sequences_side_by_side(sequences, grams):
 def test_blocks_and_threads_change_nothing(sequences, grams, threads):
     matcher = Matcher(vocabulary(grams))
     whole = matcher.match(*ragged(sequences), 3)
-    with mock.patch.object(matching, "_BLOCK_TOKENS", 16):
+    with mock.patch.object(matching, "_BATCH_TOKENS", 16):
         blocks = matcher.match(*ragged(sequences), 3, threads=threads)
     for a, b in zip(whole, blocks, strict=True):
         np.testing.assert_array_equal(a, b)

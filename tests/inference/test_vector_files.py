@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dnazen.errors import ConfigError, InputError, OutputError
-from dnazen.inference.vector_files import Block, GrowingArray, require_vector_suffix, vector_file
+from dnazen.inference.vector_files import Block, require_vector_suffix, vector_file
 
 COLUMNS = {"name": str, "start": int, "token": str}
 ABOUT = {"command": "embed", "settings": {"layer": None}}
@@ -115,16 +115,6 @@ def test_the_numbers_of_a_nan_row_are_nan(tmp_path, suffix):
     _, found = opened(written(tmp_path / f"x{suffix}", labels, vectors, step=2))
     assert np.isnan(found[2]).all()
     assert not np.isnan(found[[0, 1, 3]]).any()
-
-
-def test_a_growing_array_keeps_its_header_s_length(tmp_path):
-    path = tmp_path / "x.npy"
-    with GrowingArray(path, np.int64) as grown:
-        empty = path.stat().st_size if grown.file.flush() is None else 0
-        for number in range(1000):
-            grown.append([number])
-    assert path.stat().st_size == empty + 8000
-    assert np.load(path).tolist() == list(range(1000))
 
 
 @pytest.mark.parametrize(("suffix", "package"), [(".parquet", "pyarrow"), (".h5ad", "h5py")])

@@ -28,10 +28,10 @@ def compare(first: GGramVocabulary, second: GGramVocabulary, top: int = 10) -> d
         v.counts[[at[gram] - 1 for gram in shared]]
         for v, at in zip((first, second), ids, strict=True)
     ]
-    known = (counts[0] >= 0) & (counts[1] >= 0)
+    counted = (counts[0] >= 0) & (counts[1] >= 0)
     ranks = None
-    if min(len(np.unique(c[known])) for c in counts) > 1:
-        ranks = float(spearmanr(counts[0][known], counts[1][known]).statistic)
+    if min(len(np.unique(c[counted])) for c in counts) > 1:
+        ranks = float(spearmanr(counts[0][counted], counts[1][counted]).statistic)
     union = len(first) + len(second) - len(shared)
     return {
         "ggrams": [len(first), len(second)],

@@ -14,7 +14,7 @@ from .settings import MAX_LENGTH
 from .trie import PAYLOAD, Trie, build, longest, possible_starts, slot_of
 from .vocabulary import GGramVocabulary
 
-_BLOCK_TOKENS = 1 << 16
+_BATCH_TOKENS = 1 << 16
 
 
 class Matches(NamedTuple):
@@ -82,28 +82,28 @@ class Matcher:
         require_sequences(tokens, offsets)
         offsets = _int64(offsets)
         cap = np.iinfo(np.int64).max if max_ggrams is None else max_ggrams
-        # Blocks of sequences: what one step writes, the next still finds in the cache.
-        marks = np.arange(offsets[0], offsets[-1], _BLOCK_TOKENS)[1:]
+        # In batches of sequences: what one step writes, the next reads from the cache.
+        marks = np.arange(offsets[0], offsets[-1], _BATCH_TOKENS)[1:]
         cuts = np.unique([0, *np.searchsorted(offsets, marks), len(offsets) - 1])
 
-        def block(first: int, last: int) -> Matches:
-            found = _occurrences(tokens, offsets[first : last + 1], *self._trie)
-            return Matches(*_slots_and_cover(*found, self.lengths, cap))
+        def matches_of(first: int, last: int) -> Matches:
+            occurrences = _occurrences(tokens, offsets[first : last + 1], *self._trie)
+            return Matches(*_slots_and_cover(*occurrences, self.lengths, cap))
 
         if len(cuts) <= 2:
-            return block(0, len(offsets) - 1)
+            return matches_of(0, len(offsets) - 1)
         with ThreadPoolExecutor(threads) as pool:
-            return _joined(list(pool.map(block, cuts[:-1].tolist(), cuts[1:].tolist())), pool)
+            return _joined(list(pool.map(matches_of, cuts[:-1].tolist(), cuts[1:].tolist())), pool)
 
 
-def _joined(blocks: Sequence[Matches], pool: ThreadPoolExecutor) -> Matches:
-    """Matches of consecutive blocks of sequences as those of all of them."""
+def _joined(batches: Sequence[Matches], pool: ThreadPoolExecutor) -> Matches:
+    """Matches of consecutive batches of sequences as those of all of them."""
     slots, sequences, pairs = (
         np.cumsum([0, *(len(part) - less for part in column)])
         for column, less in (
-            ([block.ggram_ids for block in blocks], 0),
-            ([block.slot_offsets for block in blocks], 1),
-            ([block.cover_token for block in blocks], 0),
+            ([batch.ggram_ids for batch in batches], 0),
+            ([batch.slot_offsets for batch in batches], 1),
+            ([batch.cover_token for batch in batches], 0),
         )
     )
     whole = Matches(
@@ -115,15 +115,15 @@ def _joined(blocks: Sequence[Matches], pool: ThreadPoolExecutor) -> Matches:
 
     def fill(number: int) -> None:
         # Most of the time of a join is the first touch of new memory: all threads share it.
-        block, before = blocks[number], slots[number]
-        mine = slice(pairs[number], pairs[number + 1])
-        whole.ggram_ids[before : slots[number + 1]] = block.ggram_ids
+        batch, before = batches[number], slots[number]
+        its_pairs = slice(pairs[number], pairs[number + 1])
+        whole.ggram_ids[before : slots[number + 1]] = batch.ggram_ids
         ends = slice(sequences[number] + 1, sequences[number + 1] + 1)
-        np.add(block.slot_offsets[1:], before, out=whole.slot_offsets[ends])
-        whole.cover_token[mine] = block.cover_token
-        np.add(block.cover_slot, before, out=whole.cover_slot[mine])
+        np.add(batch.slot_offsets[1:], before, out=whole.slot_offsets[ends])
+        whole.cover_token[its_pairs] = batch.cover_token
+        np.add(batch.cover_slot, before, out=whole.cover_slot[its_pairs])
 
-    list(pool.map(fill, range(len(blocks))))
+    list(pool.map(fill, range(len(batches))))
     return whole
 
 
@@ -142,31 +142,31 @@ def _occurrences(
     Int64[np.ndarray, "occurrences"],
     Int64[np.ndarray, "sequences+1"],
 ]:
-    """Start and id of every occurrence, and the bounds of each sequence's share of them."""
+    """Start and id of every occurrence, and the bounds of each sequence's among them."""
     start = np.empty(tokens.shape[0] // 2 + 64, dtype=np.int64)
     ggram_id = np.empty(start.shape[0], dtype=np.int64)
     bounds = np.zeros(offsets.shape[0], dtype=np.int64)
     firsts = np.empty(longest(offsets) + 1, dtype=np.int64)
-    found = 0
+    count = 0
     for sequence in range(offsets.shape[0] - 1):
         end = offsets[sequence + 1]
         for k in range(possible_starts(starts, tokens, offsets[sequence], end, firsts)):
             first = firsts[k]
             node = np.int64(tokens[first])
-            if found + MAX_LENGTH > start.shape[0]:
+            if count + MAX_LENGTH > start.shape[0]:
                 start = np.concatenate((start, np.empty_like(start)))
                 ggram_id = np.concatenate((ggram_id, np.empty_like(ggram_id)))
             for i in range(first + 1, end):
                 value = slots[slot_of(slots, (node << 16) | tokens[i]), 1]
                 if value & PAYLOAD:
-                    start[found] = first
-                    ggram_id[found] = value & PAYLOAD
-                    found += 1
+                    start[count] = first
+                    ggram_id[count] = value & PAYLOAD
+                    count += 1
                 node = value >> 32
                 if node == 0:
                     break
-        bounds[sequence + 1] = found
-    return start[:found].copy(), ggram_id[:found].copy(), bounds
+        bounds[sequence + 1] = count
+    return start[:count].copy(), ggram_id[:count].copy(), bounds
 
 
 @kernel

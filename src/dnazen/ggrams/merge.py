@@ -35,9 +35,9 @@ def merge(parts: Sequence[GGramVocabulary], max_size: int | None = None) -> GGra
         raise InputError(f"a count of {counts.max()}", expected="counts whose sum has 63 bits")
     total = np.zeros(len(rows), dtype=np.int64)
     np.add.at(total, group, np.maximum(counts, 0))
-    known = np.zeros(len(rows), dtype=np.bool_)
-    known[group[counts != UNKNOWN_COUNT]] = True
-    total[~known] = UNKNOWN_COUNT
+    is_counted = np.zeros(len(rows), dtype=np.bool_)
+    is_counted[group[counts != UNKNOWN_COUNT]] = True
+    total[~is_counted] = UNKNOWN_COUNT
     weakest = np.full(len(rows), np.nan, dtype=np.float32)
     np.fmin.at(weakest, group, pmi)
 

@@ -60,12 +60,12 @@ def possible_starts(
     At other places none does. Without a branch, so that no memory read waits for the one before,
     and nothing is mispredicted: this loop sees every token, what follows only what is left.
     """
-    found = np.int64(0)
+    count = np.int64(0)
     for i in range(begin, end - 1):
         bit = _start_bit(starts, tokens[i], tokens[i + 1])
-        firsts[found] = i
-        found += np.int64((starts[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1))
-    return found
+        firsts[count] = i
+        count += np.int64((starts[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1))
+    return count
 
 
 @kernel

@@ -14,11 +14,12 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
+from ..arrays import GrowingArray
 from ..errors import InputError
 from ..outputs import new_file, new_files
 from ..tables import printable
@@ -103,42 +104,6 @@ def vector_file(
 
         yield append
         flush()
-
-
-class GrowingArray:
-    """A ``.npy`` file of rows of one shape, written piece by piece; it is whole once closed."""
-
-    def __init__(self, path: Path, kind: np.dtype[Any] | type[np.generic], *shape: int) -> None:
-        self.path = path
-        self.kind = np.dtype(kind)
-        self.shape = shape
-        self.length = 0
-
-    def __enter__(self) -> GrowingArray:
-        self.file: BinaryIO = open(self.path, "wb")
-        self._write_header()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self.file:
-            self._write_header()
-
-    def append(self, rows: np.ndarray[Any, Any] | Sequence[Any]) -> None:
-        """Write rows after those before."""
-        self.file.write(np.ascontiguousarray(rows, dtype=self.kind).data)
-        self.length += len(rows)
-
-    def _write_header(self) -> None:
-        # numpy pads a header so that the final length fits where the first one stood
-        self.file.seek(0, os.SEEK_SET)
-        np.lib.format.write_array_header_1_0(
-            self.file,
-            {
-                "descr": np.lib.format.dtype_to_descr(self.kind),
-                "fortran_order": False,
-                "shape": (self.length, *self.shape),
-            },
-        )
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Candidates for G-grams, and how often they stand in a corpus; both exact.
 
-Candidates are shared out by their first pair: a part, a range of pairs, reads the whole corpus and
+Candidates are dealt out by their first pair: a part, a range of pairs, reads the whole corpus and
 counts the pieces that start with them. Most pieces occur once or twice. A first reading counts
 them in a sketch, an array of small counters by hash: different pieces may share a counter, so it
 never says too little. A second reading counts exactly the pieces whose counter reached
@@ -19,12 +19,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, Int64, UInt64
 
+from ...arrays import GrowingArray
 from ...workers.cluster import Workers
 from ..kernels import kernel
-from ..spans import Shard, Spans, Spilled
 from ..trie import PAYLOAD, Trie, build, longest, possible_starts, slot_of
 from .pairs import StrongPairs
-from .sightings import HASH_BITS, LEAST_SLOTS, Cut, extracted, sighted, sketched
+from .sequences import MinedSequences, Shard
+from .sightings import HASH_BITS, LEAST_SLOTS, PieceRule, extracted, sighted, sketched
 
 SKETCH_CELLS = 1 << 28
 """Counters of the sketches at work on one machine, for each gigabyte it may use; a byte each."""
@@ -35,30 +36,30 @@ TRIE_TOKENS = 1 << 23
 """Tokens of the candidates whose occurrences are counted in one reading: 256 MiB at most."""
 
 
-class GramTokens(NamedTuple):
+class TokenNGrams(NamedTuple):
     """Token n-grams, one after the other."""
 
     tokens: Int[np.ndarray, "total"]
     offsets: Int64[np.ndarray, "ggrams+1"]
 
-    def where(self, chosen: Bool[np.ndarray, "ggrams"]) -> GramTokens:
+    def where(self, chosen: Bool[np.ndarray, "ggrams"]) -> TokenNGrams:
         """Some of the n-grams."""
         lengths = np.diff(self.offsets)
-        return GramTokens(self.tokens[np.repeat(chosen, lengths)], bounds(lengths[chosen]))
+        return TokenNGrams(self.tokens[np.repeat(chosen, lengths)], bounds(lengths[chosen]))
 
-    def groups(self, most_tokens: int) -> Iterator[GramTokens]:
+    def groups(self, most_tokens: int) -> Iterator[TokenNGrams]:
         """Consecutive groups of n-grams with at most so many tokens, or of a single n-gram."""
         first = 0
         while first + 1 < len(self.offsets):
             end = np.searchsorted(self.offsets, self.offsets[first] + most_tokens, side="right") - 1
             end = max(int(end), first + 1)
             offsets = self.offsets[first : end + 1]
-            yield GramTokens(self.tokens[offsets[0] : offsets[-1]], offsets - offsets[0])
+            yield TokenNGrams(self.tokens[offsets[0] : offsets[-1]], offsets - offsets[0])
             first = end
 
 
 class Limits(NamedTuple):
-    """What a part asks of its pieces, and what it may use."""
+    """How often a part must sight a piece, and the memory it may use."""
 
     min_count: int
     cells: int
@@ -66,44 +67,44 @@ class Limits(NamedTuple):
 
 
 def candidates(
-    spans: Spans,
+    sequences: MinedSequences,
     pairs: StrongPairs,
     vocab_size: int,
     workers: Workers,
     *,
     max_len: int,
     min_count: int,
-    every: bool,
-) -> GramTokens:
+    all_ngrams: bool,
+) -> TokenNGrams:
     """Pieces of strong runs sighted often enough (method.md section 3, steps 1 and 2), in no order.
 
-    With ``every``, all stretches of the runs are sighted, not only the pieces they are cut into.
+    With ``all_ngrams``, all n-grams of the runs are sighted, not only the pieces they are cut into.
     """
     strong, weights = _strong_bits(pairs.keys, pairs.counts, vocab_size)
-    pieces = int(weights[-1]) * (max_len - 1 if every else 1)  # or fewer
+    pieces = int(weights[-1]) * (max_len - 1 if all_ngrams else 1)  # or fewer
     most_cells = min(max(1 << 16, workers.share(SKETCH_CELLS)), 1 << 32)
     # A sketch says little once it holds far more pieces than it has counters.
     parts = max(workers.together, -(-pieces // (2 * most_cells)))
     cells = 1 << (min(max(1 << 16, pieces // parts), most_cells).bit_length() - 1)
-    cut = Cut(vocab_size, strong, 0, 0, max_len, every)
+    rule = PieceRule(vocab_size, strong, 0, 0, max_len, all_ngrams)
     slots = 1 << (max(LEAST_SLOTS, workers.share(TABLE_SLOTS)).bit_length() - 1)
     limits = Limits(min_count, cells, slots)
-    part = partial(_part, spans, cut, weights, limits)
-    with Spilled(np.uint16) as tokens, Spilled(np.uint8) as lengths:
+    part = partial(_part, sequences, rule, weights, limits)
+    with GrowingArray(None, np.uint16) as tokens, GrowingArray(None, np.uint8) as lengths:
         for grams in workers.map(part, _ranges(weights, parts)):
             tokens.append(grams.tokens)
             lengths.append(np.diff(grams.offsets))
-        return GramTokens(tokens.mapped(), bounds(lengths.mapped()))
+        return TokenNGrams(tokens.mapped(), bounds(lengths.mapped()))
 
 
 def count_occurrences(
-    spans: Spans, grams: GramTokens, workers: Workers
+    sequences: MinedSequences, grams: TokenNGrams, workers: Workers
 ) -> Int64[np.ndarray, "ggrams"]:
     """How often each n-gram stands in the sequences, overlapping occurrences included."""
-    shards = spans.shards(workers.together)
+    shards = sequences.shards(workers.together)
     counted = [np.zeros(0, dtype=np.int64)]
     for group in grams.groups(TRIE_TOKENS):
-        part = partial(_occurrences, spans, build(*group), len(group.offsets))
+        part = partial(_occurrences, sequences, build(*group), len(group.offsets))
         total = np.zeros(len(group.offsets), dtype=np.int64)
         for counts in workers.map(part, shards):
             total += counts
@@ -119,38 +120,40 @@ def bounds(lengths: Int[np.ndarray, "n"] | Sequence[int]) -> Int64[np.ndarray, "
 
 
 def _ranges(weights: Int64[np.ndarray, "vocab+1"], parts: int) -> list[tuple[int, int]]:
-    """Ranges of shares, at first tokens and at about even weights, that make the whole."""
+    """Ranges of keys, at first tokens and of about even weights, that make the whole."""
     size = len(weights) - 1
     even = np.searchsorted(weights, np.linspace(0, weights[-1], parts + 1)[1:-1])
-    shares = [(int(token) * size) << HASH_BITS for token in np.unique([0, *even, size])]
-    return list(itertools.pairwise(shares))
+    marks = [(int(token) * size) << HASH_BITS for token in np.unique([0, *even, size])]
+    return list(itertools.pairwise(marks))
 
 
 def _part(
-    spans: Spans,
-    cut: Cut,
+    sequences: MinedSequences,
+    rule: PieceRule,
     weights: Int64[np.ndarray, "vocab+1"],
     limits: Limits,
-    share: tuple[int, int],
-) -> GramTokens:
-    """The candidates of a range of shares; it is halved as long as its table is too large."""
-    low, high = share
-    cut = cut._replace(low=low, high=high)
-    sketch = sketched(*spans, cut, limits.cells)
-    # Pieces of one and the same share are one, or a chance collision or two of 30 bits.
+    keys: tuple[int, int],
+) -> TokenNGrams:
+    """The candidates whose keys are in a range; it is halved as long as its table is too large."""
+    low, high = keys
+    rule = rule._replace(low=low, high=high)
+    sketch = sketched(*sequences, rule, limits.cells)
+    # Pieces of one and the same key are one, or a chance collision or two of 30 bits.
     most_slots = limits.most_slots if high - low > 1 else 1 << 40
-    slots = sighted(*spans, cut, sketch, limits.min_count, most_slots)
+    slots = sighted(*sequences, rule, sketch, limits.min_count, most_slots)
     if len(slots):
-        return GramTokens(*extracted(slots, limits.min_count))
+        return TokenNGrams(*extracted(slots, limits.min_count))
     del sketch
     middle = _middle(low, high, weights)
-    halves = [_part(spans, cut, weights, limits, half) for half in ((low, middle), (middle, high))]
+    halves = [
+        _part(sequences, rule, weights, limits, half) for half in ((low, middle), (middle, high))
+    ]
     lengths = np.concatenate([np.diff(half.offsets) for half in halves])
-    return GramTokens(np.concatenate([half.tokens for half in halves]), bounds(lengths))
+    return TokenNGrams(np.concatenate([half.tokens for half in halves]), bounds(lengths))
 
 
 def _middle(low: int, high: int, weights: Int64[np.ndarray, "vocab+1"]) -> int:
-    """Where to halve a range of shares: by weight between first tokens, else in the middle."""
+    """Where to halve a range of keys: by weight between first tokens, else in the middle."""
     size = len(weights) - 1
     first, last = (low >> HASH_BITS) // size, ((high - 1) >> HASH_BITS) // size
     if first == last:
@@ -160,10 +163,12 @@ def _middle(low: int, high: int, weights: Int64[np.ndarray, "vocab+1"]) -> int:
     return (token * size) << HASH_BITS
 
 
-def _occurrences(spans: Spans, trie: Trie, ids: int, shard: Shard) -> Int64[np.ndarray, "ggrams+1"]:
+def _occurrences(
+    sequences: MinedSequences, trie: Trie, ids: int, shard: Shard
+) -> Int64[np.ndarray, "ggrams+1"]:
     """Occurrences in a shard, by G-gram id."""
     counts = np.zeros(ids, dtype=np.int64)
-    _count_ggrams(*spans.shard(shard), *trie, counts)
+    _count_ggrams(*sequences.shard(shard), *trie, counts)
     return counts
 
 

@@ -21,10 +21,10 @@ from ...workers.cluster import Workers, connected
 from ..kernels import require_sequences, require_tokens
 from ..leakage import in_words, sharing_sequences
 from ..settings import MiningConfig
-from ..spans import Spans
 from ..vocabulary import SPECIAL, GGramVocabulary, order_of_ids, padded, spell
-from .candidates import GramTokens, bounds, candidates, count_occurrences
+from .candidates import TokenNGrams, bounds, candidates, count_occurrences
 from .pairs import StrongPairs, strong_pairs
+from .sequences import MinedSequences
 
 _TOKENS_AT_A_TIME = 1 << 20
 
@@ -79,17 +79,19 @@ def mine(
         keep = np.ones(len(offsets) - 1, dtype=np.bool_)
     if len(keep) != len(offsets) - 1:
         raise ValueError(f"{len(keep)} flags for {len(offsets) - 1} sequences")
-    spans = Spans(require_tokens(tokens), offsets.astype(np.int64, copy=False), keep)
+    sequences = MinedSequences(require_tokens(tokens), offsets.astype(np.int64, copy=False), keep)
     with connected(ray):
-        return _mined(spans, vocab_size, config, Workers(threads, ray, memory_gb))
+        return _mined(sequences, vocab_size, config, Workers(threads, ray, memory_gb))
 
 
-def _mined(spans: Spans, vocab_size: int, config: MiningConfig, workers: Workers) -> GGrams:
+def _mined(
+    sequences: MinedSequences, vocab_size: int, config: MiningConfig, workers: Workers
+) -> GGrams:
     if config.method == "frequency":
-        pairs = strong_pairs(spans, vocab_size, workers, min_pair_count=config.min_count)
+        pairs = strong_pairs(sequences, vocab_size, workers, min_pair_count=config.min_count)
     else:
         pairs = strong_pairs(
-            spans,
+            sequences,
             vocab_size,
             workers,
             min_pmi=config.min_pmi,
@@ -97,23 +99,23 @@ def _mined(spans: Spans, vocab_size: int, config: MiningConfig, workers: Workers
             min_token_count=config.min_token_count,
         )
     grams = candidates(
-        spans,
+        sequences,
         pairs,
         vocab_size,
         workers,
         max_len=config.max_len,
         min_count=config.min_count,
-        every=config.method == "frequency",
+        all_ngrams=config.method == "frequency",
     )
-    grams, counts = _ordered(spans, grams, config.max_size, workers)
+    grams, counts = _ordered(sequences, grams, config.max_size, workers)
     if config.method == "pmi":
         return GGrams(*grams, counts, _weakest_pmi(grams, pairs, vocab_size))
     if config.method == "random":
-        drawn = _drawn(spans, np.diff(grams.offsets), config.seed)
-        grams, counts = _ordered(spans, drawn, config.max_size, workers)
+        drawn = _drawn(sequences, np.diff(grams.offsets), config.seed)
+        grams, counts = _ordered(sequences, drawn, config.max_size, workers)
     elif config.method == "shuffled":
         shuffled = _shuffled(grams, config.seed)
-        grams, counts = _ordered(spans, shuffled, config.max_size, workers)
+        grams, counts = _ordered(sequences, shuffled, config.max_size, workers)
     return GGrams(*grams, counts, np.full(len(counts), np.nan))
 
 
@@ -203,10 +205,10 @@ def _provenance(corpus: Corpus, config: MiningConfig, excluded: dict[str, Any]) 
 
 
 def _ordered(
-    spans: Spans, grams: GramTokens, max_size: int | None, workers: Workers
-) -> tuple[GramTokens, Int64[np.ndarray, "ggrams"]]:
+    sequences: MinedSequences, grams: TokenNGrams, max_size: int | None, workers: Workers
+) -> tuple[TokenNGrams, Int64[np.ndarray, "ggrams"]]:
     """The most frequent G-grams: by count descending, length ascending, tokens ascending."""
-    counts = count_occurrences(spans, grams, workers)
+    counts = count_occurrences(sequences, grams, workers)
     if max_size is not None and max_size < len(counts):
         least = np.partition(counts, -max_size)[-max_size]
         grams, counts = grams.where(counts >= least), counts[counts >= least]
@@ -214,18 +216,18 @@ def _ordered(
     order = order_of_ids(rows, lengths, counts)[:max_size]
     lengths, rows = lengths[order], rows[order]
     tokens = rows[np.arange(rows.shape[1]) < lengths[:, None]]
-    return GramTokens(tokens, bounds(lengths)), counts[order]
+    return TokenNGrams(tokens, bounds(lengths)), counts[order]
 
 
 def _weakest_pmi(
-    grams: GramTokens, pairs: StrongPairs, vocab_size: int
+    grams: TokenNGrams, pairs: StrongPairs, vocab_size: int
 ) -> Float64[np.ndarray, "ggrams"]:
     groups = grams.groups(_TOKENS_AT_A_TIME)
     return np.concatenate([np.zeros(0), *(_weakest(group, pairs, vocab_size) for group in groups)])
 
 
 def _weakest(
-    grams: GramTokens, pairs: StrongPairs, vocab_size: int
+    grams: TokenNGrams, pairs: StrongPairs, vocab_size: int
 ) -> Float64[np.ndarray, "ggrams"]:
     tokens, offsets = grams
     keys = tokens[:-1].astype(np.int64) * vocab_size + tokens[1:]
@@ -236,14 +238,16 @@ def _weakest(
     return np.round(np.log2(np.minimum.reduceat(ratios, starts)), 4)
 
 
-def _drawn(spans: Spans, lengths: Int64[np.ndarray, "ggrams"], seed: int) -> GramTokens:
+def _drawn(
+    sequences: MinedSequences, lengths: Int64[np.ndarray, "ggrams"], seed: int
+) -> TokenNGrams:
     """Distinct stretches at random places of the corpus, as many of each length as asked.
 
     Fewer where the corpus does not offer as many (after a number of fruitless draws).
     """
     rng = np.random.default_rng(seed)
-    before, begin = bounds(spans.lengths), spans.offsets[:-1][spans.keep]
-    end = begin + spans.lengths
+    before, begin = bounds(sequences.lengths), sequences.offsets[:-1][sequences.keep]
+    end = begin + sequences.lengths
     drawn: list[Int64[np.ndarray, "some length"]] = []
     for length, wanted in zip(*np.unique(lengths, return_counts=True), strict=True):
         rows = np.zeros((0, length), dtype=np.int64)
@@ -252,7 +256,7 @@ def _drawn(spans: Spans, lengths: Int64[np.ndarray, "ggrams"], seed: int) -> Gra
             sequence = np.searchsorted(before, place, side="right") - 1
             start = begin[sequence] + place - before[sequence]
             start = start[start + length <= end[sequence]]
-            fresh = spans.tokens[start[:, None] + np.arange(length)].astype(np.int64)
+            fresh = sequences.tokens[start[:, None] + np.arange(length)].astype(np.int64)
             rows = np.concatenate([rows, fresh[(fresh >= SPECIAL).all(axis=1)]])
             _, first = np.unique(rows, axis=0, return_index=True)
             rows = rows[np.sort(first)][:wanted]
@@ -260,10 +264,12 @@ def _drawn(spans: Spans, lengths: Int64[np.ndarray, "ggrams"], seed: int) -> Gra
                 break
         drawn.append(rows)
     flat = [np.zeros(0, dtype=np.int64), *(rows.reshape(-1) for rows in drawn)]
-    return GramTokens(np.concatenate(flat), bounds([rows.shape[1] for rows in drawn for _ in rows]))
+    return TokenNGrams(
+        np.concatenate(flat), bounds([rows.shape[1] for rows in drawn for _ in rows])
+    )
 
 
-def _shuffled(mined: GramTokens, seed: int) -> GramTokens:
+def _shuffled(mined: TokenNGrams, seed: int) -> TokenNGrams:
     """Each G-gram with its tokens permuted to one that is new; left out where none is found."""
     rng = np.random.default_rng(seed)
     grams = [tuple(g.tolist()) for g in np.split(mined.tokens, mined.offsets[1:-1]) if len(g)]
@@ -277,4 +283,4 @@ def _shuffled(mined: GramTokens, seed: int) -> GramTokens:
                 kept.append(permuted)
                 break
     flat = np.array([t for gram in kept for t in gram], dtype=np.int64)
-    return GramTokens(flat, bounds([len(gram) for gram in kept]))
+    return TokenNGrams(flat, bounds([len(gram) for gram in kept]))

@@ -1,6 +1,6 @@
 """Adjacent token pairs, counted exactly, and which of them hold together.
 
-The pair table is shared out by first token: a part, a range of first tokens, reads the whole corpus
+The pair table is dealt out by first token: a part, a range of first tokens, reads the whole corpus
 and counts its own rows. Nothing has to be merged, any vocabulary fits in memory a part at a time,
 and the counts are the same for any number of parts and workers.
 """
@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int64, UInt8
 
+from ...arrays import GrowingArray
 from ...errors import InputError
 from ...tokens.special import MAX_VOCAB_SIZE
 from ...workers.cluster import Workers
 from ..kernels import kernel
-from ..spans import Shard, Spans, Spilled
 from ..vocabulary import SPECIAL
+from .sequences import MinedSequences, Shard
 
 PAIR_CELLS = 1 << 26
 """Cells of the pair tables at work on one machine for each gigabyte it may use: 64 MiB, and up to
@@ -35,7 +36,7 @@ class StrongPairs(NamedTuple):
     """2 to the power of the PMI."""
 
 
-class Rule(NamedTuple):
+class PairRule(NamedTuple):
     """Which pairs are strong, beside the tokens' own counts."""
 
     min_ratio: float
@@ -47,7 +48,7 @@ class Rule(NamedTuple):
 
 
 def strong_pairs(
-    spans: Spans,
+    sequences: MinedSequences,
     vocab_size: int,
     workers: Workers,
     *,
@@ -57,16 +58,16 @@ def strong_pairs(
 ) -> StrongPairs:
     """Adjacent pairs with enough PMI and counts (method.md section 3), no special token in them.
 
-    PMI >= min_pmi is asked as ratio >= 2^min_pmi, in float64, which is the same on every machine.
+    PMI >= min_pmi is tested as ratio >= 2^min_pmi in float64, which is the same on every machine.
 
     Raises
     ------
     InputError
         If a token is none of the vocabulary's.
     """
-    count = partial(_tokens_and_pairs, spans)
+    count = partial(_tokens_and_pairs, sequences)
     nothing = np.zeros(MAX_VOCAB_SIZE + 1, dtype=np.int64)
-    counts = sum(workers.map(count, spans.shards(workers.together)), nothing)
+    counts = sum(workers.map(count, sequences.shards(workers.together)), nothing)
     token_counts, foreign, pairs_total = counts[:vocab_size], counts[vocab_size:-1], int(counts[-1])
     if foreign.any():
         raise InputError(
@@ -77,34 +78,39 @@ def strong_pairs(
     eligible = token_counts >= min_token_count
     eligible[:SPECIAL] = False
     frequency = token_counts / max(int(token_counts.sum()), 1)
-    rule = Rule(float(np.exp2(min_pmi)), min_pair_count, eligible, frequency, pairs_total)
+    rule = PairRule(float(np.exp2(min_pmi)), min_pair_count, eligible, frequency, pairs_total)
 
     most = workers.share(PAIR_CELLS) // vocab_size
     rows = max(1, min(-(-vocab_size // workers.together), most))
-    part = partial(_strong_of_rows, spans, vocab_size, rows, rule)
-    with Spilled(np.int64) as keys, Spilled(np.int64) as counted, Spilled(np.float64) as ratios:
-        for found in workers.map(part, range(0, vocab_size, rows)):
-            for column, piece in zip((keys, counted, ratios), found, strict=True):
-                column.append(piece)
-        return StrongPairs(keys.mapped(), counted.mapped(), ratios.mapped())
+    part = partial(_strong_of_rows, sequences, vocab_size, rows, rule)
+    with (
+        GrowingArray(None, np.int64) as keys,
+        GrowingArray(None, np.int64) as pair_counts,
+        GrowingArray(None, np.float64) as ratios,
+    ):
+        columns = keys, pair_counts, ratios
+        for strong in workers.map(part, range(0, vocab_size, rows)):
+            for column, values in zip(columns, strong, strict=True):
+                column.append(values)
+        return StrongPairs(*(column.mapped() for column in columns))
 
 
-def _tokens_and_pairs(spans: Spans, shard: Shard) -> Int64[np.ndarray, "ids+1"]:
+def _tokens_and_pairs(sequences: MinedSequences, shard: Shard) -> Int64[np.ndarray, "ids+1"]:
     """How often each token id stands in a shard; at the end, the number of adjacent pairs."""
-    return _count_tokens(*spans.shard(shard), MAX_VOCAB_SIZE)
+    return _count_tokens(*sequences.shard(shard), MAX_VOCAB_SIZE)
 
 
 def _strong_of_rows(
-    spans: Spans, vocab_size: int, rows: int, rule: Rule, low: int
+    sequences: MinedSequences, vocab_size: int, rows: int, rule: PairRule, low: int
 ) -> tuple[np.ndarray, ...]:
     """Keys, counts and ratios of the strong pairs that start with a token of the rows."""
     high = min(low + rows, vocab_size)
     if not rule.eligible[low:high].any():
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    # One row more than asked takes the pairs that are other parts' business.
+    # One row more takes the pairs that are other parts' work.
     cells = (high - low + 1) * vocab_size
     units, carries = np.zeros(cells, dtype=np.uint8), np.zeros(cells, dtype=np.int64)
-    _count_pairs(*spans, vocab_size, low, high, units, carries)
+    _count_pairs(*sequences, vocab_size, low, high, units, carries)
     return _strong(units, carries, vocab_size, low, high, *rule)
 
 
@@ -170,14 +176,15 @@ def _strong(
     keys = np.empty(1 << 12, dtype=np.int64)
     counts = np.empty(1 << 12, dtype=np.int64)
     ratios = np.empty(1 << 12, dtype=np.float64)
-    found = 0
+    size = 0
     for first in range(low, high):
         if not eligible[first]:
             continue
         row = (first - low) * vocab_size
-        if found + vocab_size > keys.shape[0]:
-            size = 2 * keys.shape[0] + vocab_size
-            keys, counts, ratios = _grown(keys, size), _grown(counts, size), _grown(ratios, size)
+        if size + vocab_size > keys.shape[0]:
+            space = 2 * keys.shape[0] + vocab_size
+            keys, counts = _grown(keys, space), _grown(counts, space)
+            ratios = _grown(ratios, space)
         for second in range(vocab_size):
             cell = row + second
             if units[cell] == 0 and carries[cell] == 0:
@@ -187,11 +194,11 @@ def _strong(
                 continue
             ratio = (count / pairs_total) / (frequency[first] * frequency[second])
             if ratio >= min_ratio:
-                keys[found] = first * vocab_size + second
-                counts[found] = count
-                ratios[found] = ratio
-                found += 1
-    return keys[:found].copy(), counts[:found].copy(), ratios[:found].copy()
+                keys[size] = first * vocab_size + second
+                counts[size] = count
+                ratios[size] = ratio
+                size += 1
+    return keys[:size].copy(), counts[:size].copy(), ratios[:size].copy()
 
 
 @kernel

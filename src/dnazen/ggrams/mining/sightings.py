@@ -1,7 +1,7 @@
 """The inner loops of sighting: the pieces of strong runs, sketched, then counted exactly.
 
-A piece is known by its *share*: the key of its first pair, then 30 bits of its hash. A range of
-shares can be halved until one piece is left in it, so any part can be made as small as it must be.
+The *key* of a piece is that of its first pair, then 30 bits of its hash. A range of keys can be
+halved until one piece is left in it, so any part of the work can be made as small as it must be.
 """
 
 from __future__ import annotations
@@ -16,26 +16,25 @@ from ..settings import MAX_LENGTH, MOST_SIGHTINGS
 from ..trie import FIRST_NODE, PAYLOAD, longest, slot_of
 
 HASH_BITS = 30
-"""Bits of a share below the key of the piece's first pair."""
-
+"""Bits of a piece's key below that of its first pair."""
 
 LEAST_SLOTS = 64
 """A table that holds any one piece."""
 
 
-class Cut(NamedTuple):
+class PieceRule(NamedTuple):
     """How sequences are cut into pieces, and which pieces count."""
 
     vocab_size: int
     strong: UInt64[np.ndarray, "words"]
     """A bit for each pair key: whether the pair is strong."""
     low: int
-    """The least share that counts."""
+    """The least key of a piece that counts."""
     high: int
-    """The shares from here on do not."""
+    """Pieces with this key or a greater one do not count."""
     max_len: int
-    every: bool
-    """All stretches of a run are pieces, not only those it is cut into."""
+    all_ngrams: bool
+    """All n-grams of a run are pieces, not only those it is cut into."""
 
 
 @kernel
@@ -43,15 +42,15 @@ def sketched(
     tokens: Int[np.ndarray, "tokens"],
     offsets: Int64[np.ndarray, "sequences+1"],
     keep: Bool[np.ndarray, "sequences"],
-    cut: Cut,
+    rule: PieceRule,
     cells: int,
 ) -> UInt8[np.ndarray, "cells"]:
     """Count the pieces by hash, up to 255; ``cells`` is a power of two."""
     sketch = np.zeros(cells, dtype=np.uint8)
-    room = _room(offsets, cut)
+    room = _room(offsets, rule)
     for sequence in range(keep.shape[0]):
         if keep[sequence]:
-            pieces = _pieces(tokens, offsets[sequence], offsets[sequence + 1], cut, *room)
+            pieces = _pieces(tokens, offsets[sequence], offsets[sequence + 1], rule, *room)
             for piece in range(pieces):
                 cell = _cell(room[4][piece], sketch)
                 sketch[cell] += sketch[cell] < 255
@@ -63,7 +62,7 @@ def sighted(
     tokens: Int[np.ndarray, "tokens"],
     offsets: Int64[np.ndarray, "sequences+1"],
     keep: Bool[np.ndarray, "sequences"],
-    cut: Cut,
+    rule: PieceRule,
     sketch: UInt8[np.ndarray, "cells"],
     min_count: int,
     most_slots: int,
@@ -76,26 +75,26 @@ def sighted(
     slots = np.zeros((min(1 << 12, most_slots), 2), dtype=np.int64)
     used, next_node = 0, FIRST_NODE
     min_sketched = min(min_count, 255)
-    room = _room(offsets, cut)
+    room = _room(offsets, rule)
     first, last, hashed = room[2], room[3], room[4]
     frequent = np.empty(first.shape[0] + 1, dtype=np.int64)
     for sequence in range(keep.shape[0]):
         if not keep[sequence]:
             continue
-        pieces = _pieces(tokens, offsets[sequence], offsets[sequence + 1], cut, *room)
-        found = np.int64(0)
+        pieces = _pieces(tokens, offsets[sequence], offsets[sequence + 1], rule, *room)
+        chosen = np.int64(0)
         for piece in range(pieces):  # no branch: the reads of the sketch overlap
-            frequent[found] = piece
-            found += np.int64(sketch[_cell(hashed[piece], sketch)] >= min_sketched)
+            frequent[chosen] = piece
+            chosen += np.int64(sketch[_cell(hashed[piece], sketch)] >= min_sketched)
         begun, slot = np.int64(-1), np.int64(0)
-        for k in range(found):
+        for k in range(chosen):
             piece = frequent[k]
             if 2 * (used + MAX_LENGTH) > slots.shape[0]:
                 if 2 * slots.shape[0] > most_slots:
                     return np.zeros((0, 2), dtype=np.int64)
                 slots = _doubled(slots)
                 begun = np.int64(-1)
-            # A stretch goes on where the one before, with the same start, ended.
+            # An n-gram goes on where the one before, with the same start, ended.
             at = last[frequent[k - 1]] + 1 if first[piece] == begun else first[piece] + 1
             node = np.int64(tokens[first[piece]])
             for i in range(at, last[piece] + 1):
@@ -121,18 +120,18 @@ def extracted(
     slots: Int64[np.ndarray, "slots 2"], min_count: int
 ) -> tuple[UInt16[np.ndarray, "total"], Int64[np.ndarray, "ggrams+1"]]:
     """Tokens and offsets of the candidates with enough sightings."""
-    nodes, found = 0, 0
+    nodes, candidates = 0, 0
     for i in range(slots.shape[0]):
         nodes = max(nodes, (slots[i, 1] >> 32) - FIRST_NODE + 1)
-        found += slots[i, 1] & PAYLOAD >= min_count
+        candidates += slots[i, 1] & PAYLOAD >= min_count
     reached_by = np.zeros(nodes, dtype=np.int64)  # the key that leads to each node
     for i in range(slots.shape[0]):
         if slots[i, 1] >> 32:
             reached_by[(slots[i, 1] >> 32) - FIRST_NODE] = slots[i, 0]
 
-    tokens = np.empty(found * MAX_LENGTH, dtype=np.uint16)
-    offsets = np.zeros(found + 1, dtype=np.int64)
-    found, end = 0, 0
+    tokens = np.empty(candidates * MAX_LENGTH, dtype=np.uint16)
+    offsets = np.zeros(candidates + 1, dtype=np.int64)
+    number, end = 0, 0
     for i in range(slots.shape[0]):
         if slots[i, 1] & PAYLOAD >= min_count:
             begin = end
@@ -145,8 +144,8 @@ def extracted(
             tokens[end + 1] = key >> 16
             end += 2
             tokens[begin:end] = tokens[begin:end][::-1].copy()
-            found += 1
-            offsets[found] = end
+            number += 1
+            offsets[number] = end
     return tokens[:end].copy(), offsets
 
 
@@ -181,11 +180,11 @@ def _runs(
 
 @kernel
 def _room(
-    offsets: Int64[np.ndarray, "sequences+1"], cut: Cut
+    offsets: Int64[np.ndarray, "sequences+1"], rule: PieceRule
 ) -> tuple[Int64[np.ndarray, "n"], ...]:
     """Space for the runs and the pieces of any of the sequences."""
     most = longest(offsets) + 1
-    pieces = most * (cut.max_len if cut.every else 1)
+    pieces = most * (rule.max_len if rule.all_ngrams else 1)
     return (
         np.empty(most, dtype=np.int64),
         np.empty(most, dtype=np.int64),
@@ -200,7 +199,7 @@ def _pieces(
     tokens: Int[np.ndarray, "tokens"],
     begin: int,
     end: int,
-    cut: Cut,
+    rule: PieceRule,
     starts: Int64[np.ndarray, "longest"],
     stops: Int64[np.ndarray, "longest"],
     first: Int64[np.ndarray, "pieces"],
@@ -208,27 +207,27 @@ def _pieces(
     hashed: UInt64[np.ndarray, "pieces"],
 ) -> np.int64:
     """Write first and last token and the hash of the pieces that count; return their number."""
-    found = np.int64(0)
-    step = 1 if cut.every else cut.max_len
-    low, high = cut.low >> HASH_BITS, (cut.high - 1) >> HASH_BITS
-    runs = _runs(tokens, begin, end, cut.vocab_size, cut.strong, starts, stops)
+    pieces = np.int64(0)
+    step = 1 if rule.all_ngrams else rule.max_len
+    low, high = rule.low >> HASH_BITS, (rule.high - 1) >> HASH_BITS
+    runs = _runs(tokens, begin, end, rule.vocab_size, rule.strong, starts, stops)
     for run in range(runs):
         start, stop = starts[run], stops[run]
         while start + 1 < stop:
-            pair = np.int64(tokens[start]) * cut.vocab_size + np.int64(tokens[start + 1])
+            pair = np.int64(tokens[start]) * rule.vocab_size + np.int64(tokens[start + 1])
             if low <= pair <= high:
-                till = min(start + cut.max_len, stop)
+                till = min(start + rule.max_len, stop)
                 code = _hashed(np.uint64(0), tokens[start])
                 for i in range(start + 1, till):
                     code = _hashed(code, tokens[i])
-                    if cut.every or i + 1 == till:
-                        first[found], last[found], hashed[found] = start, i, code
-                        share = (pair << HASH_BITS) | np.int64(
+                    if rule.all_ngrams or i + 1 == till:
+                        first[pieces], last[pieces], hashed[pieces] = start, i, code
+                        key = (pair << HASH_BITS) | np.int64(
                             _spread(code) >> np.uint64(64 - HASH_BITS)
                         )
-                        found += np.int64(cut.low <= share < cut.high)
+                        pieces += np.int64(rule.low <= key < rule.high)
             start += step
-    return found
+    return pieces
 
 
 @kernel
@@ -239,7 +238,7 @@ def _hashed(hashed: np.uint64, token: int) -> np.uint64:
 
 @kernel
 def _spread(hashed: np.uint64) -> np.uint64:
-    """A second hash, so that the pieces of a narrow range of shares still fill a whole sketch."""
+    """A second hash, so that the pieces of a narrow range of keys still fill a whole sketch."""
     return (hashed ^ (hashed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
 
 

@@ -14,43 +14,43 @@ from .enrichment import Comparison, Enrichment
 from .meme import Motif
 
 
-def summary(found: Comparison, motifs: Sequence[Motif]) -> dict[str, Any]:
+def summary(comparison: Comparison, motifs: Sequence[Motif]) -> dict[str, Any]:
     """The numbers of a comparison as JSON values; ``fold`` is None where nothing was expected."""
     return {
         "motifs": len(motifs),
-        "ggrams_compared": len(found.compared.ids),
-        "ggrams_matching": len(np.unique(found.matches.sequence)),
-        "motifs_matched": len(np.unique(found.matches.motif)),
+        "ggrams_compared": len(comparison.compared.ids),
+        "ggrams_matching": len(np.unique(comparison.matches.sequence)),
+        "motifs_matched": len(np.unique(comparison.matches.motif)),
         "controls": {
             name: {
                 **control.overall._asdict(),
                 "fold": None if math.isnan(control.overall.fold) else control.overall.fold,
                 "motifs_with_q_below_0.05": sum(q < 0.05 for q in control.q_values.values()),
             }
-            for name, control in found.controls.items()
+            for name, control in comparison.controls.items()
         },
     }
 
 
-def ranked(found: Comparison) -> list[int]:
+def ranked(comparison: Comparison) -> list[int]:
     """Numbers of the matched motifs, by the p-value beside the last control, then by matches.
 
     The last control is the strictest.
     """
-    last = list(found.controls.values())[-1].motifs
-    matches = np.bincount(found.matches.motif)
+    last = list(comparison.controls.values())[-1].motifs
+    matches = np.bincount(comparison.matches.motif)
     return sorted(
         np.flatnonzero(matches).tolist(),
         key=lambda m: (last[m].p_value if m in last else 1.0, -matches[m], m),
     )
 
 
-def in_words(found: Comparison, motifs: Sequence[Motif]) -> str:
+def in_words(comparison: Comparison, motifs: Sequence[Motif]) -> str:
     """The numbers of a comparison in a sentence."""
-    numbers = summary(found, motifs)
+    numbers = summary(comparison, motifs)
     beside = ", ".join(
         f"{c.overall.fold:.2f} times '{name}' (p = {c.overall.p_value:.2g})"
-        for name, c in found.controls.items()
+        for name, c in comparison.controls.items()
     )
     return (
         f"{numbers['ggrams_matching']:,} of {numbers['ggrams_compared']:,} G-grams match "
@@ -58,14 +58,14 @@ def in_words(found: Comparison, motifs: Sequence[Motif]) -> str:
     )
 
 
-def write_matches(path: Path, found: Comparison, motifs: Sequence[Motif]) -> None:
+def write_matches(path: Path, comparison: Comparison, motifs: Sequence[Motif]) -> None:
     """A row for each G-gram and motif that match."""
     header = ["id", "bases", "database", "motif", "name"]
     header += ["p_value", "e_value", "strand", "offset", "overlap"]
     rows = (
         [
-            found.compared.ids[sequence],
-            found.compared.sequences[sequence],
+            comparison.compared.ids[sequence],
+            comparison.compared.sequences[sequence],
             motifs[motif].database,
             motifs[motif].name,
             motifs[motif].alternate,
@@ -75,16 +75,18 @@ def write_matches(path: Path, found: Comparison, motifs: Sequence[Motif]) -> Non
             offset,
             overlap,
         ]
-        for sequence, motif, p_value, forward, offset, overlap in zip(*found.matches, strict=True)
+        for sequence, motif, p_value, forward, offset, overlap in zip(
+            *comparison.matches, strict=True
+        )
     )
     _write_table(path, header, rows)
 
 
-def write_motifs(path: Path, found: Comparison, motifs: Sequence[Motif]) -> None:
+def write_motifs(path: Path, comparison: Comparison, motifs: Sequence[Motif]) -> None:
     """A row for each motif that any G-gram matches, beside each control."""
     header = ["database", "motif", "name", "ggrams"]
-    header += [f"{x}_{c}" for c in found.controls for x in ("expected", "fold", "p", "q")]
-    matches = np.bincount(found.matches.motif, minlength=len(motifs))
+    header += [f"{x}_{c}" for c in comparison.controls for x in ("expected", "fold", "p", "q")]
+    matches = np.bincount(comparison.matches.motif, minlength=len(motifs))
     rows = (
         [
             motifs[m].database,
@@ -93,11 +95,11 @@ def write_motifs(path: Path, found: Comparison, motifs: Sequence[Motif]) -> None
             matches[m],
             *(
                 cell
-                for c in found.controls.values()
+                for c in comparison.controls.values()
                 for cell in _cells(c.motifs.get(m), c.q_values.get(m))
             ),
         ]
-        for m in ranked(found)
+        for m in ranked(comparison)
     )
     _write_table(path, header, rows)
 

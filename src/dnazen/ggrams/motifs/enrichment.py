@@ -134,7 +134,10 @@ def compare_with_motifs(
     return Comparison(
         compared,
         matches,
-        {name: _control(matches, some, size, motifs, max_p) for name, some in controls.items()},
+        {
+            name: _control(matches, sequences, size, motifs, max_p)
+            for name, sequences in controls.items()
+        },
     )
 
 
@@ -167,16 +170,16 @@ def partners(
     None of ``sequences`` is drawn, and nothing is drawn twice, so that sets are independent. Where
     too few are left, a sequence gets none; chance decides which sequences draw first.
     """
-    known = set(sequences)
+    own = set(sequences)
     alike: dict[tuple[int, int], list[str]] = defaultdict(list)
     for i in rng.permutation(len(others)):
-        if others[i] not in known:
+        if others[i] not in own:
             alike[_composition(others[i])].append(others[i])
     drawn: list[list[str]] = [[] for _ in sequences]
     for i in rng.permutation(len(sequences)):
-        some = alike[_composition(sequences[i])]
-        if len(some) >= size:
-            drawn[i] = [some.pop() for _ in range(size)]
+        left = alike[_composition(sequences[i])]
+        if len(left) >= size:
+            drawn[i] = [left.pop() for _ in range(size)]
     return drawn
 
 
@@ -228,11 +231,11 @@ def _control(
     max_p: float,
 ) -> Control:
     """Compare the control sequences of each G-gram, and test all motifs together and each."""
-    ggrams = np.flatnonzero([bool(some) for some in sequences])
-    found = similar_motifs([s for some in sequences for s in some], motifs, max_p)
+    ggrams = np.flatnonzero([bool(drawn) for drawn in sequences])
+    control_matches = similar_motifs([s for drawn in sequences for s in drawn], motifs, max_p)
     set_of = np.full(len(sequences), -1, dtype=np.int64)
     set_of[ggrams] = np.arange(len(ggrams))
-    ours, theirs = set_of[matches.sequence], found.sequence // size
+    ours, theirs = set_of[matches.sequence], control_matches.sequence // size
 
     def test(own: Int64[np.ndarray, "pairs"], other: Int64[np.ndarray, "others"]) -> Enrichment:
         matching = np.zeros(len(ggrams), dtype=bool)
@@ -240,15 +243,17 @@ def _control(
         return enrichment(matching, np.bincount(other, minlength=len(ggrams)), size)
 
     matching = np.zeros(len(ggrams) * size, dtype=bool)
-    matching[found.sequence] = True
-    tested = np.union1d(matches.motif[ours >= 0], found.motif).tolist()
-    each = {m: test(ours[matches.motif == m], theirs[found.motif == m]) for m in tested}
-    p_values = [result.p_value for result in each.values()]
+    matching[control_matches.sequence] = True
+    tested = np.union1d(matches.motif[ours >= 0], control_matches.motif).tolist()
+    by_motif = {
+        m: test(ours[matches.motif == m], theirs[control_matches.motif == m]) for m in tested
+    }
+    p_values = [result.p_value for result in by_motif.values()]
     q_values = false_discovery_control(p_values).tolist() if p_values else []
     return Control(
         ggrams,
         matching.reshape(-1, size),
         test(ours, np.flatnonzero(matching) // size),
-        each,
-        dict(zip(each, q_values, strict=True)),
+        by_motif,
+        dict(zip(by_motif, q_values, strict=True)),
     )

@@ -157,7 +157,7 @@ def similar_motifs(sequences: Sequence[str], motifs: Sequence[Motif], max_p: flo
         raise ValueError(f"sequences must have 1 to {LONGEST_BP} bases")
     tomtom = _memelite().tomtom
     targets = [motif.matrix.T for motif in motifs]
-    blocks = []
+    batches = []
     starts = range(0, len(sequences), _AT_ONCE)
     for start in tqdm(starts, desc="comparing with motifs", disable=None):
         queries = [_one_hot(sequence) for sequence in sequences[start : start + _AT_ONCE]]
@@ -165,14 +165,14 @@ def similar_motifs(sequences: Sequence[str], motifs: Sequence[Motif], max_p: flo
             warnings.simplefilter("ignore", UserWarning)
             p, _, offset, overlap, strand = tomtom(queries, targets)
         rows, columns = np.nonzero(p <= max_p)
-        found = (rows, columns)
-        blocks.append(
-            (rows + start, columns, p[found], strand[found], offset[found], overlap[found])
+        alike = (rows, columns)
+        batches.append(
+            (rows + start, columns, p[alike], strand[alike], offset[alike], overlap[alike])
         )
-    if not blocks:
-        blocks = [(np.empty(0, dtype=np.int64),) * 6]
+    if not batches:
+        batches = [(np.empty(0, dtype=np.int64),) * 6]
     sequence, motif, p_value, strands, offsets, overlaps = map(
-        np.concatenate, zip(*blocks, strict=True)
+        np.concatenate, zip(*batches, strict=True)
     )
     forward = strands == 0
     begins = offsets.astype(np.int64)

@@ -40,9 +40,9 @@ def shuffle_dinucleotides(sequence: str, rng: np.random.Generator) -> str:
     walk = [sequence[0]]
     taken = dict.fromkeys(steps, 0)
     for _ in range(len(sequence) - 1):
-        here = walk[-1]
-        walk.append(steps[here][taken[here]])
-        taken[here] += 1
+        letter = walk[-1]
+        walk.append(steps[letter][taken[letter]])
+        taken[letter] += 1
     return "".join(walk)
 
 
