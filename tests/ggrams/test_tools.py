@@ -145,15 +145,19 @@ def test_stats_of_regions(files, capsys):
 def test_stats_of_no_sequences_and_no_ggrams(files, capsys):
     vocabulary({}).save(files / "none.tsv")
     (files / "empty.fa").touch()
+    (files / "some.fa").write_text(">a\nACGT\n")
     words = ["--tokenizer", files / "tokenizer", "-o", files / "r.html"]
-    found = json.loads(ran(capsys, "stats", files / "none.tsv", files / "empty.fa", *words))
-    (numbers,) = found["sequences"].values()
+    both = [files / "empty.fa", files / "some.fa"]
+    found = json.loads(ran(capsys, "stats", files / "none.tsv", *both, *words))
+    numbers, some = found["sequences"].values()
     assert numbers["covered_tokens"] is None
+    assert some["covered_tokens"] == 0
     assert numbers["ggrams_per_sequence"] == {"mean": None, "median": 0, "most": 0}
     assert json.loads(ran(capsys, "stats", files / "one.tsv", *words))["sequences"] == {}
 
 
 def test_mistakes_get_one_line(files, capsys):
+    (files / "empty.fa").touch()
     one, other = str(files / "one.tsv"), str(files / "other.tsv")
     bpe = str(files / "tokenizer" / "tokenizer.json")
     before = {path: path.read_bytes() for path in files.rglob("*") if path.is_file()}
@@ -163,6 +167,7 @@ def test_mistakes_get_one_line(files, capsys):
         (["compare", one, other], "mined with another tokenizer"),
         (["stats", other, "--tokenizer", str(files / "tokenizer")], "with another tokenizer"),
         (["show", one, "--top", "0"], "top must be at least 1"),
+        (["stats", one, str(files / "empty.fa"), "--tokenizer", bpe], "no A, C, G or T"),
         (["show", "absent.tsv"], "absent.tsv: no such file"),
         (["show", one, "-o", "x.xz"], "x.xz: tables are not written as .xz"),
         (["show", one, "-o", one], "one.tsv: is an input too"),

@@ -7,19 +7,19 @@ A corpus is a directory: five arrays (``tokens.npy`` flat, and per sequence ``of
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 from jaxtyping import Int8, Int32, Int64, Integer, UInt16
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from ..arrays import GrowingArray
 from ..errors import InputError
 from ..records import COUNT, read_json
 from ..sequences.alphabet import reverse_complement, windows
@@ -255,7 +255,7 @@ def write_corpus(
     totals = {"sequences": 0, "tokens": 0}
     with ExitStack() as stack:
         files = {
-            name: stack.enter_context(_Appended(directory / f"{name}.npy", kind))
+            name: stack.enter_context(GrowingArray(directory / f"{name}.npy", kind))
             for name, kind in ARRAYS.items()
         }
         table = stack.enter_context(
@@ -298,36 +298,6 @@ def _windows(genomes: Genomes, window_bp: int, table: TextIO) -> Iterator[Window
         table.write(f"{record.name}\t{file}\t{len(record.sequence)}\n")
         for start, bases in windows(record.sequence, window_bp):
             yield Window(number, start, bases)
-
-
-class _Appended:
-    """A one-dimensional ``.npy`` file written piece by piece; it is whole once closed."""
-
-    def __init__(self, path: Path, kind: type[np.generic]) -> None:
-        self.path = path
-        self.kind = np.dtype(kind)
-        self.length = 0
-
-    def __enter__(self) -> _Appended:
-        self.file: BinaryIO = open(self.path, "wb")
-        self._write_header()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self.file:
-            self._write_header()
-
-    def append(self, piece: Integer[np.ndarray, "n"]) -> None:
-        """Write the items of ``piece`` after those before."""
-        self.file.write(np.ascontiguousarray(piece, dtype=self.kind).data)
-        self.length += len(piece)
-
-    def _write_header(self) -> None:
-        # numpy pads a header so that the final length fits where the first one stood
-        self.file.seek(0, os.SEEK_SET)
-        descr = np.lib.format.dtype_to_descr(self.kind)
-        header = {"descr": descr, "fortran_order": False, "shape": (self.length,)}
-        np.lib.format.write_array_header_1_0(self.file, header)
 
 
 def _mapped(directory: Path, name: str, length: int) -> np.memmap[Any, Any]:

@@ -163,7 +163,7 @@ def test_files_that_are_no_text(tmp_path):
     with pytest.raises(InputError, match="is a directory"):
         read_motifs(tmp_path)
     (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="not UTF-8 text"):
+    with pytest.raises(InputError, match=r"UTF-16 text, or a binary file|not UTF-8 text"):
         read_motifs(tmp_path / "x")
 
 
