@@ -90,6 +90,32 @@ def test_an_unknown_contig_is_told_with_the_line(genome, tmp_path):
         list(Inputs([genome], RegionConfig(regions=("X:1-5",))))
 
 
+@pytest.mark.parametrize("kind", ["file", "rule"])
+def test_contigs_by_other_names(genome, tmp_path, capsys, kind):
+    bed, file = tmp_path / "x.bed", tmp_path / "names.tsv"
+    bed.write_text("1\t60\t70\tpeak\t0\t-\nchr1\t4\t9\n")
+    file.write_text("1\tchr1\n2\tchr2\n")
+    source = file if kind == "file" else Path("chr")
+    asked = RegionConfig(regions=("1:3-5", "2(-)", "chr2:1-3"), bed=bed, contig_names=source)
+    as_known = RegionConfig(
+        regions=("chr1:3-5", "chr2(-)", "chr2:1-3", "chr1:61-70(-)", "chr1:5-9")
+    )
+    records, known = list(Inputs([genome], asked)), list(Inputs([genome], as_known))
+    assert [r.sequence for r in records] == [r.sequence for r in known]
+    chroms = ["1", "2", "chr2", "1", "chr1"]
+    assert [r.region for r in records] == [
+        r.region._replace(chrom=chrom) for r, chrom in zip(known, chroms, strict=True)
+    ]
+    assert records[1].name == "2:1-6(-)"
+    note = f"note: 3 regions lie on contigs that {genome} calls otherwise (1 is chr1, 2 is chr2; "
+    assert capsys.readouterr().err.startswith(note)
+    unknown = RegionConfig(regions=("3:1-2",), contig_names=source)
+    with pytest.raises(InputError, match="no contig '3'"):
+        list(Inputs([genome], unknown))
+    with pytest.raises(ConfigError, match="contig_names is for regions; give regions or bed too"):
+        RegionConfig(contig_names=source)
+
+
 def test_what_cannot_be_taken_is_told(genome):
     with pytest.raises(ConfigError, match="no sequences given; expected one or more"):
         Inputs([])

@@ -130,7 +130,7 @@ class IndexedGenome:
         for chrom in chroms:
             others = (chrom.removeprefix("chr"), f"chr{chrom}", _SAME.get(chrom, chrom))
             if found := [other for other in others if other in self.lengths]:
-                fix = f"this genome writes {found[0]!r} for {chrom!r}"
+                fix = f"this genome writes {found[0]!r} for {chrom!r} (see --contig-names)"
                 break
         return InputError(
             f"no contig {_some([repr(chrom) for chrom in chroms])} in {self.path}",

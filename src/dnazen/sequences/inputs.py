@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ConfigError, InputError
 from .alphabet import AMBIGUOUS, foreign
+from .contigs import ContigNames
 from .indexed import IndexedGenome
 from .reader import no_bases, read_records
 from .regions import NamedRegion, Region, parse_region, read_bed
@@ -122,16 +125,30 @@ class Inputs:
             yield from tiles_of(record, self.tiles)
 
     def _regions(self, path: Path) -> Iterator[InputRecord]:
+        renamed: Counter[str] = Counter()
         with IndexedGenome(path) as genome:
-            for name, region, source in _requested(self.regions, genome.lengths):
-                letters = genome.fetch(*region, at=source)
+            names = ContigNames(self.regions.contig_names, genome)
+            for name, region, source in _requested(self.regions, genome, names):
+                own = names.of_genome(region.chrom)
+                letters = genome.fetch(*region._replace(chrom=own), at=source)
                 self.padded = genome.padded
+                if own != region.chrom:
+                    renamed[f"{region.chrom} is {own}"] += 1
                 yield InputRecord(name, letters, region, source)
+        if renamed:
+            shown = ", ".join(list(renamed)[:3]) + (", ..." if len(renamed) > 3 else "")
+            print(
+                f"note: {renamed.total():,} regions lie on contigs that {path} calls otherwise "
+                f"({shown}; --contig-names)",
+                file=sys.stderr,
+            )
 
 
-def _requested(config: RegionConfig, lengths: dict[str, int]) -> Iterator[NamedRegion]:
+def _requested(
+    config: RegionConfig, genome: IndexedGenome, names: ContigNames
+) -> Iterator[NamedRegion]:
     for text in config.regions:
-        region = parse_region(text, lengths)
+        region = parse_region(text, genome.lengths, names.of_genome)
         yield NamedRegion(str(region), region, f"--regions {text}")
     if config.bed is not None:
         yield from read_bed(config.bed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -63,7 +63,9 @@ class NamedRegion(NamedTuple):
     """``file:line`` or the words themselves, for messages."""
 
 
-def parse_region(text: str, lengths: Mapping[str, int]) -> Region:
+def parse_region(
+    text: str, lengths: Mapping[str, int], of_genome: Callable[[str], str] = str
+) -> Region:
     """The region that ``CHROM:FIRST-LAST`` or ``CHROM`` means, 1-based with both ends included.
 
     ``(-)`` or ``(+)`` may follow and give the strand. Commas in numbers are ignored. Text that is
@@ -73,6 +75,8 @@ def parse_region(text: str, lengths: Mapping[str, int]) -> Region:
     ----------
     lengths
         Bases of each contig of the genome.
+    of_genome
+        What the genome calls a contig; by default the same.
 
     Raises
     ------
@@ -87,10 +91,10 @@ def parse_region(text: str, lengths: Mapping[str, int]) -> Region:
     Region(chrom='chr1', start=0, end=5000, strand='-')
     """
     bare, strand = text, "+"
-    if text not in lengths and text.endswith(("(+)", "(-)")):
+    if of_genome(text) not in lengths and text.endswith(("(+)", "(-)")):
         bare, strand = text[:-3], text[-2]
-    if bare in lengths:
-        return Region(bare, 0, lengths[bare], cast(Strand, strand))
+    if (own := of_genome(bare)) in lengths:
+        return Region(bare, 0, lengths[own], cast(Strand, strand))
     found = _REGION.fullmatch(bare)
     numbers = [found[side].replace(",", "") for side in ("first", "last")] if found else []
     if found is None or not all(numbers):

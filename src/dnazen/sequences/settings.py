@@ -19,6 +19,14 @@ class RegionConfig:
     reverse strand. SEQUENCES is then one genome: FASTA, plain or bgzip, or 2bit."""
     bed: Path | None = None
     """Only the regions of this BED file, likewise; strands are honoured; '-' for stdin."""
+    contig_names: Path | None = None
+    """What the genome calls the contigs of these: a file of two columns, the other name and the
+    genome's, with a tab between; or 'chr': put 'chr' before a name or take it away, and chrM for
+    MT, where that makes it one of the genome's. By default names must be the same."""
+
+    def __post_init__(self) -> None:
+        if self.contig_names is not None and not self.any:
+            raise ConfigError("contig_names is for regions; give regions or bed too")
 
     @property
     def any(self) -> bool:

@@ -16,9 +16,9 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..inference.opened import OpenedModel, opened
 from ..sequences.alphabet import BASES, normalise
+from ..sequences.contigs import ContigNames
 from ..sequences.indexed import IndexedGenome
 from .alignment import AllelePair
-from .contigs import ContigNames
 from .scores import score_pairs, scores_of
 from .settings import ReferenceConfig, ScoringConfig
 from .vcf import VcfRow, read_vcf, unscorable

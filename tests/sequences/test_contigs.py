@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dnazen.errors import InputError
+from dnazen.sequences.contigs import ContigNames
 from dnazen.sequences.indexed import IndexedGenome
-from dnazen.variation.contigs import ContigNames
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError
-from ..sequences.indexed import IndexedGenome
-from ..sequences.lines import read_lines
+from .indexed import IndexedGenome
+from .lines import read_lines
 
 RULE = "chr"
 """Stands for the built-in rule in place of a file."""
