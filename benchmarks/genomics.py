@@ -38,9 +38,10 @@ from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.inference.embedding import EmbeddingConfig, embed
 from dnazen.inference.opened import OpenedModel
 from dnazen.model.batches import Example
-from dnazen.model.configuration import DnazenConfig, Size
+from dnazen.model.configuration import DnazenConfig
 from dnazen.model.directory import save_directory
 from dnazen.model.modeling import DnazenForMaskedLM
+from dnazen.model.settings import Size
 from dnazen.outputs import new_file
 from dnazen.sequences.reader import read_records
 from dnazen.tokens.encoding import Length, encode_examples

@@ -30,9 +30,10 @@ from dnazen.ggrams.matching import Matcher
 from dnazen.ggrams.settings import MaskingConfig
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.model.batches import Collator, Example
-from dnazen.model.configuration import Size
+from dnazen.model.settings import Size
 from dnazen.outputs import new_file
-from dnazen.training.trainer import OptimizerConfig, RunConfig, rowwise_optimizer
+from dnazen.training.settings import OptimizerConfig, RunConfig
+from dnazen.training.trainer import rowwise_optimizer
 
 VOCAB = 4096
 ATTENTION = ("sdpa", "flex_attention")

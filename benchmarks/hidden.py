@@ -33,16 +33,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from dnazen.ggrams.masking import NO_LABEL
 from dnazen.ggrams.matching import Matcher
 from dnazen.ggrams.settings import MaskingConfig
 from dnazen.ggrams.vocabulary import GGramVocabulary
-from dnazen.model.batches import BatchPlan, Collator, Key
+from dnazen.model.batches import Collator
 from dnazen.model.directory import open_directory
-from dnazen.model.modeling import IGNORED, DnazenForMaskedLM
+from dnazen.model.modeling import DnazenForMaskedLM
 from dnazen.records import read_json
 from dnazen.tokens.corpus import Corpus
 from dnazen.tokens.special import MASK
-from dnazen.training.examples import PretrainDataset, example_spans, heldout_sequences
+from dnazen.training.batch_plan import BatchPlan, ExampleKey
+from dnazen.training.examples import PretrainDataset, example_intervals, heldout_sequences
 
 Ablation = Literal["permuted", "without"]
 KINDS = ("[MASK]", "random", "kept")
@@ -74,13 +76,15 @@ def fresh_batches(config: HiddenConfig, settings: dict[str, Any], corpus: Corpus
     heldout = heldout_sequences(
         corpus, settings["heldout_fraction"], settings["heldout_tokens"], seed
     )
-    spans = example_spans(corpus.offsets, ~heldout, settings["max_tokens"] - 2)
+    intervals = example_intervals(corpus.offsets, ~heldout, settings["max_tokens"] - 2)
     steps = settings["max_steps"] * settings["run"]["gradient_accumulation"]
-    plan = BatchPlan(spans.length + 2, settings["tokens_per_batch"], steps + config.batches, seed)
-    keys: list[list[Key]] = list(plan)[steps:]
+    plan = BatchPlan(
+        intervals.length + 2, settings["tokens_per_batch"], steps + config.batches, seed
+    )
+    keys: list[list[ExampleKey]] = list(plan)[steps:]
     if keys[-1][0].epoch:
         sys.exit("the models have seen the corpus more than once: nothing is fresh")
-    dataset = PretrainDataset(corpus, spans, seed)
+    dataset = PretrainDataset(corpus, intervals, seed)
     return [dataset.__getitems__(some) for some in keys]
 
 
@@ -122,7 +126,7 @@ def sums_of(
         for examples in batches:
             batch = collator(examples)
             truth = batch["labels"].flatten()
-            hidden = truth != IGNORED
+            hidden = truth != NO_LABEL
             nats = cross_entropy(model(**batch).logits, truth[hidden], reduction="none").numpy()
             seen = batch["input_ids"].flatten()[hidden].numpy()
             for kind, here in zip(KINDS, kinds_of(seen, truth[hidden].numpy()), strict=True):

@@ -42,11 +42,12 @@ from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM
 
 from dnazen import DnazenConfig, DnazenForMaskedLM, DnazenModel
-from dnazen.model.configuration import Size
+from dnazen.model.settings import Size
 from dnazen.outputs import new_file
 from dnazen.records import plain
 from dnazen.tokens.tokenizer import encode, load_tokenizer
-from dnazen.training.trainer import OptimizerConfig, RunConfig, rowwise_optimizer, use_bf16
+from dnazen.training.settings import OptimizerConfig, RunConfig
+from dnazen.training.trainer import rowwise_optimizer, use_bf16
 from naive import WIDTH, NaiveForMaskedLM, NaiveModel, naive_batch
 
 RELEASED_GGRAMS = 162_708

@@ -14,9 +14,8 @@ from dnazen.errors import InputError
 from dnazen.gue.cell import Cell, run_cell
 from dnazen.gue.models import BenchmarkModel
 from dnazen.gue.tasks import TASKS, check, prepare
-from dnazen.training.finetune import FinetuneConfig
 from dnazen.training.metrics import score
-from dnazen.training.trainer import OptimizerConfig, RunConfig
+from dnazen.training.settings import FinetuneConfig, OptimizerConfig, RunConfig
 from tiny_gue import make_gue
 
 
@@ -31,9 +30,6 @@ def folder(ground, tmp_path_factory):
 
 def cell_of(folder, model, output, seed=0, **more):
     settings = FinetuneConfig(
-        data=folder / "tasks" / "mouse/3",
-        model=folder,
-        output=output,
         best_metric="mcc",
         **{
             "epochs": 2,
@@ -43,7 +39,7 @@ def cell_of(folder, model, output, seed=0, **more):
             **more,
         },
     )
-    return Cell(model, "mouse/3", settings, "0123")
+    return Cell(model, "mouse/3", folder / "tasks" / "mouse/3", output, settings, "0123")
 
 
 def model_of(folder, kind):
@@ -153,10 +149,10 @@ def test_the_identity_tells_what_the_result_depends_on(folder, tmp_path):
     assert told["model"] == "0123"
     assert told["settings"]["run"]["seed"] == 0
     assert told["rows"] == {"train": 48, "dev": 24, "test": 20}
-    elsewhere = cell.config.output / "elsewhere"
+    elsewhere = cell.output / "elsewhere"
     moved = cell._replace(
         model=cell.model._replace(name="other", source="/elsewhere"),
-        config=replace(cell.config, output=elsewhere),
+        output=elsewhere,
     )
     assert moved.identity == told
     for change in (

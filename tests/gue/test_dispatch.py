@@ -17,8 +17,7 @@ from dnazen.gue.cell import Cell
 from dnazen.gue.dispatch import is_done, log_of, run_cells, run_here
 from dnazen.gue.models import BenchmarkModel
 from dnazen.gue.tasks import TASKS, check, prepare
-from dnazen.training.finetune import FinetuneConfig
-from dnazen.training.trainer import OptimizerConfig, RunConfig
+from dnazen.training.settings import FinetuneConfig, OptimizerConfig, RunConfig
 from tiny_gue import make_gue
 
 
@@ -32,16 +31,14 @@ def folder(ground, tmp_path_factory):
 
 def cell_of(folder, output, kind="dnazen", name=None, **more):
     settings = FinetuneConfig(
-        data=folder / "tasks",
-        model=folder,
-        output=output / (name or kind),
         epochs=1,
         optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=1),
         run=RunConfig(precision="float32", device="cpu"),
         **more,
     )
     source = str(folder / "ours") if kind in ("dnazen", "e4bu") else ""
-    return Cell(BenchmarkModel(name or kind, kind, source), "mouse/3", settings)
+    model = BenchmarkModel(name or kind, kind, source)
+    return Cell(model, "mouse/3", folder / "tasks", output / model.name, settings)
 
 
 def files(directory):

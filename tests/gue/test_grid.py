@@ -176,12 +176,12 @@ def test_the_learning_rate_is_chosen_by_dev_alone(data, ours, tmp_path, capsys, 
     def run_cell(cell):
         rate = cell.config.optimizer.learning_rate
         value = None if np.isnan(dev[rate]) else dev[rate]
-        cell.config.output.mkdir(parents=True)
+        cell.output.mkdir(parents=True)
         record = {
             "settings": cell.identity, "dev": {"mcc": value}, "cost": {"seconds": 0.0},
             "test": {"mcc": 0.9 - 0.5 * (rate == 1e-4), "collapsed": False},
         }  # fmt: skip
-        write_json(cell.config.output / "cell.json", record)
+        write_json(cell.output / "cell.json", record)
 
     monkeypatch.setattr("dnazen.gue.dispatch.run_cell", run_cell)
     words = flags(data, tmp_path / "run", [f"ours: e4bu {ours}"], "--tasks", "mouse/3")

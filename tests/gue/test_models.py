@@ -34,8 +34,8 @@ from dnazen.gue.models import (
 from dnazen.model.batches import Example
 from dnazen.sequences.settings import LabelConfig, SplitConfig
 from dnazen.sequences.splits import load_splits
-from dnazen.training.finetune import FinetuneConfig, fit
-from dnazen.training.trainer import OptimizerConfig, RunConfig
+from dnazen.training.finetune import fit
+from dnazen.training.settings import FinetuneConfig, OptimizerConfig, RunConfig
 from tiny_gue import make_gue
 
 
@@ -102,12 +102,12 @@ def esm(folder):
     return folder / "esm"
 
 
-def config(data, output, **more):
+def config(**more):
     base = {
         "epochs": 4, "batch_size": 8, "run": RunConfig(precision="float32"),
         "optimizer": OptimizerConfig(learning_rate=3e-3, warmup_steps=2),
     }  # fmt: skip
-    return FinetuneConfig(data=data, model=output, output=output, **{**base, **more})
+    return FinetuneConfig(**{**base, **more})
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_the_twins_of_a_directory(ours, data, splits, tmp_path):
     learners = {}
     for kind in ("dnazen", "e4bu", "random"):
         model = BenchmarkModel(kind, kind, str(ours))
-        learners[kind] = learner_of(model, settings_of(model, config(data, tmp_path)), splits)
+        learners[kind] = learner_of(model, settings_of(model, config()), splits)
     models = {}
     for kind, learner in learners.items():
         set_seed(3)
@@ -185,21 +185,21 @@ def test_the_twins_of_a_directory(ours, data, splits, tmp_path):
 
 def test_the_cnn_has_settings_of_its_own(data, tmp_path):
     model = BenchmarkModel("c", "cnn", "")
-    given = config(data, tmp_path)
+    given = config()
     theirs = settings_of(model, given)
     assert (theirs.epochs, theirs.optimizer.learning_rate) == (CNN_EPOCHS, CNN_LEARNING_RATE)
     assert theirs.optimizer.warmup_steps == given.optimizer.warmup_steps
-    assert settings_of(model, config(data, tmp_path, epochs=20)).epochs == 20
+    assert settings_of(model, config(epochs=20)).epochs == 20
 
 
 @pytest.mark.parametrize("name", ["bert", "esm"])
 def test_hugging_face_models_learn(name, request, data, splits, tmp_path):
     source = request.getfixturevalue(name)
     model = BenchmarkModel(name, "hf", str(source))
-    settings = config(data, tmp_path / "out")
+    settings = config()
     learner = learner_of(model, settings, splits)
-    fitted = fit(settings, splits, learner, resumable=False)
-    assert fitted.scores["mcc"] > 0.7  # low against high GC
+    fitted = fit(learner, splits, settings, tmp_path / "out", resumable=False)
+    assert fitted.test["mcc"] > 0.7  # low against high GC
     before, after = weights_of(source), fitted.model.state_dict()
     shared = [n for n in after if n in before]
     assert len(shared) > 20
@@ -209,7 +209,7 @@ def test_hugging_face_models_learn(name, request, data, splits, tmp_path):
 def test_hugging_face_models_start_from_their_weights_and_read_their_tokens(
     bert, esm, data, splits
 ):
-    learner = learner_of(BenchmarkModel("b", "hf", str(bert)), config(data, bert), splits)
+    learner = learner_of(BenchmarkModel("b", "hf", str(bert)), config(), splits)
     set_seed(0)
     model = learner.fresh()
     stored = weights_of(bert)
@@ -222,9 +222,7 @@ def test_hugging_face_models_start_from_their_weights_and_read_their_tokens(
     batch = learner.collator([Example(t) for t in learner.encoded.test.tokens[:4]])
     for key in ("input_ids", "attention_mask"):
         assert torch.equal(batch[key], expected[key])
-    kmers = learner_of(
-        BenchmarkModel("e", "hf", str(esm)), config(data, esm), splits
-    ).encoded.test.tokens[0]
+    kmers = learner_of(BenchmarkModel("e", "hf", str(esm)), config(), splits).encoded.test.tokens[0]
     by_hand = [
         3,
         *(
@@ -240,9 +238,7 @@ def test_a_classifier_of_other_classes_gets_a_new_head(bert, data, splits, tmp_p
     AutoModelForSequenceClassification.from_pretrained(bert, num_labels=5).save_pretrained(
         tmp_path / "five"
     )
-    learner = learner_of(
-        BenchmarkModel("f", "hf", str(tmp_path / "five")), config(data, tmp_path), splits
-    )
+    learner = learner_of(BenchmarkModel("f", "hf", str(tmp_path / "five")), config(), splits)
     assert learner.fresh().classifier.weight.shape == (2, 32)
 
 
@@ -252,8 +248,8 @@ def test_sequences_longer_than_a_hugging_face_model_takes(bert, data, splits, tm
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 9}))
     model = BenchmarkModel("s", "hf", str(tmp_path / "short"))
     with pytest.raises(InputError, match=r"train.csv:2: \d+ tokens of .*; expected at most 9"):
-        learner_of(model, config(data, tmp_path), splits)
-    cut = learner_of(model, config(data, tmp_path, too_long="cut"), splits).encoded.train
+        learner_of(model, config(), splits)
+    cut = learner_of(model, config(too_long="cut"), splits).encoded.train
     assert cut.cut == len(cut.tokens)
     assert {len(tokens) for tokens in cut.tokens} == {9}
     assert np.isin([tokens[-1] for tokens in cut.tokens], [2]).all()  # [SEP] is kept
@@ -263,4 +259,4 @@ def test_what_transformers_cannot_open_is_told(ours, data, splits, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "none such"}')
     for source in (tmp_path, tmp_path / "gone"):
         with pytest.raises(InputError, match="cannot be opened by transformers"):
-            learner_of(BenchmarkModel("x", "hf", str(source)), config(data, tmp_path), splits)
+            learner_of(BenchmarkModel("x", "hf", str(source)), config(), splits)

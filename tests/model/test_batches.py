@@ -12,7 +12,7 @@ from dnazen.ggrams.masking import mask, sequence_keys
 from dnazen.ggrams.matching import Matcher
 from dnazen.ggrams.settings import MaskingConfig
 from dnazen.ggrams.vocabulary import GGramVocabulary
-from dnazen.model.batches import BatchPlan, Collator, Example, Key, token_budget_batches
+from dnazen.model.batches import Collator, Example, token_budget_batches
 
 CLS, SEP, PAD = 1, 2, 3
 VOCAB = 12
@@ -177,33 +177,3 @@ def test_batches_are_of_like_length_and_in_random_order():
     assert boxes.mean() > 0.9 * 4096
     means = np.array([lengths[b].mean() for b in batches])
     assert abs(np.corrcoef(np.arange(len(means)), means)[0, 1]) < 0.1
-
-
-@given(lengths_.filter(len), st.integers(0, 40), st.integers(0, 9))
-def test_a_plan_is_whole_passes_and_the_same_each_time(lengths, batches, seed):
-    plan = BatchPlan(lengths, 60, batches, seed)
-    made = list(plan)
-    assert len(made) == len(plan) == batches
-    assert made == list(BatchPlan(lengths, 60, batches, seed))
-    longer = list(BatchPlan(lengths, 60, batches + 7, seed))
-    assert longer[:batches] == made  # so a run that takes longer starts alike
-    last = max((batch[0].epoch for batch in made), default=0)
-    for epoch in range(last + 1):
-        numbers = [key.number for batch in made for key in batch if key.epoch == epoch]
-        assert len(set(numbers)) == len(numbers)
-        if epoch < last:
-            assert sorted(numbers) == list(range(len(lengths)))
-    assert all(isinstance(key, Key) for batch in made for key in batch)
-    assert all(len({key.epoch for key in batch}) == 1 for batch in made)
-
-
-def test_passes_and_seeds_differ():
-    lengths = np.full(64, 10)
-    first, second = np.array_split(np.array(list(BatchPlan(lengths, 40, 32, 0))), 2)
-    assert first[..., 1].tolist() != second[..., 1].tolist()
-    assert list(BatchPlan(lengths, 40, 16, 0)) != list(BatchPlan(lengths, 40, 16, 1))
-
-
-def test_a_plan_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="at least one example"):
-        BatchPlan(np.zeros(0, dtype=np.int64), 10, 1, 0)

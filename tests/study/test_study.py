@@ -13,6 +13,7 @@ from dnazen.cli import main
 from dnazen.errors import ConfigError
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.gue.settings import BenchmarkConfig
+from dnazen.model.settings import ShapeConfig
 from dnazen.records import read_json
 from dnazen.study.study import (
     StudyConfig,
@@ -21,8 +22,7 @@ from dnazen.study.study import (
     parse_study_arms,
     pretrain_config,
 )
-from dnazen.training.pretrain import ModelSettings, PretrainSettings
-from dnazen.training.trainer import OptimizerConfig, RunConfig
+from dnazen.training.settings import OptimizerConfig, PretrainConfig, RunConfig
 
 ARMS = ("ours: max_size=40", "twin: ggrams=none max_size=40", "fresh: random_of=ours")
 
@@ -49,14 +49,14 @@ def settings(ground, gue: Path, output: Path, **changes) -> StudyConfig:
             arms=ARMS,
             corpus=ground.corpus,
             output=output,
-            pretrain=PretrainSettings(
+            pretrain=PretrainConfig(
                 max_steps=4,
                 tokens_per_batch=400,
                 max_tokens=64,
                 heldout_fraction=0.1,
                 heldout_ggram_share=0.0,
                 eval_steps=2,
-                model=ModelSettings(size="tiny"),
+                model=ShapeConfig(size="tiny"),
                 optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=1),
                 run=RunConfig(device="cpu", precision="float32"),
             ),
@@ -69,28 +69,36 @@ def settings(ground, gue: Path, output: Path, **changes) -> StudyConfig:
 def test_arms_differ_in_what_they_name_and_nothing_else(ground, gue, tmp_path):
     config = settings(ground, gue, tmp_path / "out")
     plain = pretrain_config(config, "a", parse_study_arms(["a:"])["a"], Path("v.tsv"), None)
-    assert plain.ggrams == Path("v.tsv")
-    assert plain.mask_ggrams is None
-    assert plain.masking.ggram_share == 0.8
+    assert plain.inputs.ggrams == Path("v.tsv")
+    assert plain.inputs.mask_ggrams is None
+    assert plain.config.masking.ggram_share == 0.8
     assert plain.output == tmp_path / "out" / "models" / "a"
+    masking, model, optimizer = (
+        plain.config.masking,
+        plain.config.model,
+        plain.config.optimizer,
+    )
     changes = {
         "ggrams=none": {"ggrams": None},
-        "masking=plain": {"masking": replace(plain.masking, ggram_share=0.0)},
+        "masking=plain": {"masking": replace(masking, ggram_share=0.0)},
         "ggrams=none masking=plain": {
             "ggrams": None,
-            "masking": replace(plain.masking, ggram_share=0.0),
+            "masking": replace(masking, ggram_share=0.0),
         },
-        "matches=unhidden": {"masking": replace(plain.masking, matches="unhidden")},
-        "fusion=gated": {"model": replace(plain.model, fusion="gated")},
-        "ggram_embedding=shared": {"model": replace(plain.model, ggram_embedding="shared")},
-        "ggram_layers=0": {"model": replace(plain.model, num_hidden_ggram_layers=0)},
-        "max_ggrams=30": {"model": replace(plain.model, max_ggrams=30)},
-        "ggram_learning_rate=0.1": {"optimizer": replace(plain.optimizer, ggram_learning_rate=0.1)},
+        "matches=unhidden": {"masking": replace(masking, matches="unhidden")},
+        "fusion=gated": {"model": replace(model, fusion="gated")},
+        "ggram_embedding=shared": {"model": replace(model, ggram_embedding="shared")},
+        "ggram_layers=0": {"model": replace(model, num_hidden_ggram_layers=0)},
+        "max_ggrams=30": {"model": replace(model, max_ggrams=30)},
+        "ggram_learning_rate=0.1": {"optimizer": replace(optimizer, ggram_learning_rate=0.1)},
     }
     for text, change in changes.items():
         arm = parse_study_arms([f"a: {text}"])["a"]
         run = pretrain_config(config, "a", arm, Path("v.tsv"), None)
-        assert run == replace(plain, **change), text
+        inputs = plain.inputs._replace(**{k: v for k, v in change.items() if k == "ggrams"})
+        settings_changed = {k: v for k, v in change.items() if k != "ggrams"}
+        assert run.inputs == inputs, text
+        assert run.config == replace(plain.config, **settings_changed), text
     models = gue_arms(replace(config, models=("bases: kmer",)), parse_study_arms(ARMS))
     assert [(m.name, m.kind, Path(m.source).name) for m in models] == [
         ("ours", "dnazen", "ours"),
@@ -104,10 +112,10 @@ def test_an_arm_may_hide_the_ggrams_of_the_study_and_see_its_own(ground, gue, tm
     config = settings(ground, gue, tmp_path / "out")
     arm = parse_study_arms(["few: max_size=9 masking=pmi"])["few"]
     run = pretrain_config(config, "few", arm, Path("few.tsv"), hidden_ggrams(config, arm))
-    assert run.ggrams == Path("few.tsv")
-    assert run.masking.ggram_share == 0.8
-    hidden = GGramVocabulary.load(run.mask_ggrams)
-    assert run.mask_ggrams == tmp_path / "out/ggrams/pmi-1bit.tsv"
+    assert run.inputs.ggrams == Path("few.tsv")
+    assert run.config.masking.ggram_share == 0.8
+    hidden = GGramVocabulary.load(run.inputs.mask_ggrams)
+    assert run.inputs.mask_ggrams == tmp_path / "out/ggrams/pmi-1bit.tsv"
     assert len(hidden) > 9
 
 

@@ -16,16 +16,17 @@ from safetensors.torch import load_file, save_file
 
 from directories import random_directory, rewrite, weights_of
 from dnazen import cli
+from dnazen.commands.finetune import FinetuneCommand
 from dnazen.errors import ConfigError, InputError
 from dnazen.inference.classifier import open_classifier
 from dnazen.model.batches import Collator, Example
 from dnazen.model.directory import open_directory, open_model
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.tokens.tokenizer import encode
-from dnazen.training.adapters import TRAINED_WHOLE, LoraSettings, add_adapter
-from dnazen.training.finetune import FinetuneConfig, finetune
-from dnazen.training.trainer import OptimizerConfig, RunConfig
-from training.test_finetune import sequences, task  # noqa: F401
+from dnazen.training.adapters import TRAINED_WHOLE, add_adapter
+from dnazen.training.settings import LoraConfig, OptimizerConfig, RunConfig
+from settings_of import settings_of
+from training.test_finetune import finetune, sequences, task  # noqa: F401
 
 # peft asks transformers by a name that goes out of use.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
@@ -43,9 +44,9 @@ def settings(data, model, output, **more):
         "batch_size": 8,
         "optimizer": OptimizerConfig(learning_rate=1e-2, warmup_steps=2),
         "run": RunConfig(precision="float32", device="cpu"),
-        "lora": LoraSettings(rank=3),
+        "lora": LoraConfig(rank=3),
     }
-    return FinetuneConfig(data=data, model=model, output=output, **{**base, **more})
+    return settings_of(FinetuneCommand, data=data, model=model, output=output, **{**base, **more})
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_every_matrix_product_of_both_encoders_is_adapted_and_no_table(base):
     products = {
         name for name, part in model.dnazen.named_modules() if isinstance(part, torch.nn.Linear)
     }
-    adapted = add_adapter(model, LoraSettings(rank=2), base)
+    adapted = add_adapter(model, LoraConfig(rank=2), base)
     found = {
         name.split(".lora_A.")[0].removeprefix("base_model.model.dnazen.")
         for name, _ in adapted.named_parameters()
@@ -301,14 +302,14 @@ def test_without_peft_training_is_refused_and_reading_is_not(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rank": -1}, "lora.rank must be >= 0, got -1"),
-        ({"alpha": 0}, "lora.alpha must be > 0, got 0"),
+        ({"rank": -1}, "lora.rank must be 0 to 65536, got -1"),
+        ({"alpha": 0}, "lora.alpha must be 1 to 1048576, got 0"),
         ({"dropout": 1.0}, "lora.dropout must lie in 0 <= p < 1, got 1.0"),
     ],
 )
 def test_settings_out_of_range(change, message):
     with pytest.raises(ConfigError, match=message):
-        LoraSettings(**change)
+        LoraConfig(**change)
 
 
 def test_random_weights_take_no_adapter(base, task, tmp_path):  # noqa: F811

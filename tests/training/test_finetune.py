@@ -16,6 +16,8 @@ from transformers import AutoModelForSequenceClassification, Trainer
 
 from directories import random_directory
 from dnazen import cli
+from dnazen.commands.finetune import FinetuneCommand
+from dnazen.commands.finetune import run as run_finetune
 from dnazen.commands.predict import PredictCommand
 from dnazen.commands.predict import run as predict
 from dnazen.errors import ConfigError, InputError, OutputError
@@ -23,10 +25,9 @@ from dnazen.model.configuration import DnazenConfig
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.records import hash_file
 from dnazen.sequences.settings import LabelConfig, SplitConfig
-from dnazen.training.finetune import FinetuneConfig, finetune
-from dnazen.training.metrics import METRICS, score
+from dnazen.training.metrics import score
 from dnazen.training.scale import Scale
-from dnazen.training.trainer import OptimizerConfig, RunConfig
+from dnazen.training.settings import METRICS, FinetuneConfig, OptimizerConfig, RunConfig
 from settings_of import settings_of
 
 MULTI, NUMBERS = "multi_label_classification", "regression"
@@ -63,7 +64,13 @@ def task(tmp_path_factory):
 
 def settings(data, model, output, **more):
     base = {"epochs": 3, "batch_size": 8, "optimizer": FAST, "run": FLOAT32}
-    return FinetuneConfig(data=data, model=model, output=output, **{**base, **more})
+    return settings_of(FinetuneCommand, data=data, model=model, output=output, **{**base, **more})
+
+
+def finetune(command):
+    """Run the command; the scores that it writes."""
+    run_finetune(command)
+    return read(command.output / "test_metrics.json")
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +101,9 @@ def test_the_directory_is_whole(done, task, pretrained):
     assert record["settings"]["optimizer"]["learning_rate"] == 3e-3
     assert record["rows"] == {"train": 60, "dev": 20, "test": 20}
     assert record["classes"]["train"] == {"0": 30, "1": 30}
-    assert record["inputs"] == [
-        hash_file(task / f"{split}.csv")._asdict() for split in ("train", "dev", "test")
-    ]
+    files = [task / f"{split}.csv" for split in ("train", "dev", "test")]
+    files.append(pretrained / "model.safetensors")
+    assert record["inputs"] == [hash_file(file)._asdict() for file in files]
     model = AutoModelForSequenceClassification.from_pretrained(done)
     assert isinstance(model, DnazenForSequenceClassification)
     assert model.config.id2label == {0: "0", 1: "1"}
@@ -190,7 +197,7 @@ def test_resuming_equals_not_stopping(done, pretrained, task, tmp_path, monkeypa
     other = tmp_path / "other"
     shutil.copytree(task, other)
     (other / "test.csv").write_text("sequence,label\nACGT,0\n")
-    with pytest.raises(InputError, match=r"run\.json: the run to go on with began with other da"):
+    with pytest.raises(ConfigError, match=r"was begun with another data: "):
         finetune(settings(other, pretrained, output, resume=True))
 
     finetune(settings(task, pretrained, output, resume=True))
@@ -412,8 +419,7 @@ def test_settings_out_of_range(tmp_path, more, message):
 
 def test_the_default_metric_is_the_first():
     for problem_type, names in METRICS.items():
-        config = settings("d", "m", "o", labels=LabelConfig(problem_type=problem_type))
-        assert config.chosen_metric == names[0]
+        assert FinetuneConfig().metric(problem_type) == names[0]
 
 
 def test_a_scale_folded_into_the_model_is_the_scale_undone():

@@ -24,6 +24,8 @@ from directories import as_dnabert2, random_directory, weights_of
 from dnazen.cli import main
 from dnazen.commands.corpus_build import CorpusBuildCommand
 from dnazen.commands.corpus_build import run as build_corpus
+from dnazen.commands.pretrain import PretrainCommand
+from dnazen.commands.pretrain import run as run_pretrain
 from dnazen.errors import ConfigError, InputError, OutputError
 from dnazen.ggrams.masking import mask, sequence_keys
 from dnazen.ggrams.matching import Matcher
@@ -31,23 +33,19 @@ from dnazen.ggrams.settings import MaskingConfig
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.model.directory import open_directory, open_model
 from dnazen.model.modeling import DnazenForMaskedLM
+from dnazen.model.settings import ShapeConfig
 from dnazen.records import hash_file, read_json
 from dnazen.tokens.corpus import Corpus
 from dnazen.tokens.tokenizer import token_strings
 from dnazen.training import pretrain as module
-from dnazen.training.examples import example_spans, heldout_sequences
-from dnazen.training.pretrain import (
-    ModelSettings,
-    PretrainConfig,
-    pretrain,
-)
-from dnazen.training.trainer import OptimizerConfig, RunConfig
+from dnazen.training.examples import example_intervals, heldout_sequences
+from dnazen.training.settings import OptimizerConfig, RunConfig
 from settings_of import settings_of
 
 CPU = RunConfig(device="cpu", precision="float32", logging_steps=2)
 
 
-def config_of(ground, output, **changes) -> PretrainConfig:
+def config_of(ground, output, **changes) -> PretrainCommand:
     settings = {
         "corpus": ground.corpus,
         "output": output,
@@ -58,11 +56,18 @@ def config_of(ground, output, **changes) -> PretrainConfig:
         "heldout_fraction": 0.1,
         "eval_steps": 2,
         "save_steps": 2,
-        "model": ModelSettings(size="tiny", fusion="gated"),
+        "model": ShapeConfig(size="tiny", fusion="gated"),
         "optimizer": OptimizerConfig(learning_rate=3e-3, warmup_steps=2),
         "run": CPU,
     }
-    return PretrainConfig(**{**settings, **changes})
+    return settings_of(PretrainCommand, **{**settings, **changes})
+
+
+def pretrain(command) -> dict[str, float]:
+    """Run the command; the held-out scores that it writes."""
+    run_pretrain(command)
+    metrics = read_json(command.output / "metrics.json", "")
+    return {name: value for name, value in metrics.items() if name.startswith("eval_")}
 
 
 def assert_bit_equal(one: Path, other: Path) -> None:
@@ -91,17 +96,17 @@ def test_examples_are_the_fewest_near_equal_pieces(sequences, longest):
     lengths = [length for length, _ in sequences]
     wanted = np.array([chosen for _, chosen in sequences])
     offsets = np.cumsum([0, *lengths])
-    spans = example_spans(offsets, wanted, longest)
+    intervals = example_intervals(offsets, wanted, longest)
     expected = []
     for start, length, chosen in zip(offsets, lengths, wanted, strict=False):
         if chosen and length:
             pieces = math.ceil(length / longest)
-            mine = [(s, n) for s, n in zip(*spans, strict=True) if start <= s < start + length]
+            mine = [(s, n) for s, n in zip(*intervals, strict=True) if start <= s < start + length]
             assert len(mine) == pieces
             assert max(n for _, n in mine) <= longest
             assert max(n for _, n in mine) - min(n for _, n in mine) <= 1
             expected += list(range(start, start + length))
-    covered = [i for s, n in zip(*spans, strict=True) for i in range(s, s + n)]
+    covered = [i for s, n in zip(*intervals, strict=True) for i in range(s, s + n)]
     assert covered == expected
 
 
@@ -164,7 +169,7 @@ def test_no_heldout_token_is_trained_on(ground, monkeypatch, tmp_path):
     pretrain(config_of(ground, tmp_path / "out", max_steps=1))
 
     def places(dataset):
-        return {i for s, n in zip(*dataset.spans, strict=True) for i in range(s, s + n)}
+        return {i for s, n in zip(*dataset.intervals, strict=True) for i in range(s, s + n)}
 
     train, held = places(seen["train_dataset"]), places(seen["eval_dataset"])
     assert not train & held
@@ -200,10 +205,10 @@ def test_scores_are_those_of_a_sum_by_hand(ground, run):
     matcher = Matcher(GGramVocabulary.load(ground.ggrams))
     strings = token_strings(corpus.tokenizer)
     held = heldout_sequences(corpus, 0.1, 200_000, 0)
-    spans = example_spans(corpus.offsets, held, 62)
+    intervals = example_intervals(corpus.offsets, held, 62)
     nats, right, bases, count = 0.0, 0, 0, 0
     states = []
-    for number, (start, length) in enumerate(zip(*spans, strict=True)):
+    for number, (start, length) in enumerate(zip(*intervals, strict=True)):
         tokens = np.array([1, *corpus.tokens[start : start + length], 2], dtype=np.int64)
         bounds = np.array([0, len(tokens)])
         key = sequence_keys(1, 0, np.array([number]))  # the seed of the run, and one
@@ -350,7 +355,7 @@ FREE_OF_CHANCE = {
     "max_steps": 3,
     "eval_steps": 10,
     "save_steps": 10,
-    "model": ModelSettings(size="tiny", fusion="gated", hidden_dropout_prob=0.0),
+    "model": ShapeConfig(size="tiny", fusion="gated", hidden_dropout_prob=0.0),
 }
 
 
@@ -364,8 +369,7 @@ def test_two_processes_train_as_one_that_accumulates(ground, tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
         "from conftest import Ground\n"
-        "from training.test_pretrain import CPU, FREE_OF_CHANCE, config_of\n"
-        "from dnazen.training.pretrain import pretrain\n"
+        "from training.test_pretrain import CPU, FREE_OF_CHANCE, config_of, pretrain\n"
         "if __name__ == '__main__':\n"
         "    ground = Ground(*map(Path, sys.argv[3:]))\n"
         "    pretrain(config_of(ground, Path(sys.argv[2]), run=CPU, **FREE_OF_CHANCE))\n"
@@ -477,7 +481,8 @@ def test_e4bu_of_dnabert2_gets_a_fresh_ggram_encoder(released, tmp_path, capsys)
     )
     corpus = Corpus.open(tmp_path / "corpus")
     vocabulary_of(commonest(corpus, 20), corpus.tokenizer).save(tmp_path / "g.tsv")
-    config = PretrainConfig(
+    config = settings_of(
+        PretrainCommand,
         corpus=tmp_path / "corpus",
         output=tmp_path / "out",
         ggrams=tmp_path / "g.tsv",
@@ -486,7 +491,7 @@ def test_e4bu_of_dnabert2_gets_a_fresh_ggram_encoder(released, tmp_path, capsys)
         tokens_per_batch=400,
         max_tokens=64,
         heldout_fraction=0.1,
-        model=ModelSettings(fusion="gated"),
+        model=ShapeConfig(fusion="gated"),
         optimizer=OptimizerConfig(learning_rate=1e-12, warmup_steps=0),
         run=CPU,
     )
@@ -555,12 +560,12 @@ def test_an_occupied_output_is_left_alone(ground, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"max_steps": 0}, "max_steps must be >= 1, got 0"),
-        ({"eval_steps": 0}, "eval_steps must be >= 1, got 0"),
-        ({"save_steps": 0}, "save_steps must be >= 1, got 0"),
-        ({"heldout_tokens": 0}, "heldout_tokens must be >= 1, got 0"),
-        ({"max_tokens": 3}, "max_tokens must be >= 4, got 3"),
-        ({"tokens_per_batch": 63}, r"tokens_per_batch \(63\) must be >= max_tokens \(64\)"),
+        ({"max_steps": 0}, "max_steps must be at least 1, got 0"),
+        ({"eval_steps": 0}, "eval_steps must be at least 1, got 0"),
+        ({"save_steps": 0}, "save_steps must be at least 1, got 0"),
+        ({"heldout_tokens": 0}, "heldout_tokens must be at least 1, got 0"),
+        ({"max_tokens": 3}, "max_tokens must be 4 to 1048576, got 3"),
+        ({"tokens_per_batch": 63}, r"tokens_per_batch must be max_tokens \(64\) to .*, got 63"),
         ({"heldout_fraction": 1.0}, "strictly between 0 and 1, got 1.0"),
     ],
 )

@@ -10,16 +10,13 @@ import torch
 from torch._dynamo.utils import counters
 from transformers import Trainer
 
-from dnazen.errors import ConfigError, OutputError
+from dnazen.errors import ConfigError
 from dnazen.model.configuration import DnazenConfig
 from dnazen.model.modeling import DnazenForMaskedLM
+from dnazen.training.settings import OptimizerConfig, RunConfig
 from dnazen.training.trainer import (
-    CHECKPOINTS,
-    OptimizerConfig,
-    RunConfig,
     choose_attention,
     compile_layers,
-    start_or_resume,
     tensorboard,
     training_arguments,
     use_bf16,
@@ -100,16 +97,24 @@ def test_precision_is_the_users_or_the_hardwares(monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "setting", "message"),
     [
-        (OptimizerConfig, {"learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
-        (OptimizerConfig, {"warmup_steps": -1}, "warmup_steps must be >= 0, got -1"),
-        (OptimizerConfig, {"weight_decay": -0.1}, "weight_decay must be >= 0, got -0.1"),
+        (
+            OptimizerConfig,
+            {"learning_rate": 0.0},
+            "learning_rate must be > 0, at most 1000,",
+        ),
+        (OptimizerConfig, {"warmup_steps": -1}, "warmup_steps must be at least 0, got -1"),
+        (OptimizerConfig, {"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
         (OptimizerConfig, {"adam_beta1": 1.0}, "adam_beta1 must lie in 0 <= beta < 1, got 1.0"),
         (OptimizerConfig, {"adam_beta2": -1.0}, "adam_beta2 must lie in 0 <= beta < 1, got -1.0"),
-        (OptimizerConfig, {"adam_epsilon": -1.0}, "adam_epsilon must be >= 0, got -1.0"),
-        (OptimizerConfig, {"max_grad_norm": -1.0}, "max_grad_norm must be >= 0, got -1.0"),
-        (RunConfig, {"gradient_accumulation": 0}, "gradient_accumulation must be >= 1, got 0"),
-        (RunConfig, {"workers": -1}, "workers must be >= 0, got -1"),
-        (RunConfig, {"logging_steps": 0}, "logging_steps must be >= 1, got 0"),
+        (OptimizerConfig, {"adam_epsilon": -1.0}, "adam_epsilon must be at least 0, got -1.0"),
+        (OptimizerConfig, {"max_grad_norm": -1.0}, "max_grad_norm must be at least 0, got -1.0"),
+        (
+            RunConfig,
+            {"gradient_accumulation": 0},
+            "gradient_accumulation must be at least 1,",
+        ),
+        (RunConfig, {"workers": -1}, "workers must be 0 to 4096, got -1"),
+        (RunConfig, {"logging_steps": 0}, "logging_steps must be at least 1, got 0"),
         (RunConfig, {"seed": -1}, "seed must be 0 to 4294967295, got -1"),
         (RunConfig, {"seed": 2**32}, "seed must be 0 to 4294967295"),
     ],
@@ -166,39 +171,6 @@ def test_nothing_is_compiled_unasked():
     model = random_model()
     compile_layers(model, RunConfig())
     assert all(part._compiled_call_impl is None for part in model.modules())
-
-
-def test_a_fresh_start_needs_a_place_of_its_own(tmp_path):
-    assert start_or_resume(tmp_path / "new", resume=False) is None
-    assert (tmp_path / "new").is_dir()
-    (tmp_path / "new" / "anything").write_text("")
-    with pytest.raises(OutputError, match="not empty"):
-        start_or_resume(tmp_path / "new", resume=False)
-
-
-def test_a_run_goes_on_from_its_last_checkpoint(tmp_path, capsys):
-    run = tmp_path / "run"
-    assert start_or_resume(run, resume=True) is None
-    assert "has no checkpoint yet: starting anew" in capsys.readouterr().err
-    for step in (9, 10, 8):
-        folder = run / CHECKPOINTS / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        (folder / "trainer_state.json").write_text("{}")
-    assert start_or_resume(run, resume=True) == str(run / CHECKPOINTS / "checkpoint-10")
-    (run / "model.safetensors").write_text("")
-    with pytest.raises(OutputError, match="this run is complete; name another output"):
-        start_or_resume(run, resume=True)
-
-
-def test_a_checkpoint_that_was_cut_short_is_passed_over(tmp_path):
-    run = tmp_path / "run"
-    for step, whole in ((5, True), (10, False)):
-        folder = run / CHECKPOINTS / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        (folder / "model.safetensors").write_text("")
-        if whole:  # the Trainer writes its own state last
-            (folder / "trainer_state.json").write_text("{}")
-    assert start_or_resume(run, resume=True) == str(run / CHECKPOINTS / "checkpoint-5")
 
 
 def test_a_run_is_logged_for_tensorboard(tmp_path):

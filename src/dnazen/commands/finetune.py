@@ -2,9 +2,157 @@
 
 from __future__ import annotations
 
-from ..training.finetune import FinetuneConfig, finetune
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from ..sequences.settings import LabelConfig, SplitConfig
+from ..settings import FLAT
+from ..training.settings import FinetuneConfig
+
+if TYPE_CHECKING:
+    from ..sequences.splits import Splits
+    from ..training.finetune import Fitted, Learner
 
 
-def run(settings: FinetuneConfig) -> None:
-    """Run the command."""
-    finetune(settings)
+@dataclass(frozen=True, kw_only=True)
+class FinetuneCommand:
+    """Fine-tune a model on labelled sequences and score it on the test split.
+
+    Writes OUTPUT/: the model of the best epoch with its tokenizer, G-grams and label names (all
+    that 'dnazen predict' needs; with --lora.rank an adapter, which names its base),
+    test_metrics.json, test_predictions.tsv, run.json (settings and inputs), history.json and logs/
+    (curves, for TensorBoard).
+    """
+
+    data: Path
+    """Directory with train.csv, dev.csv and test.csv, or one table that is split. Columns:
+    'sequence', or 'sequence_1' and 'sequence_2' for pairs, and 'label'."""
+    model: Path
+    """Model to start from: a DNAZEN directory, ours or released, or a DNABERT-2 directory."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Directory to write."""
+    resume: bool = False
+    """Go on with an interrupted run in OUTPUT."""
+    finetuning: Annotated[FinetuneConfig, FLAT] = field(default_factory=FinetuneConfig)
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    """What the labels are."""
+    splits: SplitConfig = field(default_factory=SplitConfig)
+    """What is train, dev and test."""
+
+    def __post_init__(self) -> None:
+        self.finetuning.metric(self.labels.problem_type)
+
+
+def run(settings: FinetuneCommand) -> None:
+    """Fine-tune, write model, scores and predictions, and say how it came out."""
+    import shutil
+
+    from ..outputs import refuse_existing
+    from ..sequences.splits import load_splits
+    from ..training.checkpoints import CHECKPOINTS, training_directory
+    from ..training.finetune import dnazen_learner, fit
+
+    config = settings.finetuning
+    if not settings.resume:
+        refuse_existing(settings.output)
+    splits = load_splits(settings.data, settings.labels, settings.splits)
+    learner = dnazen_learner(settings.model, splits, config)
+    with training_directory(
+        settings.output, resume=settings.resume, sharded=config.run.shards_weights
+    ) as checkpoint:
+        _begin(settings, splits, learner, checkpoint)
+        try:
+            fitted = fit(learner, splits, config, settings.output, checkpoint=checkpoint)
+        except KeyboardInterrupt as stop:
+            stop.add_note(f"'dnazen finetune ... -o {settings.output} --resume' goes on with it")
+            raise
+        if fitted is None:  # a process of a distributed run that does not lead it
+            return
+        _write_results(settings.output, splits, fitted)
+        # The weights come last: a directory that has them is whole.
+        assert learner.save is not None
+        learner.save(settings.output, fitted.model)
+        shutil.rmtree(settings.output / CHECKPOINTS, ignore_errors=True)
+
+
+def _begin(
+    settings: FinetuneCommand, splits: Splits, learner: Learner, checkpoint: Path | None
+) -> None:
+    """Write the record of the run, and say what will be done."""
+    import os
+    from collections import Counter
+
+    import torch
+
+    from ..model.weights import weights_file
+    from ..records import hash_file, run_record
+    from ..sequences.labelled import spelt
+    from ..training.checkpoints import training_identity, write_training_record
+    from ..training.finetune import announce
+    from ..training.trainer import use_bf16
+
+    if os.environ.get("RANK", "0") != "0":
+        return
+    config, task = settings.finetuning, splits.task
+    shape_alone = config.from_random_weights
+    start = settings.model / "config.json" if shape_alone else weights_file(settings.model)
+    base = hash_file(start)
+    rows = {name: len(part.labels) for name, part in splits.parts.items()}
+    classes: dict[str, dict[str, int]] = {}
+    if task.problem_type == "single_label_classification":
+        for name, part in splits.parts.items():
+            counts = Counter(part.labels)
+            classes[name] = {spelt(task, label): counts[label] for label in sorted(counts)}
+    encoded = learner.encoded._asdict()
+    record = run_record(
+        "finetune",
+        settings,
+        [*splits.inputs, base],
+        label_names=task.label_names,
+        rows=rows,
+        classes=classes,
+        duplicates=splits.duplicates,
+        cut={name: examples.cut for name, examples in encoded.items()},
+        normalisation={name: examples.counts for name, examples in encoded.items()},
+        bf16=use_bf16(config.run),
+        torch=torch.__version__,
+    )
+    identity = training_identity(
+        config,
+        labels=settings.labels,
+        splits=settings.splits,
+        data=[file.sha256 for file in splits.inputs],
+        model=base.sha256,
+    )
+    write_training_record(settings.output, record, identity, checkpoint)
+    announce(learner, splits, config)
+
+
+def _write_results(output: Path, splits: Splits, fitted: Fitted) -> None:
+    """Write scores and predictions, print the scores, and say loudly if the run collapsed."""
+    from ..inference.labels import PredictionTable
+    from ..records import write_json
+    from ..tables import new_table
+
+    with new_table(output / "test_predictions.tsv") as write:
+        table = PredictionTable(write, splits.task, with_labels=True)
+        rows = zip(splits.test.table.rows, splits.test.labels, fitted.logits, strict=True)
+        for row, label, logits in rows:
+            table.write(row.name, logits, label)
+    dev = {f"dev_{name}": value for name, value in fitted.dev.items()}
+    scores = {**fitted.test, "rows": len(fitted.logits), "best_epoch": fitted.best_epoch, **dev}
+    write_json(output / "test_metrics.json", scores)
+    write_json(output / "history.json", {"log": fitted.history})
+    for name, value in fitted.test.items():
+        print(f"{name}\t{value:.6g}")
+    if fitted.test["collapsed"]:
+        print(
+            f"WARNING: {output}: COLLAPSED: the model predicts the same for every example of test, "
+            "or nothing at all; its scores say nothing about method or data; try another "
+            "--run.seed, a lower --optimizer.learning-rate or more --epochs",
+            file=sys.stderr,
+        )

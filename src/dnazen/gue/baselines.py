@@ -19,7 +19,7 @@ from ..model.batches import Example
 from ..sequences.alphabet import Counts, normalise
 from ..sequences.splits import Split, Splits
 from ..tokens.encoding import EncodedExamples
-from ..training.finetune import Encoded, Learner
+from ..training.finetune import EncodedSplits, Learner
 from ..training.metrics import score
 
 LONGEST_KMER = 6
@@ -121,10 +121,9 @@ def cnn_learner(splits: Splits) -> Learner:
     """The small CNN, from random weights; its tokens are bases."""
     classes = len(splits.task.label_names)
     return Learner(
-        Encoded(*(_bases(split) for split in splits.parts.values())),
+        EncodedSplits(*(_bases(split) for split in splits.parts.values())),
         _pad,
         lambda: CnnClassifier(CnnConfig(num_labels=classes)),
-        lambda _: None,
     )
 
 

@@ -7,12 +7,12 @@ import resource
 import shutil
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
@@ -21,10 +21,12 @@ from ..inference.labels import PredictionTable
 from ..model.batches import Example
 from ..outputs import new_directory
 from ..records import plain, read_json, run_record, write_json
+from ..sequences.settings import LabelConfig, SplitConfig
 from ..sequences.splits import Splits, load_splits
 from ..tables import new_table
-from ..training.finetune import FinetuneConfig, Learner, fit
+from ..training.finetune import Learner, announce, fit
 from ..training.metrics import Scores, score
+from ..training.settings import FinetuneConfig
 from ..training.trainer import use_bf16
 from .baselines import fit_kmers
 from .models import BenchmarkModel, learner_of, settings_of
@@ -43,25 +45,27 @@ class Cell(NamedTuple):
 
     model: BenchmarkModel
     task: str
+    data: Path
+    """A directory that ``gue.prepare`` wrote."""
+    output: Path
+    """The cell's directory."""
     config: FinetuneConfig
-    """``data`` is a directory that ``gue.prepare`` wrote, ``output`` the cell's."""
     model_sha256: str | None = None
     """Of a model in a directory; of another, its source tells which it is."""
 
     @property
     def identity(self) -> dict[str, Any]:
         """All that the result depends on, but for versions and hardware."""
-        prepared = read_json(self.config.data / TASK_FILE, "a prepared task")
+        prepared = read_json(self.data / TASK_FILE, "a prepared task")
         settings = plain(settings_of(self.model, self.config))
         run = {key: settings["run"][key] for key in ("seed", "precision", "gradient_accumulation")}
-        away = ("data", "model", "output", "resume", "run", "splits", "labels")
         return {
             "kind": self.model.kind,
             "model": self.model_sha256 or self.model.source,
             "task": self.task,
             "data": [source["sha256"] for source in prepared["sources"]],
             "rows": prepared["rows"],
-            "settings": {k: v for k, v in settings.items() if k not in away} | {"run": run},
+            "settings": settings | {"run": run},
         }
 
 
@@ -70,6 +74,8 @@ class Outcome(NamedTuple):
 
     test: Scores
     dev: Scores
+    logits: Float[np.ndarray, "rows labels"]
+    """Of the rows of test."""
     epochs: float
     """Passes over train that were made."""
     best_epoch: float | None
@@ -89,12 +95,13 @@ def run_cell(cell: Cell) -> None:
         If the directory is taken or cannot be written.
     """
     began = time.perf_counter()
-    _sweep(cell.config.output)
-    with new_directory(cell.config.output) as directory:
-        config = replace(settings_of(cell.model, cell.config), output=directory)
-        splits = load_splits(config.data, config.labels, config.splits)
+    _sweep(cell.output)
+    with new_directory(cell.output) as directory:
+        config = settings_of(cell.model, cell.config)
+        splits = load_splits(cell.data, LabelConfig(), SplitConfig())
         work = _kmers if cell.model.kind == "kmer" else _fine_tuned
-        outcome = work(cell.model, config, splits)
+        outcome = work(cell.model, config, splits, directory)
+        _write_predictions(directory, splits, outcome.logits)
         seconds = time.perf_counter() - began
         rows = {name: len(part.labels) for name, part in splits.parts.items()}
         read = outcome.epochs * rows["train"]
@@ -103,7 +110,7 @@ def run_cell(cell: Cell) -> None:
             "gue run",
             cell.identity,
             splits.inputs,
-            data_state=read_json(config.data / TASK_FILE, "a prepared task")["said"],
+            data_state=read_json(cell.data / TASK_FILE, "a prepared task")["said"],
             arm=cell.model.name,
             task=cell.task,
             seed=config.run.seed,
@@ -137,41 +144,47 @@ def _sweep(output: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _fine_tuned(model: BenchmarkModel, config: FinetuneConfig, splits: Splits) -> Outcome:
+def _fine_tuned(
+    model: BenchmarkModel, config: FinetuneConfig, splits: Splits, directory: Path
+) -> Outcome:
     learner = learner_of(model, config, splits)
-    fitted = fit(config, splits, learner, resumable=False)
+    announce(learner, splits, config)
+    fitted = fit(learner, splits, config, directory, resumable=False)
     assert fitted is not None  # one process
-    report = read_json(config.output / "test_metrics.json", "scores")
-    log = read_json(config.output / "history.json", "a training log")["log"]
-    for name in ("test_metrics.json", "run.json"):  # the cell's own record holds all of it
-        (config.output / name).unlink()
-    shutil.rmtree(config.output / "logs")
+    write_json(directory / "history.json", {"log": fitted.history})
     return Outcome(
-        fitted.scores,
-        {k.removeprefix("dev_"): v for k, v in report.items() if k.startswith("dev_")},
-        log[-1]["epoch"],
-        report["best_epoch"],
+        fitted.test,
+        fitted.dev,
+        fitted.logits,
+        fitted.epochs,
+        fitted.best_epoch,
         sum(p.numel() for p in fitted.model.parameters()),
         flops_per_sequence(fitted.model, learner),
     )
 
 
-def _kmers(_: BenchmarkModel, config: FinetuneConfig, splits: Splits) -> Outcome:
-    fitted = fit_kmers(splits, config.chosen_metric)
+def _kmers(_: BenchmarkModel, config: FinetuneConfig, splits: Splits, __: Path) -> Outcome:
     kind = splits.task.problem_type
-    with new_table(config.output / PREDICTIONS_FILE) as write:
-        table = PredictionTable(write, splits.task, with_labels=True)
-        rows = zip(splits.test.table.rows, fitted.test, splits.test.labels, strict=True)
-        for row, logits, label in rows:
-            table.write(row.name, logits, label)
+    fitted = fit_kmers(splits, config.metric(kind))
     return Outcome(
         score(kind, np.array(splits.test.labels), fitted.test),
         score(kind, np.array(splits.dev.labels), fitted.dev),
+        fitted.test,
         0,
         None,
         fitted.parameters,
         2.0 * fitted.parameters,
     )
+
+
+def _write_predictions(
+    directory: Path, splits: Splits, logits_by_row: Float[np.ndarray, "rows labels"]
+) -> None:
+    with new_table(directory / PREDICTIONS_FILE) as write:
+        table = PredictionTable(write, splits.task, with_labels=True)
+        rows = zip(splits.test.table.rows, logits_by_row, splits.test.labels, strict=True)
+        for row, logits, label in rows:
+            table.write(row.name, logits, label)
 
 
 @torch.no_grad()

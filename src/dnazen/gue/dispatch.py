@@ -7,7 +7,6 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def is_done(cell: Cell) -> bool:
     OutputError
         If it was run with other settings.
     """
-    path = cell.config.output / CELL_FILE
+    path = cell.output / CELL_FILE
     if not path.is_file():
         return False
     before = _flat(read_json(path, "a cell")["settings"])
@@ -85,7 +84,7 @@ def is_done(cell: Cell) -> bool:
 
 def log_of(cell: Cell) -> Path:
     """Where a cell that did not come to its end tells why."""
-    return cell.config.output.with_name(f"{cell.config.output.name}.failed.log")
+    return cell.output.with_name(f"{cell.output.name}.failed.log")
 
 
 def run_here(cell: Cell) -> str | None:
@@ -127,23 +126,22 @@ def _apart(cells: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, str | None]
     work = [Job(run_cell, cell, log_of(cell), cell.config.run.device == "auto") for cell in cells]
     for job, problem in run_jobs(work, jobs):
         if problem is None:
-            os.replace(job.log, job.argument.config.output / LOG_FILE)
+            os.replace(job.log, job.argument.output / LOG_FILE)
         yield job.argument, problem
 
 
 def _from_anywhere(cell: Cell) -> Cell:
     """The cell with paths that hold whatever the working directory."""
-    model, config = cell.model, cell.config
+    model = cell.model
     if model.source and Path(model.source).is_dir():
         model = model._replace(source=str(Path(model.source).absolute()))
-    config = replace(config, data=config.data.absolute(), output=config.output.absolute())
-    return cell._replace(model=model, config=config)
+    return cell._replace(model=model, data=cell.data.absolute(), output=cell.output.absolute())
 
 
 def _told(cell: Cell) -> str:
     """A finished cell in a few words."""
-    found = read_json(cell.config.output / CELL_FILE, "a cell")
-    metric = cell.config.chosen_metric
+    found = read_json(cell.output / CELL_FILE, "a cell")
+    metric = cell.config.metric("single_label_classification")
     score = found["test"][metric]
     value = "none" if score is None else f"{score:.4f}"
     collapsed = ", COLLAPSED" if found["test"]["collapsed"] else ""

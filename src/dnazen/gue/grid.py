@@ -18,8 +18,7 @@ from ..outputs import new_file
 from ..records import read_json, run_record, write_json
 from ..runs import growing_directory
 from ..sequences.reader import read_records
-from ..training.finetune import FinetuneConfig
-from ..training.trainer import OptimizerConfig, RunConfig
+from ..training.settings import FinetuneConfig, OptimizerConfig, RunConfig
 from .cell import CELL_FILE, Cell
 from .density import densities
 from .dispatch import run_cells
@@ -123,9 +122,6 @@ def _run_all(
 
     def cell(model: BenchmarkModel, plan: Plan, seed: int, rate: float) -> Cell:
         settings = FinetuneConfig(
-            data=output / "tasks" / plan.task.name,
-            model=Path(),
-            output=output / "cells" / model.name / plan.task.name / f"lr-{rate:g}" / f"seed-{seed}",
             epochs=plan.epochs,
             batch_size=plan.batch_size,
             pooling=config.pooling,
@@ -135,7 +131,9 @@ def _run_all(
             optimizer=OptimizerConfig(learning_rate=rate, warmup_steps=plan.warmup_steps),
             run=RunConfig(seed=seed, precision=config.precision, device=config.device),
         )
-        return Cell(model, plan.task.name, settings, hashes[model.name])
+        name = plan.task.name
+        place = output / "cells" / model.name / name / f"lr-{rate:g}" / f"seed-{seed}"
+        return Cell(model, name, output / "tasks" / name, place, settings, hashes[model.name])
 
     first = config.seeds[0]
     tried = {
@@ -222,7 +220,7 @@ def _choose(
     chosen = {}
     for (model, plan), cells in tried.items():
         metric = plan.task.metric
-        done = {rate: cell.config.output / CELL_FILE for rate, cell in cells.items()}
+        done = {rate: cell.output / CELL_FILE for rate, cell in cells.items()}
         scores: dict[float, float | None] = {
             rate: read_json(file, "a cell")["dev"][metric]
             for rate, file in done.items()

@@ -21,7 +21,8 @@ from ..records import hash_file
 from ..sequences.alphabet import Counts, normalise
 from ..sequences.splits import Split, Splits
 from ..tokens.encoding import EncodedExamples
-from ..training.finetune import Encoded, FinetuneConfig, Learner, dnazen_learner
+from ..training.finetune import EncodedSplits, Learner, dnazen_learner
+from ..training.settings import FinetuneConfig
 from .baselines import cnn_learner
 
 KINDS = {
@@ -130,7 +131,6 @@ def settings_of(model: BenchmarkModel, config: FinetuneConfig) -> FinetuneConfig
         return replace(config, optimizer=optimizer, epochs=max(config.epochs, CNN_EPOCHS))
     return replace(
         config,
-        model=Path(model.source),
         from_random_weights=model.kind == "random",
         without_ggrams=model.kind == "e4bu",
     )
@@ -148,7 +148,7 @@ def learner_of(model: BenchmarkModel, config: FinetuneConfig, splits: Splits) ->
         return cnn_learner(splits)
     if model.kind == "hf":
         return _hugging_face(model.source, config, splits)
-    return dnazen_learner(config, splits)._replace(save=lambda _: None)
+    return dnazen_learner(Path(model.source), splits, config)._replace(save=None)
 
 
 def _hugging_face(source: str, config: FinetuneConfig, splits: Splits) -> Learner:
@@ -194,8 +194,8 @@ def _hugging_face(source: str, config: FinetuneConfig, splits: Splits) -> Learne
             batch["labels"] = torch.tensor([example.label for example in examples])
         return batch
 
-    encoded = Encoded(*(encode(split) for split in splits.parts.values()))
-    return Learner(encoded, collate, fresh, lambda _: None)
+    encoded = EncodedSplits(*(encode(split) for split in splits.parts.values()))
+    return Learner(encoded, collate, fresh)
 
 
 def _not_opened(source: str, error: Exception) -> InputError:

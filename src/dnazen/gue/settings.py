@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ..errors import ConfigError
-from ..model.configuration import ClassifierPooling
+from ..model.settings import ClassifierPooling
 from .models import BenchmarkModel
 from .tasks import TASKS, GueTask, find_tasks
 

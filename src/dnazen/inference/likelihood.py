@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from ..model.networks import IGNORED
+from ..ggrams.masking import NO_LABEL
 from ..sequences.inputs import InputRecord, records_of
 from ..tokens.encoding import Tokens
 from ..tokens.special import MASK, UNK
@@ -188,7 +188,7 @@ def _log_probabilities(
     truth = torch.tensor([int(token.sequence[token.position]) for token in hidden])
     columns = torch.tensor([token.position + 1 for token in hidden])  # [CLS] stands first
     truth, columns = truth.to(model.device), columns.to(model.device)
-    labels = torch.full_like(inputs["input_ids"], IGNORED)
+    labels = torch.full_like(inputs["input_ids"], NO_LABEL)
     labels[torch.arange(len(hidden), device=model.device), columns] = truth
     logits = model.masked_lm(**inputs, labels=labels).logits.float()
     log_probabilities: list[float] = logits.log_softmax(1).gather(1, truth[:, None])[:, 0].tolist()

@@ -1,4 +1,4 @@
-"""From token ids to the tensors a model reads: matching, masking, padding, and batch plans.
+"""From token ids to the tensors a model reads: matching, masking, padding, and batches.
 
 Every random number of a batch comes from the seed and the names of its examples, so a batch is
 the same however many workers load it and wherever a run is resumed.
@@ -6,7 +6,7 @@ the same however many workers load it and wherever a run is resumed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -149,57 +149,3 @@ def token_budget_batches(
             batches.append(some[first : first + count])
             first += count
     return [batches[i] for i in rng.permutation(len(batches))]
-
-
-class Key(NamedTuple):
-    """Names an example of a run: the pass over the data and the example's number."""
-
-    epoch: int
-    number: int
-
-
-class BatchPlan:
-    """The batches of a whole run, made one pass at a time; a batch sampler for a data loader.
-
-    Batch n is the same in every run with the same arguments, so a resumed run skips to it.
-
-    Parameters
-    ----------
-    lengths
-        Tokens of each example, special ones included.
-    batches
-        How many batches the run takes.
-
-    Raises
-    ------
-    ValueError
-        If there is no example to make batches of.
-    """
-
-    def __init__(
-        self,
-        lengths: Int[np.ndarray, "examples"],
-        tokens_per_batch: int,
-        batches: int,
-        seed: int,
-    ) -> None:
-        if len(lengths) == 0:
-            raise ValueError("a plan needs at least one example")
-        self.lengths = lengths
-        self.tokens_per_batch = tokens_per_batch
-        self.batches = batches
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        made = epoch = 0
-        while made < self.batches:
-            rng = np.random.default_rng((self.seed, epoch))
-            for batch in token_budget_batches(self.lengths, self.tokens_per_batch, rng):
-                if made == self.batches:
-                    return
-                yield [Key(epoch, int(number)) for number in batch]
-                made += 1
-            epoch += 1

@@ -5,17 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, TypeGuard, get_args
 
 from transformers.configuration_utils import PreTrainedConfig
 
 from ..errors import ConfigError
 from ..sequences.settings import ProblemType
-
-Fusion = Literal["sum", "mean", "gated"]
-GGramEmbedding = Literal["own", "composed", "shared"]
-ClassifierPooling = Literal["cls", "mean"]
-Size = Literal["tiny", "mini", "small", "base", "large", "x-large"]
+from .settings import MOST_LAYERS, ClassifierPooling, Fusion, GGramEmbedding, Size
 
 # hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, num_hidden_ggram_layers.
 # base, large and x-large: the released table; the smaller ones: Decided here, for CPUs.
@@ -28,7 +24,6 @@ SIZES: dict[Size, tuple[int, int, int, int, int]] = {
     "x-large": (1536, 28, 12, 8960, 12),
 }
 
-_MOST_LAYERS = 1024
 _MOST_LABELS = 1 << 16
 _MOST = 1 << 31
 """Sizes beyond these are no model's, but a damaged file's."""
@@ -115,7 +110,7 @@ class DnazenConfig(PreTrainedConfig):
         )
         _require_whole(
             1,
-            _MOST_LAYERS,
+            MOST_LAYERS,
             num_hidden_layers=num_hidden_layers,
             num_attention_heads=num_attention_heads,
         )

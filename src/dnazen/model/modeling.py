@@ -23,10 +23,10 @@ from transformers import (
 from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.utils import can_return_tuple
 
+from ..ggrams.masking import NO_LABEL
 from .attention import alibi_slopes
 from .configuration import DnazenConfig
 from .networks import (
-    IGNORED,
     FusedEncoder,
     MaskedLM,
     SequenceClassifier,
@@ -154,9 +154,9 @@ class DnazenForTokenClassification(DnazenPreTrainedModel):
                 at_least_float32(logits).flatten(0, 1),
                 labels.flatten(),
                 reduction="sum",
-                ignore_index=IGNORED,
+                ignore_index=NO_LABEL,
             )
-            total = (labels != IGNORED).sum().clamp(min=1)
+            total = (labels != NO_LABEL).sum().clamp(min=1)
             loss = summed / (total if num_items_in_batch is None else num_items_in_batch)
         return TokenClassifierOutput(
             loss=loss,

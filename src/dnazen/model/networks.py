@@ -31,14 +31,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from transformers.modeling_outputs import MaskedLMOutput, ModelOutput, SequenceClassifierOutput
 from transformers.utils import can_return_tuple
 
+from ..ggrams.masking import NO_LABEL
 from .attention import alibi_slopes, plan_attention
 from .configuration import DnazenConfig
 from .layers import Embeddings, EncoderLayer, Fusion, mean_of_covered
 from .layout import Layout, layout_of_mask, layout_of_offsets
 from .rows import RowEmbedding, SharedRow
-
-IGNORED = -100
-"""Label of a position that is not predicted."""
 
 
 @dataclass
@@ -318,7 +316,7 @@ class MaskedLM(Network):
             What the summed loss is divided by: the predicted tokens of the whole optimizer step.
             By default those of this batch. A batch without any has loss 0.
         """
-        cells = None if labels is None else (labels.flatten() != IGNORED).nonzero().squeeze(1)
+        cells = None if labels is None else (labels.flatten() != NO_LABEL).nonzero().squeeze(1)
         output = self.dnazen(input_ids, wanted=cells, return_dict=True, **inputs)
         logits, loss = self.head(output.last_hidden_state), None
         if labels is not None:
@@ -374,7 +372,7 @@ class SequenceClassifier(Network):
         loss = None
         if labels is not None:
             problem = self.config.problem_type or "single_label_classification"
-            loss = _classification_loss(at_least_float32(logits), labels, problem)
+            loss = classification_loss(at_least_float32(logits), labels, problem)
             if num_items_in_batch is not None:
                 loss = loss * labels.numel() / num_items_in_batch
         return SequenceClassifierOutput(
@@ -413,7 +411,7 @@ def at_least_float32(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _classification_loss(logits: Tensor, labels: Tensor, problem: str) -> Tensor:
+def classification_loss(logits: Tensor, labels: Tensor, problem: str) -> Tensor:
     """Mean loss over sequences (and labels, where there are several)."""
     if problem == "regression":
         return mse_loss(logits, labels.to(logits.dtype).view_as(logits))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -22,12 +22,13 @@ from ..gue.grid import run_grid
 from ..gue.models import BenchmarkModel, parse_models
 from ..gue.report import write_report
 from ..gue.settings import BenchmarkConfig, named_settings, plan_tasks
-from ..model.configuration import Fusion, GGramEmbedding
-from ..model.directory import WEIGHTS_FILE
+from ..model.settings import Fusion, GGramEmbedding
+from ..model.weights import WEIGHTS_FILE
 from ..records import hash_file, plain, read_json, run_record, write_json
 from ..runs import growing_directory
 from ..tokens.corpus import RECORD_FILE, Corpus
-from ..training.pretrain import PretrainConfig, PretrainSettings, pretrain
+from ..training.pretrain import PretrainInputs, pretrain, pretraining_identity
+from ..training.settings import PretrainConfig
 from ..workers.processes import Job, run_jobs
 from .heldout import heldout_section
 
@@ -63,8 +64,8 @@ class StudyConfig:
     mining: MiningConfig = field(default_factory=MiningConfig)
     """How G-grams are mined. Corpus sequences that share 50 bases with dev or test of a task are
     left out."""
-    pretrain: PretrainSettings = field(
-        default_factory=lambda: PretrainSettings(heldout_ggram_share=0.0)
+    pretrain: PretrainConfig = field(
+        default_factory=lambda: PretrainConfig(heldout_ggram_share=0.0)
     )
     """How all arms are pre-trained. They are scored on the same held-out masks while
     heldout_ggram_share is 0."""
@@ -81,6 +82,14 @@ class StudyConfig:
             raise ConfigError(f"models: {twice[0]!r} is the name of an arm; expected another")
         if self.reference is not None and self.reference not in names:
             raise ConfigError(f"reference: no arm {self.reference!r}; expected one of {names}")
+
+
+class ArmRun(NamedTuple):
+    """The pre-training of an arm."""
+
+    inputs: PretrainInputs
+    config: PretrainConfig
+    output: Path
 
 
 class StudyArm(NamedTuple):
@@ -215,12 +224,12 @@ def _report(config: StudyConfig, arms: dict[str, StudyArm]) -> None:
 
 def pretrain_config(
     config: StudyConfig, name: str, arm: StudyArm, vocabulary: Path, hidden: Path | None
-) -> PretrainConfig:
-    """The pre-training of an arm; it goes on with what is there.
+) -> ArmRun:
+    """The pre-training of an arm.
 
     ``hidden`` are the G-grams to hide whole, if not those that it sees.
     """
-    shared = {f.name: getattr(config.pretrain, f.name) for f in fields(PretrainSettings)}
+    shared = config.pretrain
     model = {
         "fusion": arm.fusion,
         "ggram_embedding": arm.ggram_embedding,
@@ -230,28 +239,34 @@ def pretrain_config(
     rate = {"ggram_learning_rate": arm.ggram_learning_rate}
     share = 0.0 if arm.masking == "plain" else None
     masking = {"ggram_share": share, "matches": arm.matches}
-    return PretrainConfig(
-        **shared
-        | {
-            "model": replace(shared["model"], **_said(model)),
-            "optimizer": replace(shared["optimizer"], **_said(rate)),
-            "masking": replace(shared["masking"], **_said(masking)),
-        },
-        corpus=config.corpus,
-        output=config.output / "models" / name,
-        ggrams=None if arm.ggrams == "none" else vocabulary,
-        mask_ggrams=hidden,
-        resume=True,
+    return ArmRun(
+        PretrainInputs(
+            config.corpus,
+            ggrams=None if arm.ggrams == "none" else vocabulary,
+            mask_ggrams=hidden,
+        ),
+        replace(
+            shared,
+            model=replace(shared.model, **_said(model)),
+            optimizer=replace(shared.optimizer, **_said(rate)),
+            masking=replace(shared.masking, **_said(masking)),
+        ),
+        config.output / "models" / name,
     )
 
 
-def pretrain_arms(runs: Sequence[PretrainConfig], jobs: int) -> list[Path]:
+def pretrain_arm(run: ArmRun) -> None:
+    """Pre-train an arm, going on with what is there."""
+    pretrain(run.inputs, run.config, run.output, resume=True)
+
+
+def pretrain_arms(runs: Sequence[ArmRun], jobs: int) -> list[Path]:
     """Pre-train, several at a time or, with 0, in this process; the logs of those that failed."""
     if jobs == 0:
         for run in runs:
-            pretrain(run)
+            pretrain_arm(run)
         return []
-    work = [Job(pretrain, run, _log_of(run), run.run.device == "auto") for run in runs]
+    work = [Job(pretrain_arm, run, _log_of(run), run.config.run.device == "auto") for run in runs]
     failed = []
     for job, problem in run_jobs(work, jobs):
         told = "pre-trained" if problem is None else f"FAILED: {problem}"
@@ -321,19 +336,13 @@ def _held_out_files(grid: BenchmarkConfig) -> tuple[Path, ...]:
     return tuple(file for file in files if file.is_file())
 
 
-def _is_pretrained(run: PretrainConfig) -> bool:
+def _is_pretrained(run: ArmRun) -> bool:
     if not (run.output / WEIGHTS_FILE).is_file():
         return False
-    before = read_json(run.output / "run.json", "the record of a pre-training")["settings"]
-    _require_same(run.output, _result_of(before), _result_of(plain(run)))
+    before = read_json(run.output / "run.json", "the record of a pre-training")
+    now = plain(pretraining_identity(run.inputs, run.config))
+    _require_same(run.output, before.get("identity"), now)
     return True
-
-
-def _result_of(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that the weights depend on."""
-    run = {key: settings["run"][key] for key in ("seed", "precision", "gradient_accumulation")}
-    away = ("output", "resume", "run", "eval_steps", "save_steps")
-    return {key: value for key, value in settings.items() if key not in away} | {"run": run}
 
 
 def _require_same(path: Path, before: Any, now: Any) -> None:
@@ -345,7 +354,7 @@ def _require_same(path: Path, before: Any, now: Any) -> None:
         )
 
 
-def _log_of(run: PretrainConfig) -> Path:
+def _log_of(run: ArmRun) -> Path:
     return run.output.with_name(f"{run.output.name}.log")
 
 

@@ -10,12 +10,13 @@ from torch.utils.data import Dataset
 
 from ..errors import InputError
 from ..ggrams.masking import sequence_keys
-from ..model.batches import Example, Key
+from ..model.batches import Example
 from ..tokens.corpus import Corpus
+from .batch_plan import ExampleKey
 
 
-class Spans(NamedTuple):
-    """Stretches of a corpus' tokens, one an example."""
+class TokenIntervals(NamedTuple):
+    """Intervals of a corpus' tokens, one an example."""
 
     start: Int[np.ndarray, "examples"]
     length: Int[np.ndarray, "examples"]
@@ -24,32 +25,32 @@ class Spans(NamedTuple):
 class PretrainDataset(Dataset[Example]):
     """Examples of a corpus by their key; reads only the tokens it is asked for."""
 
-    def __init__(self, corpus: Corpus, spans: Spans, seed: int) -> None:
+    def __init__(self, corpus: Corpus, intervals: TokenIntervals, seed: int) -> None:
         self.corpus = corpus
-        self.spans = spans
+        self.intervals = intervals
         self.seed = seed
 
     def __len__(self) -> int:
-        return len(self.spans.start)
+        return len(self.intervals.start)
 
-    def __getitems__(self, keys: list[Key]) -> list[Example]:
+    def __getitems__(self, keys: list[ExampleKey]) -> list[Example]:
         """The examples of one batch, all of one pass."""
         numbers = np.array([key.number for key in keys])
         mask_keys = sequence_keys(self.seed, keys[0].epoch, numbers)
-        starts = self.spans.start[numbers]
-        ends = starts + self.spans.length[numbers]
+        starts = self.intervals.start[numbers]
+        ends = starts + self.intervals.length[numbers]
         return [
             Example(self.corpus.tokens[start:end], int(mask_key))
             for start, end, mask_key in zip(starts, ends, mask_keys, strict=True)
         ]
 
-    def __getitem__(self, key: Key) -> Example:
+    def __getitem__(self, key: ExampleKey) -> Example:
         return self.__getitems__([key])[0]
 
 
-def example_spans(
+def example_intervals(
     offsets: Int[np.ndarray, "sequences+1"], wanted: Bool[np.ndarray, "sequences"], longest: int
-) -> Spans:
+) -> TokenIntervals:
     """Cut the wanted sequences into the fewest near-equal pieces of at most ``longest`` tokens."""
     lengths = np.diff(offsets)[wanted]
     starts = offsets[:-1][wanted]
@@ -59,7 +60,7 @@ def example_spans(
     number = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     first = number * lengths[owner] // pieces[owner]
     last = (number + 1) * lengths[owner] // pieces[owner]
-    return Spans(starts[owner] + first, last - first)
+    return TokenIntervals(starts[owner] + first, last - first)
 
 
 def heldout_sequences(

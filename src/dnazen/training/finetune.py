@@ -1,4 +1,4 @@
-"""``dnazen finetune``: fit a model to labelled sequences, choose the epoch on dev, score the test.
+"""Fine-tuning: fit a model to labelled sequences, choose the epoch on dev, score the test, once.
 
 Source: method.md section 7.
 """
@@ -6,141 +6,50 @@ Source: method.md section 7.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import tyro
+from accelerate.utils import gather_object
 from jaxtyping import Float
 from torch import Tensor
-from transformers import (
-    EarlyStoppingCallback,
-    EvalPrediction,
-    PreTrainedModel,
-    Trainer,
-    TrainerState,
-    set_seed,
-)
+from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainerControl, set_seed
 
-from ..errors import ConfigError, InputError
-from ..inference.labels import PredictionTable
-from ..inference.prediction import MAX_TOKENS, logits_of
+from ..inference.prediction import logits_of
 from ..model.batches import Collator, Example
-from ..model.configuration import ClassifierPooling
-from ..model.directory import (
-    GGRAM_PARTS,
-    HEADS,
-    ModelDirectory,
-    load_weights,
-    open_directory,
-    read_weights,
-    save_directory,
-)
+from ..model.directory import ModelDirectory, open_directory, save_directory
 from ..model.modeling import DnazenForSequenceClassification
-from ..records import read_json, run_record, write_json
-from ..sequences.labelled import spelt
-from ..sequences.settings import LabelConfig, SplitConfig
-from ..sequences.splits import Split, Splits, load_splits
-from ..tables import new_table
+from ..model.networks import classification_loss
+from ..model.weights import GGRAM_PARTS, HEADS, load_weights, read_weights
+from ..sequences.labelled import Label
+from ..sequences.settings import ProblemType
+from ..sequences.splits import Split, Splits
 from ..tokens.encoding import EncodedExamples, Length, encode_examples
-from ..tokens.settings import TooLong, require_max_tokens
-from .adapters import LoraSettings, add_adapter, require_peft, save_adapter
-from .metrics import LOWER_IS_BETTER, METRICS, Scores, score
+from .adapters import add_adapter, require_peft, save_adapter
+from .checkpoints import CHECKPOINTS
+from .metrics import Scores, score
 from .scale import Scale
+from .selection import is_defined, rank
+from .settings import METRICS, FinetuneConfig
+from .stopping import StopAtCheckpoint, StopRequest, stop_requested
 from .trainer import (
-    CHECKPOINTS,
-    OptimizerConfig,
-    RunConfig,
     choose_attention,
     compile_layers,
-    part_from_processes,
+    end_distributed,
     rowwise_optimizer,
-    start_or_resume,
     tensorboard,
     training_arguments,
     training_under_way,
-    use_bf16,
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
-    """Fine-tune a model on labelled sequences and score it on the test split.
-
-    Writes OUTPUT/: the model of the best epoch with its tokenizer, G-grams and label names (all
-    that 'dnazen predict' needs; with --lora.rank an adapter, which names its base),
-    test_metrics.json, test_predictions.tsv, run.json (settings and inputs), history.json and logs/
-    (curves, for TensorBoard).
-    """
-
-    data: Path
-    """Directory with train.csv, dev.csv and test.csv, or one table that is split. Columns:
-    'sequence', or 'sequence_1' and 'sequence_2' for pairs, and 'label'."""
-    model: Path
-    """Model to start from: a DNAZEN directory, ours or released, or a DNABERT-2 directory."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Directory to write."""
-    from_random_weights: bool = False
-    """Take only shape, tokenizer and G-grams from the model; start from random weights."""
-    pooling: ClassifierPooling = "cls"
-    """What the classifier reads: the state of [CLS], or the mean of the tokens' states."""
-    without_ggrams: bool = False
-    """Leave the model's G-grams out: its E4BU alone."""
-    resume: bool = False
-    """Go on with an interrupted run in OUTPUT."""
-    epochs: int = 3
-    """Passes over train."""
-    batch_size: int = 32
-    """Examples per batch and device."""
-    best_metric: str | None = None
-    """Score on dev that chooses the epoch: mcc, f1, accuracy, auroc or auprc (default mcc);
-    in regression pearson, spearman or mse (default pearson)."""
-    patience: int | None = None
-    """Stop after so many epochs without a better dev score; by default never."""
-    max_tokens: int = MAX_TOKENS
-    """Longest example, [CLS] and [SEP] included."""
-    too_long: TooLong = "refuse"
-    """Refuse longer examples, or cut them and count."""
-    labels: LabelConfig = field(default_factory=LabelConfig)
-    """What the labels are."""
-    splits: SplitConfig = field(default_factory=SplitConfig)
-    """What is train, dev and test."""
-    lora: LoraSettings = field(default_factory=LoraSettings)
-    """Train an adapter instead of the whole model."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """AdamW and its schedule."""
-    run: RunConfig = field(default_factory=RunConfig)
-    """How the machine is used."""
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.patience is not None and self.patience < 1:
-            raise ConfigError(f"patience must be at least 1, got {self.patience}")
-        require_max_tokens(self.max_tokens)
-        if self.lora.rank and self.from_random_weights:
-            raise ConfigError("an adapter needs a trained model; leave from_random_weights out")
-        known = METRICS[self.labels.problem_type]
-        if self.best_metric is not None and self.best_metric not in known:
-            raise ConfigError(
-                f"best_metric must be one of {', '.join(known)} for "
-                f"{self.labels.problem_type}, got {self.best_metric!r}"
-            )
-
-    @property
-    def chosen_metric(self) -> str:
-        """The score on dev that chooses the epoch."""
-        return self.best_metric or METRICS[self.labels.problem_type][0]
-
-
-class Encoded(NamedTuple):
+class EncodedSplits(NamedTuple):
     """The splits as tokens."""
 
     train: EncodedExamples
@@ -151,47 +60,40 @@ class Encoded(NamedTuple):
 class Learner(NamedTuple):
     """What is fine-tuned: the splits as a model reads them, and how to make and keep the model."""
 
-    encoded: Encoded
+    encoded: EncodedSplits
     collator: Callable[[Sequence[Example]], dict[str, Tensor]]
     fresh: Callable[[], PreTrainedModel]
     """Makes the model to train, a sequence classifier; called once the seed is set."""
-    save: Callable[[PreTrainedModel], None]
-    """Keeps the trained model in the run's directory, or not at all."""
+    save: Callable[[Path, PreTrainedModel], None] | None = None
+    """Writes the trained model into a directory; ``None`` where it is not kept."""
 
 
 class Fitted(NamedTuple):
-    """A fine-tuned model and its scores on test."""
+    """A fine-tuned model, its scores, and how it came to them."""
 
-    scores: Scores
     model: PreTrainedModel
     """In evaluation mode, with the weights of the best epoch."""
+    test: Scores
+    dev: Scores
+    """Of the best epoch."""
+    logits: Float[np.ndarray, "rows labels"]
+    """Of the rows of test; in regression the predictions."""
+    best_epoch: float | None
+    epochs: float
+    """Passes over train that were made."""
+    history: list[dict[str, Any]]
+    """Losses, learning rates and dev scores by step."""
 
 
-def finetune(config: FinetuneConfig) -> Scores:
-    """Run ``dnazen finetune``; returns the scores on test.
-
-    Raises
-    ------
-    InputError
-        If data or model cannot be read, an example is too long, or a run is to go on with other
-        data than it began with.
-    OutputError
-        If the output directory is taken.
-    """
-    splits = load_splits(config.data, config.labels, config.splits)
-    fitted = fit(config, splits, dnazen_learner(config, splits))
-    return {} if fitted is None else fitted.scores
-
-
-def dnazen_learner(config: FinetuneConfig, splits: Splits) -> Learner:
-    """The DNAZEN model of ``config.model`` with its tokenizer and G-grams.
+def dnazen_learner(model: Path, splits: Splits, config: FinetuneConfig) -> Learner:
+    """The DNAZEN model of a directory, with its tokenizer and G-grams.
 
     Raises
     ------
     InputError
         If the model cannot be read, or an example is too long.
     """
-    parts = open_directory(config.model)
+    parts = open_directory(model)
     if config.without_ggrams:
         parts.config.ggram_vocab_size = 0
         parts = parts._replace(vocabulary=None)
@@ -199,29 +101,43 @@ def dnazen_learner(config: FinetuneConfig, splits: Splits) -> Learner:
         require_peft()
     length = Length(config.max_tokens, config.too_long)
 
-    def save(model: PreTrainedModel) -> None:
+    def save(directory: Path, trained: PreTrainedModel) -> None:
         if config.lora.rank:
-            save_adapter(config.output, model, config.model, parts.tokenizer)
+            save_adapter(directory, trained, model, parts.tokenizer)
         else:
-            save_directory(config.output, model, parts.tokenizer, parts.vocabulary)
+            save_directory(directory, trained, parts.tokenizer, parts.vocabulary)
 
     return Learner(
-        Encoded(*(_encode(parts, split, length) for split in splits.parts.values())),
+        EncodedSplits(*(_encode(parts, split, length) for split in splits.parts.values())),
         Collator.of(parts),
-        lambda: fresh_classifier(config, parts, splits),
+        lambda: _fresh_classifier(model, parts, splits, config),
         save,
     )
 
 
 def fit(
-    config: FinetuneConfig, splits: Splits, learner: Learner, *, resumable: bool = True
+    learner: Learner,
+    splits: Splits,
+    config: FinetuneConfig,
+    directory: Path,
+    *,
+    checkpoint: Path | None = None,
+    resumable: bool = True,
 ) -> Fitted | None:
     """Train a learner as the settings say, choose the epoch on dev, and score test, once.
 
+    Where the score that should choose cannot tell epochs apart (a dev of one class) or is defined
+    in no epoch, the lowest dev loss chooses, and this is said on stderr.
+
     Parameters
     ----------
+    directory
+        For checkpoints, and ``logs/`` (curves, for TensorBoard).
+    checkpoint
+        Go on from there.
     resumable
-        Store after each epoch all that an interrupted run needs to go on, not the weights alone.
+        Let an interrupted run go on: keep all that it needs, and at Ctrl-C or SIGTERM write a
+        checkpoint first. Otherwise only weights are kept, and nothing in the end.
 
     Returns
     -------
@@ -229,64 +145,64 @@ def fit(
 
     Raises
     ------
-    InputError
-        If a run is to go on with other data than it began with.
+    ConfigError
+        If ``best_metric`` is no score of these labels.
     OutputError
-        If the output directory is taken.
+        If a checkpoint cannot be written.
     """
     problem_type = splits.task.problem_type
-    encoded = learner.encoded
+    metric: str | None = config.metric(problem_type)
     scale = Scale.of(splits.train.labels) if problem_type == "regression" else None
     set_seed(config.run.seed)
     model = learner.fresh()
     optimizer = rowwise_optimizer(model, config.optimizer, config.run)
-    checkpoint = start_or_resume(config.output, resume=config.resume)
     arguments = training_arguments(
-        config.output,
+        directory,
         config.optimizer,
         config.run,
         clips_itself=optimizer is not None,
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=config.batch_size,
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=1,  # beside the best one
+        save_total_limit=2 if resumable else 1,  # the best one is kept beside the last one
         save_only_model=not resumable,
         load_best_model_at_end=True,
-        metric_for_best_model=config.chosen_metric,
-        greater_is_better=config.chosen_metric not in LOWER_IS_BETTER,
+        metric_for_best_model="rank",
+        greater_is_better=True,
     )
     leads = arguments.process_index == 0
-    if leads:
-        _record(config, splits, encoded, checkpoint)
-        _note(config, splits, encoded, arguments.world_size)
-
-    def dev_scores(prediction: EvalPrediction) -> Scores:
-        labels, logits = prediction.label_ids, prediction.predictions
-        if scale is not None:
-            labels, logits = scale.unscaled(labels), scale.unscaled(logits)
-        return score(problem_type, labels, logits)
-
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        optimizers=(optimizer, None),
-        data_collator=learner.collator,
-        train_dataset=_examples(encoded.train, splits.train, scale),
-        # Like lengths together; scores do not depend on the order.
-        eval_dataset=sorted(
-            _examples(encoded.dev, splits.dev, scale), key=lambda example: len(example.tokens)
-        ),
-        compute_metrics=dev_scores,
-        callbacks=[
-            *([tensorboard(config.output)] if leads else []),
-            *([EarlyStoppingCallback(config.patience)] if config.patience is not None else []),
-        ],
-    )
-    with training_under_way(config.output):
-        trainer.train(resume_from_checkpoint=checkpoint)
-    part_from_processes(trainer)
+    if not is_defined(config.metric(problem_type), splits.dev.labels):
+        metric = None
+        if leads:
+            print(
+                f"warning: all labels of dev are the same, so {config.metric(problem_type)} cannot "
+                "choose the epoch: the lowest dev loss does",
+                file=sys.stderr,
+            )
+    with stop_requested() if resumable else nullcontext(StopRequest()) as stop:
+        trainer = FinetuneTrainer(
+            dev=_Dev(
+                problem_type,
+                _examples(learner.encoded.dev, splits.dev, scale),
+                splits.dev.labels,
+                scale,
+                metric,
+            ),
+            collate=learner.collator,
+            model=model,
+            args=arguments,
+            optimizers=(optimizer, None),
+            train_dataset=_examples(learner.encoded.train, splits.train, scale),
+            callbacks=[
+                StopAtCheckpoint(stop),
+                *([tensorboard(directory)] if leads and resumable else []),
+                *([EarlyStoppingCallback(config.patience)] if config.patience is not None else []),
+            ],
+        )
+        with training_under_way(directory):
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    end_distributed(trainer)
     if not leads:
         return None
     # Without the Trainer's mixed precision: the test sees the numbers that predict will give.
@@ -294,24 +210,123 @@ def fit(
     if scale is not None:
         scale.fold_into(model)
     model.eval()
-    logits = _predict_test(config, model, learner, splits)
-    scores = score(problem_type, np.array(splits.test.labels), logits)
-    _report(config, scores, len(logits), trainer.state)
-    # The weights come last: a directory that has them is whole.
-    learner.save(model)
-    shutil.rmtree(config.output / CHECKPOINTS, ignore_errors=True)
-    return Fitted(scores, model)
+    tests = [Example(tokens) for tokens in learner.encoded.test.tokens]
+    logits = np.array(logits_of(model, learner.collator, tests))
+    if not resumable:
+        shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
+    history = trainer.state.log_history
+    best = _best_entry(history, trainer.state.best_global_step)
+    dev = {name: best.get(f"eval_{name}", math.nan) for name in METRICS[problem_type]}
+    if metric is not None and math.isnan(dev[metric]):
+        print(
+            f"warning: {metric} on dev is defined in no epoch: the lowest dev loss chose",
+            file=sys.stderr,
+        )
+    return Fitted(
+        model,
+        score(problem_type, np.array(splits.test.labels), logits),
+        dev,
+        logits,
+        best.get("epoch"),
+        history[-1]["epoch"],
+        history,
+    )
 
 
-def fresh_classifier(
-    config: FinetuneConfig, parts: ModelDirectory, splits: Splits
+def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
+    """Say on stderr what will be done, and what is amiss with the data."""
+    task = splits.task
+    rows = {name: len(part.labels) for name, part in splits.parts.items()}
+    sizes = ", ".join(f"{number:,} {name}" for name, number in rows.items())
+    lines = [
+        f"fine-tuning on {sizes} examples; {task.problem_type}: {', '.join(task.label_names[:10])}"
+    ]
+    for name, number in splits.duplicates.items():
+        if number:
+            first, second = name.split("_")
+            lines.append(
+                f"warning: {number:,} sequences of {second} stand in {first} too, on either strand"
+            )
+    cut = {name: examples.cut for name, examples in learner.encoded._asdict().items()}
+    if any(cut.values()):
+        sizes = ", ".join(f"{number:,} in {name}" for name, number in cut.items())
+        lines.append(f"warning: cut to {config.max_tokens} tokens: {sizes}")
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    per_step = config.batch_size * config.run.gradient_accumulation * processes
+    steps = math.ceil(rows["train"] / per_step) * config.epochs
+    if steps <= config.optimizer.warmup_steps:
+        lines.append(
+            f"warning: {steps} optimizer steps in all, so the learning rate never gets to its "
+            f"peak; lower --optimizer.warmup-steps ({config.optimizer.warmup_steps})"
+        )
+    print("\n".join(lines), file=sys.stderr)
+
+
+class _Dev(NamedTuple):
+    """The examples that choose the epoch, and how."""
+
+    problem_type: ProblemType
+    examples: list[Example]
+    labels: list[Label]
+    """In the data's own unit."""
+    scale: Scale | None
+    metric: str | None
+    """The score that chooses; ``None`` leaves it to the loss."""
+
+
+class FinetuneTrainer(Trainer):
+    """Hugging Face's Trainer, whose evaluation goes through the loop that all predictions take."""
+
+    def __init__(
+        self,
+        *,
+        dev: _Dev,
+        collate: Callable[[Sequence[Example]], dict[str, Tensor]],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(eval_dataset=dev.examples, data_collator=collate, **kwargs)
+        self.dev = dev
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Loss and scores on dev, and the rank of the model by them; draws no random number."""
+        dev, processes = self.dev, self.args.world_size
+        with self.compute_loss_context_manager():  # the arithmetic of the training
+            mine = logits_of(
+                self.model,
+                self.data_collator,
+                dev.examples[self.args.process_index :: processes],
+            )
+        parts = gather_object([mine])  # process 0 has an example in any case
+        logits = np.empty((len(dev.examples), len(parts[0][0])), dtype=np.float32)
+        for process, part in enumerate(parts):
+            logits[process::processes] = np.reshape(part, (-1, logits.shape[1]))
+        labels = torch.tensor([example.label for example in dev.examples])
+        loss = float(classification_loss(torch.from_numpy(logits), labels, dev.problem_type))
+        values = logits if dev.scale is None else dev.scale.unscaled(logits)
+        scores = score(dev.problem_type, np.array(dev.labels), values)
+        metrics = {"eval_loss": loss, **{f"eval_{name}": x for name, x in scores.items()}}
+        self.log(dict(metrics))
+        chosen = math.nan if dev.metric is None else scores[dev.metric]
+        metrics["eval_rank"] = rank(dev.metric, chosen, loss)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+
+def _best_entry(history: list[dict[str, Any]], step: int | None) -> dict[str, Any]:
+    """The dev scores of the best epoch."""
+    entries = (entry for entry in history if entry["step"] == step and "eval_loss" in entry)
+    return next(entries, {})
+
+
+def _fresh_classifier(
+    directory: Path, parts: ModelDirectory, splits: Splits, config: FinetuneConfig
 ) -> PreTrainedModel:
     """The model to train: the encoder as given, or random; the head always random.
 
-    With ``lora``, an adapter on it.
-
-    The configuration gets what prediction must know: label names, problem type, ``max_tokens``
-    and ``sequences_per_example``.
+    With ``lora``, an adapter on it. The configuration gets what prediction must know: label names,
+    problem type, ``max_tokens`` and ``sequences_per_example``.
 
     Raises
     ------
@@ -328,12 +343,12 @@ def fresh_classifier(
     shape.sequences_per_example = len(splits.train.table.rows[0].sequences)
     model = DnazenForSequenceClassification(shape)
     if not config.from_random_weights:
-        weights = read_weights(config.model, shape)
+        weights = read_weights(directory, shape)
         left_out = (*HEADS, *GGRAM_PARTS) if config.without_ggrams else HEADS
         encoder = {name: w for name, w in weights.items() if not name.startswith(left_out)}
-        load_weights(model, encoder, config.model)
+        load_weights(model, encoder, directory)
     choose_attention(model, config.run)
-    adapted = add_adapter(model, config.lora, config.model) if config.lora.rank else model
+    adapted = add_adapter(model, config.lora, directory) if config.lora.rank else model
     compile_layers(adapted, config.run)
     return adapted
 
@@ -348,122 +363,3 @@ def _examples(encoded: EncodedExamples, split: Split, scale: Scale | None) -> li
     labels = split.labels if scale is None else scale.scaled(split.labels)
     pairs = zip(encoded.tokens, labels, strict=True)
     return [Example(tokens, label=label) for tokens, label in pairs]
-
-
-def _predict_test(
-    config: FinetuneConfig, model: PreTrainedModel, learner: Learner, splits: Splits
-) -> Float[np.ndarray, "examples labels"]:
-    """Write the predictions on test, and return the logits."""
-    rows, labels = splits.test.table.rows, splits.test.labels
-    every: list[Float[np.ndarray, "labels"]] = []
-    with new_table(config.output / "test_predictions.tsv") as write:
-        table = PredictionTable(write, splits.task, with_labels=True)
-        examples = [Example(tokens) for tokens in learner.encoded.test.tokens]
-        found = logits_of(model, learner.collator, examples)
-        for row, label, logits in zip(rows, labels, found, strict=True):
-            assert logits is not None  # every labelled sequence has a base
-            table.write(row.name, logits, label)
-            every.append(logits)
-    return np.array(every)
-
-
-def _record(
-    config: FinetuneConfig, splits: Splits, encoded: Encoded, checkpoint: str | None
-) -> None:
-    """Write the run's record before work starts.
-
-    Raises
-    ------
-    InputError
-        If the run to go on with began with other data.
-    """
-    path = config.output / "run.json"
-    if checkpoint is not None:
-        before = [file["sha256"] for file in read_json(path, "the record of a run")["inputs"]]
-        if before != [file.sha256 for file in splits.inputs]:
-            raise InputError(
-                "the run to go on with began with other data",
-                path=path,
-                fix="name the same --data, or another output",
-            )
-    classes: dict[str, dict[str, int]] = {}
-    if splits.task.problem_type == "single_label_classification":
-        for name, part in splits.parts.items():
-            found = Counter(part.labels)
-            classes[name] = {spelt(splits.task, label): found[label] for label in sorted(found)}
-    record = run_record(
-        "finetune",
-        config,
-        splits.inputs,
-        label_names=splits.task.label_names,
-        rows={name: len(part.labels) for name, part in splits.parts.items()},
-        classes=classes,
-        duplicates=splits.duplicates,
-        cut={name: some.cut for name, some in encoded._asdict().items()},
-        normalisation={name: some.counts for name, some in encoded._asdict().items()},
-        bf16=use_bf16(config.run),
-        torch=torch.__version__,
-        resumed_from=checkpoint,
-    )
-    write_json(path, record)
-
-
-def _note(config: FinetuneConfig, splits: Splits, encoded: Encoded, processes: int) -> None:
-    """Say on stderr what will be done, and what is amiss with the data."""
-    rows = {name: len(part.labels) for name, part in splits.parts.items()}
-    told = ", ".join(f"{number:,} {name}" for name, number in rows.items())
-    labels = ", ".join(splits.task.label_names[:10])
-    print(f"fine-tuning on {told} examples; {splits.task.problem_type}: {labels}", file=sys.stderr)
-    for name, number in splits.duplicates.items():
-        if number:
-            seen, where = name.split("_")
-            print(
-                f"warning: {number:,} sequences of {where} stand in {seen} too, on either strand",
-                file=sys.stderr,
-            )
-    cut = {name: some.cut for name, some in encoded._asdict().items()}
-    if any(cut.values()):
-        told = ", ".join(f"{number:,} in {name}" for name, number in cut.items())
-        print(f"warning: cut to {config.max_tokens} tokens: {told}", file=sys.stderr)
-    per_step = config.batch_size * config.run.gradient_accumulation * processes
-    steps = math.ceil(rows["train"] / per_step) * config.epochs
-    if steps <= config.optimizer.warmup_steps:
-        print(
-            f"warning: {steps} optimizer steps in all, so the learning rate never gets to its "
-            f"peak; lower --optimizer.warmup-steps ({config.optimizer.warmup_steps})",
-            file=sys.stderr,
-        )
-
-
-def _report(config: FinetuneConfig, scores: Scores, rows: int, state: TrainerState) -> None:
-    """Write the scores, print them, and say loudly if the run collapsed."""
-    best: dict[str, Any] = next(
-        (
-            entry
-            for entry in state.log_history
-            if entry["step"] == state.best_global_step and "eval_loss" in entry
-        ),
-        {},
-    )
-    dev = {f"dev_{name}": best.get(f"eval_{name}") for name in METRICS[config.labels.problem_type]}
-    report = {**scores, "rows": rows, "best_epoch": best.get("epoch"), **dev}
-    write_json(config.output / "test_metrics.json", _without_nan(report))
-    write_json(config.output / "history.json", _without_nan({"log": state.log_history}))
-    for name, value in scores.items():
-        print(f"{name}\t{value:.6g}")
-    if scores["collapsed"]:
-        print(
-            f"WARNING: {config.output}: COLLAPSED: the model predicts the same for every example "
-            "of test, or nothing at all; its scores say nothing about method or data; try another "
-            "--run.seed, a lower --optimizer.learning-rate or more --epochs",
-            file=sys.stderr,
-        )
-
-
-def _without_nan(value: Any) -> Any:
-    """The value with NaN, which JSON lacks, as null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

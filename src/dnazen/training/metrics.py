@@ -21,18 +21,10 @@ from sklearn.metrics import (
 
 from ..inference.labels import probabilities
 from ..sequences.settings import ProblemType
+from .settings import METRICS
 
 Scores = dict[str, float]
 """Scores by name; ``collapsed`` is a bool, NaN stands for what is not defined."""
-
-METRICS: dict[ProblemType, tuple[str, ...]] = {
-    "single_label_classification": ("mcc", "f1", "accuracy", "auroc", "auprc"),
-    "multi_label_classification": ("mcc", "f1", "accuracy", "auroc", "auprc"),
-    "regression": ("pearson", "spearman", "mse"),
-}
-"""The scores of each problem type, the one that chooses the best epoch by default first."""
-
-LOWER_IS_BETTER = frozenset({"mse"})
 
 _CONSTANT = 1e-12  # spread relative to size, below which a correlation is rounding noise
 

@@ -1,4 +1,4 @@
-"""``dnazen pretrain``: masked-LM pre-training on a corpus with whole-G-gram masking.
+"""Masked-LM pre-training on a corpus with whole-G-gram masking.
 
 Source: paper section 2.4; method.md sections 6 and 7.
 """
@@ -8,48 +8,51 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import tyro
 from accelerate.utils import gather_object
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import Trainer, TrainerControl, set_seed
 
 from ..errors import ConfigError, InputError
+from ..ggrams.masking import NO_LABEL
 from ..ggrams.matching import Matcher
-from ..ggrams.settings import MaskingConfig
 from ..ggrams.vocabulary import GGramVocabulary
-from ..model.batches import BatchPlan, Collator, Example, Key, token_budget_batches
-from ..model.configuration import DnazenConfig, Fusion, GGramEmbedding, Size
-from ..model.directory import (
-    HEADS,
-    ModelDirectory,
-    load_weights,
-    open_directory,
-    read_weights,
-    save_directory,
-)
+from ..inference.loop import run
+from ..model.batches import Collator, Example
+from ..model.configuration import DnazenConfig
+from ..model.directory import ModelDirectory, open_directory, save_directory
 from ..model.modeling import DnazenForMaskedLM
-from ..records import hash_file, run_record, write_json
-from ..tokens.corpus import Corpus
+from ..model.settings import ShapeConfig
+from ..model.weights import HEADS, load_weights, read_weights, weights_file
+from ..outputs import refuse_existing
+from ..records import hash_file, plain, run_record, write_json
+from ..tokens.corpus import RECORD_FILE, Corpus
 from ..tokens.tokenizer import token_lengths, tokenizer_sha256
-from .examples import PretrainDataset, example_spans, heldout_sequences
-from .trainer import (
+from .batch_plan import BatchPlan, ExampleKey
+from .checkpoints import (
     CHECKPOINTS,
-    OptimizerConfig,
-    RunConfig,
+    training_directory,
+    training_identity,
+    write_training_record,
+)
+from .examples import PretrainDataset, example_intervals, heldout_sequences
+from .settings import PretrainConfig
+from .stopping import StopAtCheckpoint, stop_requested
+from .trainer import (
     choose_attention,
     compile_layers,
-    part_from_processes,
+    end_distributed,
     rowwise_optimizer,
-    start_or_resume,
     tensorboard,
     training_arguments,
     training_under_way,
@@ -57,106 +60,26 @@ from .trainer import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelSettings:
-    """Shape of a model that starts from random weights."""
-
-    size: Size = "small"
-    """Named size; tiny, mini and small are for CPUs."""
-    fusion: Fusion = "sum"
-    """How G-gram states join the tokens'."""
-    ggram_embedding: GGramEmbedding = "own"
-    """What the G-gram encoder is given: a row of each G-gram's own; composed, a row that starts at
-    zero and the mean of its tokens' embeddings; or shared, one row for all."""
-    num_hidden_ggram_layers: int | None = None
-    """Layers of the G-gram encoder; by default the size's."""
-    max_ggrams: int | None = None
-    """Cap on the distinct G-grams of a sequence."""
-    hidden_dropout_prob: float = 0.1
-    """Dropout of both encoders."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainSettings:
-    """How a model is pre-trained, whatever the corpus and the G-grams."""
-
-    max_steps: int = 1000
-    """Optimizer steps."""
-    tokens_per_batch: int = 8192
-    """Bound on sequences x longest sequence of a batch."""
-    max_tokens: int = 256
-    """Longest example, [CLS] and [SEP] included; longer sequences become several examples."""
-    heldout_fraction: float = 0.01
-    """Fraction of the corpus kept for evaluation, in blocks of neighbouring windows, both strands
-    of a block together."""
-    heldout_tokens: int = 200_000
-    """At most about so many tokens are kept for evaluation."""
-    heldout_ggram_share: float | None = None
-    """masking.ggram_share of the evaluation; by default as in training. With 0 all models on a
-    corpus are scored on the same masks, whatever their G-grams and their training."""
-    eval_steps: int = 200
-    """Optimizer steps between evaluations."""
-    save_steps: int = 200
-    """Optimizer steps between checkpoints that an interrupted run can go on from."""
-    model: ModelSettings = field(default_factory=ModelSettings)
-    """Shape of a model that starts from random weights."""
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-    """How positions are hidden."""
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(
-            learning_rate=5e-4, warmup_steps=200, adam_beta2=0.98, adam_epsilon=1e-6
-        )
-    )
-    """AdamW and its schedule."""
-    run: RunConfig = field(default_factory=RunConfig)
-    """How the machine is used."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_steps", "eval_steps", "save_steps", "heldout_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if self.max_tokens < 4:
-            raise ConfigError(f"max_tokens must be >= 4, got {self.max_tokens}")
-        if self.tokens_per_batch < self.max_tokens:
-            raise ConfigError(
-                f"tokens_per_batch ({self.tokens_per_batch}) must be >= max_tokens "
-                f"({self.max_tokens})"
-            )
-        if not 0 < self.heldout_fraction < 1:
-            raise ConfigError(
-                f"heldout_fraction must lie strictly between 0 and 1, got {self.heldout_fraction}"
-            )
-        _ = self.heldout_masking
-
-    @property
-    def heldout_masking(self) -> MaskingConfig:
-        """How the held-out positions are hidden."""
-        share = self.heldout_ggram_share
-        return self.masking if share is None else replace(self.masking, ggram_share=share)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainConfig(PretrainSettings):
-    """Pre-train a model on a corpus.
-
-    Writes OUTPUT/: the model, its tokenizer and its G-grams (all that other commands need),
-    run.json (settings and inputs), metrics.json (held-out scores), history.json and logs/ (curves,
-    for TensorBoard).
-    """
+class PretrainInputs(NamedTuple):
+    """What a model is pre-trained on."""
 
     corpus: Path
-    """Directory that 'dnazen corpus build' wrote."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Directory to write."""
+    """Directory that ``dnazen corpus build`` wrote."""
     ggrams: Path | None = None
-    """G-gram vocabulary that 'dnazen ggrams mine' wrote. Without it the model is E4BU alone."""
+    """G-gram vocabulary; without it the model is E4BU alone."""
     mask_ggrams: Path | None = None
-    """G-grams to hide whole, if not those of the model: gives an E4BU-only twin the same masks."""
+    """G-grams to hide whole, if not those of the model."""
     init: Path | None = None
-    """Start from this model instead of random weights: a DNAZEN directory, ours or released, or
-    a DNABERT-2 directory, to which a fresh G-gram encoder is added."""
-    resume: bool = False
-    """Go on with an interrupted run in OUTPUT."""
+    """Model to start from; ``None`` starts from random weights."""
+
+
+class Pretrained(NamedTuple):
+    """How a pre-training came out."""
+
+    scores: dict[str, float]
+    """The last scores on held-out positions, by the names of ``metrics.json``."""
+    history: list[dict[str, Any]]
+    """Losses, learning rates and held-out scores by step."""
 
 
 class PretrainTrainer(Trainer):
@@ -166,69 +89,78 @@ class PretrainTrainer(Trainer):
         self,
         *,
         plan: BatchPlan,
-        heldout_batches: list[list[Key]],
+        tokens_per_batch: int,
         heldout_collator: Collator,
         bases: Int[np.ndarray, "vocabulary"],
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.plan = plan
+        self.tokens_per_batch = tokens_per_batch
         self.heldout_collator = heldout_collator
-        self.heldout_batches = heldout_batches
         self.bases = torch.from_numpy(bases)
-
-    def _loader(
-        self, dataset: Dataset[Example], batches: Any, collator: Collator
-    ) -> DataLoader[Any]:
-        return DataLoader(
-            dataset,
-            batch_sampler=batches,
-            collate_fn=collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The batch plan, dealt out to the processes of a distributed run."""
-        prepared: DataLoader[Any] = self.accelerator.prepare(
-            self._loader(self.train_dataset, self.plan, self.data_collator)
+        loader = DataLoader(
+            self.train_dataset,
+            batch_sampler=self.plan,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
         )
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Held-out loss (nats a predicted token), accuracy, and bits per base of those tokens.
 
-        Masks are the same at every evaluation. With G-grams, also the spread of their last states:
-        the root mean squared distance from their mean, as a fraction of their root mean squared
-        length (Decided here). Near 0 all G-grams have one state, and only mark what they cover.
+        Masks are the same at every evaluation, and no random number is drawn from the training's
+        streams. With G-grams, also the spread of their last states: the root mean squared distance
+        from their mean, as a fraction of their root mean squared length (Decided here). Near 0 all
+        G-grams have one state, and only mark what they cover.
         """
         model = self.model
-        model.eval()
-        nats = correct = predicted = bases = 0.0
+        sums = torch.zeros(4, dtype=torch.float64)  # nats, correct, predicted tokens, bases
         states = torch.zeros(2 + model.config.hidden_size, dtype=torch.float64)
-        # Dealt out by hand: a sampler would repeat batches to give each process as many.
-        mine = self.heldout_batches[self.args.process_index :: self.args.world_size]
-        with torch.no_grad(), self.compute_loss_context_manager():
-            for raw in self._loader(self.eval_dataset, mine, self.heldout_collator):
-                batch = self._prepare_inputs(raw)
-                output = model(**batch)
-                truth = batch["labels"].flatten()
-                truth = truth[truth != -100]
-                nats += float(output.loss) * len(truth)
-                correct += float((output.logits.argmax(-1) == truth).sum())
-                predicted += len(truth)
-                bases += float(self.bases[truth.cpu()].sum())
-                if output.ggram_hidden_state is not None:
-                    states += _sums_of_states(output.ggram_hidden_state)
-        sums = torch.tensor([nats, correct, predicted, bases], device=self.args.device)
-        nats, correct, predicted, bases = self.accelerator.reduce(sums).tolist()
+
+        def add_up(batch: dict[str, Tensor], examples: Sequence[Example]) -> list[None]:
+            labels = batch.pop("labels").flatten()
+            cells = (labels != NO_LABEL).nonzero().squeeze(1)
+            output = model.dnazen(**batch, wanted=cells)
+            logits, truth = model.head(output.last_hidden_state).float(), labels[cells]
+            sums.add_(
+                torch.tensor(
+                    [
+                        float(cross_entropy(logits, truth, reduction="sum")),
+                        float((logits.argmax(-1) == truth).sum()),
+                        len(truth),
+                        float(self.bases[truth.cpu()].sum()),
+                    ],
+                    dtype=torch.float64,
+                )
+            )
+            if output.ggram_hidden_state is not None:
+                states.add_(_sums_of_states(output.ggram_hidden_state))
+            return [None] * len(examples)
+
+        with self.compute_loss_context_manager():  # the arithmetic of the training
+            for _done in run(
+                model,
+                self.heldout_collator,
+                self._heldout_examples(),
+                add_up,
+                tokens_per_batch=self.tokens_per_batch,
+            ):
+                pass
+        # As objects, since not every device has 64 bits.
+        nats, correct, predicted, bases = sum(gather_object([sums.numpy()])).tolist()
         metrics = {
             "eval_loss": nats / predicted,
             "eval_accuracy": correct / predicted,
             "eval_bits_per_bp": nats / math.log(2) / bases,
             "eval_predicted_tokens": predicted,
         }
-        # As objects, since not every device has 64 bits.
         ggrams, squares, *total = sum(gather_object([states.numpy()])).tolist()
         if ggrams:
             metrics["eval_ggram_spread"] = _spread(ggrams, squares, total)
@@ -237,6 +169,11 @@ class PretrainTrainer(Trainer):
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def _heldout_examples(self) -> Iterator[Example]:
+        """This process' part of the held-out examples."""
+        for number in range(self.args.process_index, len(self.eval_dataset), self.args.world_size):
+            yield self.eval_dataset[ExampleKey(0, number)]
 
 
 def _sums_of_states(states: Float[Tensor, "slots hidden"]) -> Float64[Tensor, "2+hidden"]:
@@ -251,110 +188,123 @@ def _spread(ggrams: float, squares: float, total: list[float]) -> float:
     return math.sqrt(max(0.0, 1 - math.fsum(x * x for x in total) / (ggrams * squares)))
 
 
-def pretrain(config: PretrainConfig) -> dict[str, float]:
-    """Run ``dnazen pretrain``; returns the last held-out scores.
+def pretrain(
+    inputs: PretrainInputs, config: PretrainConfig, output: Path, *, resume: bool = False
+) -> Pretrained | None:
+    """Pre-train a model into a directory: ours, with its scores and the record of the run.
+
+    Ctrl-C and SIGTERM write a checkpoint first.
+
+    Parameters
+    ----------
+    resume
+        Go on with an interrupted run in the directory.
+
+    Returns
+    -------
+    ``None`` in the processes of a distributed run that do not lead it.
 
     Raises
     ------
     InputError
         If corpus, G-grams and initial weights do not belong together.
+    ConfigError
+        If the run to go on with was begun with other settings or inputs.
     OutputError
         If the output directory is taken.
     """
-    corpus = Corpus.open(config.corpus)
-    parts, may_miss = starting_point(config, corpus)
-    hidden = None if config.mask_ggrams is None else GGramVocabulary.load(config.mask_ggrams)
+    if not resume:
+        refuse_existing(output)
+    corpus = Corpus.open(inputs.corpus)
+    parts, may_miss = starting_point(inputs, config.model, corpus)
+    hidden = None if inputs.mask_ggrams is None else GGramVocabulary.load(inputs.mask_ggrams)
     if hidden is not None:
-        hidden.require_tokenizer(corpus.tokenizer_sha256, config.mask_ggrams)
+        hidden.require_tokenizer(corpus.tokenizer_sha256, inputs.mask_ggrams)
     heldout = heldout_sequences(
         corpus, config.heldout_fraction, config.heldout_tokens, config.run.seed
     )
     set_seed(config.run.seed)
     model = DnazenForMaskedLM(parts.config)
-    if config.init is not None:
-        source = read_weights(config.init, parts.config)
-        load_weights(model, source, config.init, may_miss=may_miss)
-
-    checkpoint = start_or_resume(config.output, resume=config.resume)
-    longest = config.max_tokens - 2
-    train = PretrainDataset(
-        corpus, example_spans(corpus.offsets, ~heldout, longest), config.run.seed
-    )
-    held = PretrainDataset(
-        corpus, example_spans(corpus.offsets, heldout, longest), config.run.seed + 1
-    )
+    if inputs.init is not None:
+        source = read_weights(inputs.init, parts.config)
+        load_weights(model, source, inputs.init, may_miss=may_miss)
+    choose_attention(model, config.run)
+    compile_layers(model, config.run)
+    longest, seed = config.max_tokens - 2, config.run.seed
+    train = PretrainDataset(corpus, example_intervals(corpus.offsets, ~heldout, longest), seed)
+    held = PretrainDataset(corpus, example_intervals(corpus.offsets, heldout, longest), seed + 1)
     collator = Collator.of(
         parts,
         vocab_size=corpus.vocab_size,  # random tokens are drawn from the tokenizer's
         masking=config.masking,
         masking_matcher=None if hidden is None else Matcher(hidden),
     )
-    choose_attention(model, config.run)
-    compile_layers(model, config.run)
-    optimizer = rowwise_optimizer(model, config.optimizer, config.run)
-    arguments = training_arguments(
-        config.output,
-        config.optimizer,
-        config.run,
-        clips_itself=optimizer is not None,
-        max_steps=config.max_steps,
-        eval_strategy="steps",
-        eval_steps=config.eval_steps,
-        save_strategy="steps",
-        save_steps=config.save_steps,
-        save_total_limit=2,
-        per_device_train_batch_size=1,  # unused: the plan makes the batches, as many for each
-        accelerator_config={"even_batches": False},
-    )
-    trainer = PretrainTrainer(
-        model=model,
-        args=arguments,
-        optimizers=(optimizer, None),
-        train_dataset=train,
-        eval_dataset=held,
-        data_collator=collator,
-        plan=BatchPlan(
-            train.spans.length + 2,
-            config.tokens_per_batch,
-            config.max_steps * config.run.gradient_accumulation * arguments.world_size,
-            config.run.seed,
-        ),
-        heldout_batches=[
-            [Key(0, int(i)) for i in batch]
-            for batch in token_budget_batches(
-                held.spans.length + 2, config.tokens_per_batch, np.random.default_rng(0)
-            )
-        ],
-        heldout_collator=replace(collator, masking=config.heldout_masking),
-        bases=token_lengths(parts.tokenizer),
-        callbacks=[tensorboard(config.output)] if arguments.process_index == 0 else [],
-    )
     tokens = {
-        "train_tokens": int(train.spans.length.sum()),
-        "heldout_tokens": int(held.spans.length.sum()),
+        "train_tokens": int(train.intervals.length.sum()),
+        "heldout_tokens": int(held.intervals.length.sum()),
     }
-    if trainer.is_world_process_zero():
-        _note(config, parts, tokens, checkpoint)
-    with training_under_way(config.output):
-        result = trainer.train(resume_from_checkpoint=checkpoint)
-        metrics = _last_scores(trainer)
-    part_from_processes(trainer)
-    if trainer.is_world_process_zero():
-        save_directory(config.output, trainer.accelerator.unwrap_model(model), *parts[1:])
-        write_json(
-            config.output / "metrics.json",
-            {
-                **metrics,
-                "train_seconds": result.metrics["train_runtime"],
-                "parameters": sum(p.numel() for p in model.parameters()),
-                **tokens,
-            },
+    with (
+        training_directory(output, resume=resume, sharded=config.run.shards_weights) as checkpoint,
+        stop_requested() as stop,
+    ):
+        optimizer = rowwise_optimizer(model, config.optimizer, config.run)
+        arguments = training_arguments(
+            output,
+            config.optimizer,
+            config.run,
+            clips_itself=optimizer is not None,
+            max_steps=config.max_steps,
+            eval_strategy="steps",
+            eval_steps=config.eval_steps,
+            save_strategy="steps",
+            save_steps=config.save_steps,
+            save_total_limit=2,
+            per_device_train_batch_size=1,  # unused: the plan makes the batches, as many for each
+            accelerator_config={"even_batches": False},
         )
-        write_json(config.output / "history.json", {"log": trainer.state.log_history})
-        shutil.rmtree(config.output / CHECKPOINTS, ignore_errors=True)
-        for name, value in metrics.items():
-            print(f"{name}\t{value:.6g}")
-    return metrics
+        leads = arguments.process_index == 0
+        if leads:
+            _begin(inputs, config, output, tokens, checkpoint)
+            _announce(parts, tokens, bf16=use_bf16(config.run))
+        trainer = PretrainTrainer(
+            model=model,
+            args=arguments,
+            optimizers=(optimizer, None),
+            train_dataset=train,
+            eval_dataset=held,
+            data_collator=collator,
+            plan=BatchPlan(
+                train.intervals.length + 2,
+                config.tokens_per_batch,
+                config.max_steps * config.run.gradient_accumulation * arguments.world_size,
+                seed,
+            ),
+            tokens_per_batch=config.tokens_per_batch,
+            heldout_collator=replace(collator, masking=config.heldout_masking),
+            bases=token_lengths(parts.tokenizer),
+            callbacks=[StopAtCheckpoint(stop), *([tensorboard(output)] if leads else [])],
+        )
+        with training_under_way(output):
+            result = trainer.train(
+                resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
+            )
+            scores = _last_scores(trainer)
+        end_distributed(trainer)
+        if not leads:
+            return None
+        history = trainer.state.log_history
+        metrics = {
+            **scores,
+            "train_seconds": result.metrics["train_runtime"],
+            "parameters": sum(p.numel() for p in model.parameters()),
+            **tokens,
+        }
+        write_json(output / "metrics.json", metrics)
+        write_json(output / "history.json", {"log": history})
+        # The weights come last: a directory that has them is whole.
+        save_directory(output, trainer.accelerator.unwrap_model(model), *parts[1:])
+        shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
+    return Pretrained(scores, history)
 
 
 def _last_scores(trainer: PretrainTrainer) -> dict[str, float]:
@@ -366,7 +316,7 @@ def _last_scores(trainer: PretrainTrainer) -> dict[str, float]:
 
 
 def starting_point(
-    config: PretrainConfig, corpus: Corpus
+    inputs: PretrainInputs, shape: ShapeConfig, corpus: Corpus
 ) -> tuple[ModelDirectory, tuple[str, ...]]:
     """Configuration, tokenizer and G-grams of the run, and which weights may start at random.
 
@@ -377,26 +327,26 @@ def starting_point(
     ConfigError
         If G-grams are given for an initial model that has its own.
     """
-    vocabulary = None if config.ggrams is None else GGramVocabulary.load(config.ggrams)
+    vocabulary = None if inputs.ggrams is None else GGramVocabulary.load(inputs.ggrams)
     if vocabulary is not None:
-        vocabulary.require_tokenizer(corpus.tokenizer_sha256, config.ggrams)
-    if config.init is None:
-        shape = _random_shape(config.model, corpus.vocab_size, _rows(vocabulary))
-        return ModelDirectory(shape, corpus.tokenizer, vocabulary), ()
-    start = open_directory(config.init)
+        vocabulary.require_tokenizer(corpus.tokenizer_sha256, inputs.ggrams)
+    if inputs.init is None:
+        config = _random_shape(shape, corpus.vocab_size, _rows(vocabulary))
+        return ModelDirectory(config, corpus.tokenizer, vocabulary), ()
+    start = open_directory(inputs.init)
     if tokenizer_sha256(start.tokenizer) != corpus.tokenizer_sha256:
         raise InputError(
             "the corpus was made with another tokenizer than this model's",
-            path=config.init,
-            fix=f"build the corpus with --tokenizer {config.init}",
+            path=inputs.init,
+            fix=f"build the corpus with --tokenizer {inputs.init}",
         )
     if vocabulary is None:
         return start, HEADS
     if start.vocabulary is not None:
         raise ConfigError(
-            f"{config.init} has G-grams of its own; leave --ggrams out to train them further"
+            f"{inputs.init} has G-grams of its own; leave --ggrams out to train them further"
         )
-    _add_ggrams(start.config, config.model, _rows(vocabulary))
+    _add_ggrams(start.config, shape, _rows(vocabulary))
     fresh = ("dnazen.ggram_", "dnazen.fusions.")
     return start._replace(vocabulary=vocabulary), (*HEADS, *fresh)
 
@@ -406,7 +356,7 @@ def _rows(vocabulary: GGramVocabulary | None) -> int:
     return 0 if vocabulary is None else len(vocabulary) + 1
 
 
-def _random_shape(settings: ModelSettings, vocab_size: int, rows: int) -> DnazenConfig:
+def _random_shape(settings: ShapeConfig, vocab_size: int, rows: int) -> DnazenConfig:
     """The configuration of a model that starts from random weights."""
     layers = settings.num_hidden_ggram_layers
     return DnazenConfig.of_size(
@@ -421,7 +371,7 @@ def _random_shape(settings: ModelSettings, vocab_size: int, rows: int) -> Dnazen
     )
 
 
-def _add_ggrams(shape: DnazenConfig, settings: ModelSettings, rows: int) -> None:
+def _add_ggrams(shape: DnazenConfig, settings: ShapeConfig, rows: int) -> None:
     """Give E4BU alone a G-gram encoder, by default of half its layers as in the release."""
     layers = settings.num_hidden_ggram_layers
     shape.ggram_vocab_size = rows
@@ -431,27 +381,48 @@ def _add_ggrams(shape: DnazenConfig, settings: ModelSettings, rows: int) -> None
     shape.num_hidden_ggram_layers = shape.num_hidden_layers // 2 if layers is None else layers
 
 
-def _note(
-    config: PretrainConfig, parts: ModelDirectory, tokens: dict[str, int], checkpoint: str | None
-) -> None:
-    """Write the run's record before work starts, and say on stderr what will be done."""
-    files = [p for p in (config.ggrams, config.mask_ggrams) if p is not None]
-    inputs = [hash_file(path) for path in (config.corpus / "corpus.json", *files)]
-    write_json(
-        config.output / "run.json",
-        run_record(
-            "pretrain",
-            config,
-            inputs,
-            bf16=use_bf16(config.run),
-            torch=torch.__version__,
-            resumed_from=checkpoint,
-            **tokens,
-        ),
+def pretraining_identity(inputs: PretrainInputs, config: PretrainConfig) -> dict[str, Any]:
+    """What the result of a pre-training depends on: settings, and hashes of what is read."""
+    return training_identity(
+        config, **{name: hash_file(path).sha256 for name, path in _files(inputs).items()}
     )
+
+
+def _files(inputs: PretrainInputs) -> dict[str, Path]:
+    """The files that say what is read, by the setting that names them."""
+    files = {
+        "corpus": inputs.corpus / RECORD_FILE,
+        "ggrams": inputs.ggrams,
+        "mask_ggrams": inputs.mask_ggrams,
+        "init": None if inputs.init is None else weights_file(inputs.init),
+    }
+    return {name: path for name, path in files.items() if path is not None}
+
+
+def _begin(
+    inputs: PretrainInputs,
+    config: PretrainConfig,
+    output: Path,
+    tokens: dict[str, int],
+    checkpoint: Path | None,
+) -> None:
+    """Write the run's record before work starts."""
+    record = run_record(
+        "pretrain",
+        {**plain(inputs), "output": output, **plain(config)},
+        [hash_file(path) for path in _files(inputs).values()],
+        bf16=use_bf16(config.run),
+        torch=torch.__version__,
+        **tokens,
+    )
+    write_training_record(output, record, pretraining_identity(inputs, config), checkpoint)
+
+
+def _announce(parts: ModelDirectory, tokens: dict[str, int], *, bf16: bool) -> None:
+    """Say on stderr what will be done."""
     ggrams = 0 if parts.vocabulary is None else len(parts.vocabulary)
     tqdm.write(
         f"pre-training on {tokens['train_tokens']:,} tokens ({tokens['heldout_tokens']:,} held "
-        f"out), {ggrams:,} G-grams, {'bf16' if use_bf16(config.run) else 'float32'}",
+        f"out), {ggrams:,} G-grams, {'bf16' if bf16 else 'float32'}",
         file=sys.stderr,
     )

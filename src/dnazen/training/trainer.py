@@ -1,13 +1,13 @@
-"""What pre-training and fine-tuning share: optimizer and run settings, and their Trainer set-up."""
+"""What pre-training and fine-tuning share: the set-up of Hugging Face's Trainer."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,87 +15,17 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
-from ..errors import ConfigError, OutputError
+from ..errors import ConfigError, DnazenError, OutputError
 from ..model.layers import EncoderLayer
 from ..model.rows import RowEmbedding
-from ..model.weights import WEIGHTS_FILES, weights_being_written
-from ..outputs import refuse_existing
+from ..model.weights import weights_being_written
+from .checkpoints import CHECKPOINTS
 from .optimizer import RowwiseAdamW
+from .settings import OptimizerConfig, RunConfig
 
-CHECKPOINTS = "checkpoints"
-"""Folder of a run's directory that holds what it needs to go on; gone when the run is done."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
-    """AdamW and its learning-rate schedule (method.md section 7)."""
-
-    learning_rate: float = 5e-5
-    """Peak learning rate, > 0."""
-    ggram_learning_rate: float | None = None
-    """Peak learning rate of the G-gram embeddings, whose rows are seldom trained; by default that
-    of all."""
-    warmup_steps: int = 50
-    """Optimizer steps of linear rise from 0."""
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """Shape of the decay to 0 after the warm-up; constant does not decay."""
-    weight_decay: float = 0.01
-    """Decoupled weight decay; biases, layer norms and fusion gates are spared."""
-    adam_beta1: float = 0.9
-    """Decay of the first moment."""
-    adam_beta2: float = 0.999
-    """Decay of the second moment."""
-    adam_epsilon: float = 1e-8
-    """Added to the root of the second moment."""
-    max_grad_norm: float = 1.0
-    """Gradients are scaled down to this global norm; 0 leaves them."""
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "ggram_learning_rate"):
-            rate = getattr(self, name)
-            if rate is not None and rate <= 0:
-                raise ConfigError(f"{name} must be > 0, got {rate}")
-        for name in ("warmup_steps", "weight_decay", "adam_epsilon", "max_grad_norm"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")
-        for name in ("adam_beta1", "adam_beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must lie in 0 <= beta < 1, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """How a training run uses the machine."""
-
-    seed: int = 0
-    """Of weights, data order, masks and dropout."""
-    precision: Literal["auto", "bf16", "float32"] = "auto"
-    """Arithmetic of the matrix products; weights stay float32. auto: bf16 where hardware has it."""
-    device: Literal["auto", "cpu"] = "auto"
-    """auto: a GPU where there is one."""
-    workers: int = 0
-    """Processes that prepare batches beside the training; results do not depend on it."""
-    gradient_accumulation: int = 1
-    """Batches per optimizer step and device."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, a third more time."""
-    compile: bool = False
-    """torch.compile the layers, once for all shapes of batches."""
-    attention: Literal["sdpa", "flex_attention"] = "sdpa"
-    """Attention over padded boxes, or on a GPU over packed sequences."""
-    logging_steps: int = 20
-    """Optimizer steps between lines of the training log."""
-    fsdp: str = ""
-    """Options of fully sharded data parallelism for several GPUs, such as 'full_shard'."""
-    deepspeed: str | None = None
-    """Path of a DeepSpeed configuration."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 1 << 32:  # what numpy's generator takes
-            raise ConfigError(f"seed must be 0 to {(1 << 32) - 1}, got {self.seed}")
-        for name, least in (("gradient_accumulation", 1), ("logging_steps", 1), ("workers", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be >= {least}, got {getattr(self, name)}")
+_SHARED_MEMORY = Path("/dev/shm")
+_SHARED_BYTES_PER_WORKER = 4 << 20
+"""Room for the batches that a worker has ready."""
 
 
 def use_bf16(run: RunConfig) -> bool:
@@ -144,7 +74,7 @@ def rowwise_optimizer(
     embeddings stands still, and where FSDP or DeepSpeed shard the weights, the table with them.
     """
     table = next((part for part in model.modules() if isinstance(part, RowEmbedding)), None)
-    if table is None or not table.weight.requires_grad or run.fsdp or run.deepspeed:
+    if table is None or not table.weight.requires_grad or run.shards_weights:
         return None
     others = [p for p in model.parameters() if p.requires_grad and p is not table.weight]
     groups: list[dict[str, Any]] = [
@@ -174,13 +104,19 @@ def training_arguments(
     """The Hugging Face form of our settings; ``more`` are further arguments of it.
 
     ``clips_itself``: the optimizer scales gradients down, so the Trainer must not.
+
+    Raises
+    ------
+    ConfigError
+        If the workers asked for have no shared memory to hand batches over.
     """
-    asked: dict[str, Any] = {"fsdp": run.fsdp} if run.fsdp else {}
+    _require_shared_memory(run.workers)
+    options: dict[str, Any] = {"fsdp": run.fsdp} if run.fsdp else {}
     if run.gradient_checkpointing:  # transformers 5 gave the argument a new name on its way
         renamed = hasattr(TrainingArguments, "activation_checkpointing")
-        asked["activation_checkpointing" if renamed else "gradient_checkpointing"] = True
+        options["activation_checkpointing" if renamed else "gradient_checkpointing"] = True
     return TrainingArguments(
-        output_dir=str(directory / CHECKPOINTS),
+        output_dir=str((directory / CHECKPOINTS).resolve()),
         learning_rate=optimizer.learning_rate,
         warmup_steps=optimizer.warmup_steps,
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(
@@ -202,7 +138,8 @@ def training_arguments(
         report_to="none",  # our own callback names the folder
         disable_tqdm=not sys.stderr.isatty(),
         remove_unused_columns=False,
-        **asked,
+        restore_callback_states_from_checkpoint=True,  # how long patience has lasted
+        **options,
         **more,
     )
 
@@ -212,42 +149,37 @@ def tensorboard(directory: Path) -> TensorBoardCallback:
     return TensorBoardCallback(SummaryWriter(str(directory / "logs")))
 
 
-def start_or_resume(directory: Path, *, resume: bool) -> str | None:
-    """The checkpoint to go on from, or ``None`` for a fresh start in a new directory.
-
-    Raises
-    ------
-    OutputError
-        If the directory holds another run and going on was not asked for.
-    """
-    if not resume:
-        refuse_existing(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        return None
-    if any((directory / name).exists() for name in WEIGHTS_FILES):
-        raise OutputError(f"{directory}: this run is complete; name another output")
-    # The Trainer writes its own state last: a checkpoint without it was cut short.
-    whole = [path.parent for path in (directory / CHECKPOINTS).glob("*/trainer_state.json")]
-    if not whole:
-        print(f"note: {directory} has no checkpoint yet: starting anew", file=sys.stderr)
-        directory.mkdir(parents=True, exist_ok=True)
-        return None
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))
+def _require_shared_memory(workers: int) -> None:
+    """Raise ConfigError if the workers would die, or wait for ever, for want of shared memory."""
+    if workers and _SHARED_MEMORY.is_dir():
+        free = shutil.disk_usage(_SHARED_MEMORY).free
+        if free < workers * _SHARED_BYTES_PER_WORKER:
+            raise ConfigError(
+                f"run.workers {workers}: {_SHARED_MEMORY} has only {free >> 10:,} kB free; set "
+                "run.workers to 0 or give it more (docker: --shm-size 1g)"
+            )
 
 
 @contextmanager
 def training_under_way(directory: Path) -> Iterator[None]:
-    """Keep the Trainer's log off stdout, and say in one line that a checkpoint found no room.
+    """Keep the Trainer's log off stdout, and explain what befell a checkpoint or a worker.
 
     Raises
     ------
     OutputError
         If a checkpoint cannot be written below ``directory``.
+    DnazenError
+        If a process that prepares batches died.
     """
     try:
         with redirect_stdout(sys.stderr), weights_being_written(directory):
             yield
     except RuntimeError as error:
+        if "DataLoader worker" in str(error):
+            raise DnazenError(
+                f"{directory}: a process that prepares batches died: memory, or {_SHARED_MEMORY}, "
+                "was full; --resume with a lower --run.workers"
+            ) from error
         if "inline_container" not in str(error):  # torch's writer, which names itself but no cause
             raise
         raise OutputError(
@@ -255,7 +187,7 @@ def training_under_way(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def part_from_processes(trainer: Trainer) -> None:
+def end_distributed(trainer: Trainer) -> None:
     """End the talk between the processes of a distributed run, once all have come so far.
 
     A process that exits with the talk still open may be aborted by its own threads.

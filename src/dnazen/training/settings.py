@@ -1,0 +1,230 @@
+"""Settings of pre-training and fine-tuning; they import nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
+
+import tyro
+
+from ..errors import ConfigError
+from ..ggrams.settings import MaskingConfig
+from ..model.settings import ClassifierPooling, ShapeConfig
+from ..sequences.settings import ProblemType
+from ..settings import require_choices, require_fractions, require_numbers
+from ..tokens.settings import MOST_TOKENS, TooLong, require_max_tokens
+
+METRICS: Mapping[ProblemType, tuple[str, ...]] = {
+    "single_label_classification": ("mcc", "f1", "accuracy", "auroc", "auprc"),
+    "multi_label_classification": ("mcc", "f1", "accuracy", "auroc", "auprc"),
+    "regression": ("pearson", "spearman", "mse"),
+}
+"""The scores of each problem type, the one that chooses the best epoch by default first."""
+
+MOST_LEARNING_RATE = 1000
+MOST_TOKENS_PER_BATCH = 1 << 28
+MOST_RANK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW and its learning-rate schedule (method.md section 7)."""
+
+    learning_rate: float = 5e-5
+    """Peak learning rate, > 0."""
+    ggram_learning_rate: float | None = None
+    """Peak learning rate of the G-gram embeddings, whose rows are seldom trained; by default that
+    of all."""
+    warmup_steps: int = 50
+    """Optimizer steps of linear rise from 0."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """Shape of the decay to 0 after the warm-up; constant does not decay."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay; biases, layer norms and fusion gates are spared."""
+    adam_beta1: float = 0.9
+    """Decay of the first moment."""
+    adam_beta2: float = 0.999
+    """Decay of the second moment."""
+    adam_epsilon: float = 1e-8
+    """Added to the root of the second moment."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this global norm; 0 leaves them."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        for name in ("learning_rate", "ggram_learning_rate"):
+            rate = getattr(self, name)
+            if rate is not None and not 0 < rate <= MOST_LEARNING_RATE:
+                raise ConfigError(f"{name} must be > 0, at most {MOST_LEARNING_RATE}, got {rate}")
+        names = "warmup_steps weight_decay adam_epsilon max_grad_norm"
+        require_numbers(self, names=names, least=0)
+        for name in ("adam_beta1", "adam_beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must lie in 0 <= beta < 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How a training run uses the machine."""
+
+    seed: Annotated[int, tyro.conf.arg(aliases=["--seed"])] = 0
+    """Of weights, data order, masks and dropout."""
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    """Arithmetic of the matrix products; weights stay float32. auto: bf16 where hardware has it."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: a GPU where there is one."""
+    workers: int = 0
+    """Processes that prepare batches beside the training; results do not depend on it."""
+    gradient_accumulation: int = 1
+    """Batches per optimizer step and device."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third more time."""
+    compile: bool = False
+    """torch.compile the layers, once for all shapes of batches."""
+    attention: Literal["sdpa", "flex_attention"] = "sdpa"
+    """Attention over padded boxes, or on a GPU over packed sequences."""
+    logging_steps: int = 20
+    """Optimizer steps between lines of the training log."""
+    fsdp: str = ""
+    """Options of fully sharded data parallelism for several GPUs, such as 'full_shard'."""
+    deepspeed: str | None = None
+    """Path of a DeepSpeed configuration."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        require_numbers(self, names="seed", least=0, most=(1 << 32) - 1)  # what numpy takes
+        require_numbers(self, names="gradient_accumulation logging_steps", least=1)
+        require_numbers(self, names="workers", least=0, most=4096)
+
+    @property
+    def shards_weights(self) -> bool:
+        """Whether each process holds only a part of the weights."""
+        return bool(self.fsdp or self.deepspeed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """A low-rank change of the model's layers in place of training all of its weights."""
+
+    rank: int = 0
+    """Rank of the change; 0 trains all weights."""
+    alpha: int | None = None
+    """The change is scaled by alpha / rank; by default alpha is twice the rank."""
+    dropout: float = 0.0
+    """Dropout of the inputs of the change."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank <= MOST_RANK:
+            raise ConfigError(f"lora.rank must be 0 to {MOST_RANK}, got {self.rank}")
+        if self.alpha is not None and not 0 < self.alpha <= 1 << 20:
+            raise ConfigError(f"lora.alpha must be 1 to {1 << 20}, got {self.alpha}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"lora.dropout must lie in 0 <= p < 1, got {self.dropout}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """How a model is pre-trained, whatever the corpus and the G-grams."""
+
+    max_steps: int = 1000
+    """Optimizer steps."""
+    tokens_per_batch: int = 8192
+    """Bound on sequences x longest sequence of a batch."""
+    max_tokens: int = 256
+    """Longest example, [CLS] and [SEP] included; longer sequences become several examples."""
+    heldout_fraction: float = 0.01
+    """Fraction of the corpus kept for evaluation, in blocks of neighbouring windows, both strands
+    of a block together."""
+    heldout_tokens: int = 200_000
+    """At most about so many tokens are kept for evaluation."""
+    heldout_ggram_share: float | None = None
+    """masking.ggram_share of the evaluation; by default as in training. With 0 all models on a
+    corpus are scored on the same masks, whatever their G-grams and their training."""
+    eval_steps: int = 200
+    """Optimizer steps between evaluations."""
+    save_steps: int = 200
+    """Optimizer steps between checkpoints that an interrupted run can go on from."""
+    model: ShapeConfig = field(default_factory=ShapeConfig)
+    """Shape of a model that starts from random weights."""
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    """How positions are hidden."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            learning_rate=5e-4, warmup_steps=200, adam_beta2=0.98, adam_epsilon=1e-6
+        )
+    )
+    """AdamW and its schedule."""
+    run: RunConfig = field(default_factory=RunConfig)
+    """How the machine is used."""
+
+    def __post_init__(self) -> None:
+        require_numbers(self, names="max_steps eval_steps save_steps heldout_tokens", least=1)
+        require_numbers(self, names="max_tokens", least=4, most=MOST_TOKENS)
+        if not self.max_tokens <= self.tokens_per_batch <= MOST_TOKENS_PER_BATCH:
+            raise ConfigError(
+                f"tokens_per_batch must be max_tokens ({self.max_tokens}) to "
+                f"{MOST_TOKENS_PER_BATCH}, got {self.tokens_per_batch}"
+            )
+        require_fractions(self, names="heldout_fraction", closed=False)
+        _ = self.heldout_masking
+
+    @property
+    def heldout_masking(self) -> MaskingConfig:
+        """How the held-out positions are hidden."""
+        share = self.heldout_ggram_share
+        return self.masking if share is None else replace(self.masking, ggram_share=share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """How a model is fine-tuned, whatever the model and the data."""
+
+    from_random_weights: bool = False
+    """Take only shape, tokenizer and G-grams from the model; start from random weights."""
+    pooling: ClassifierPooling = "cls"
+    """What the classifier reads: the state of [CLS], or the mean of the tokens' states."""
+    without_ggrams: bool = False
+    """Leave the model's G-grams out: its E4BU alone."""
+    epochs: int = 3
+    """Passes over train."""
+    batch_size: int = 32
+    """Examples per batch and device."""
+    best_metric: str | None = None
+    """Score on dev that chooses the epoch: mcc, f1, accuracy, auroc or auprc (default mcc);
+    in regression pearson, spearman or mse (default pearson)."""
+    patience: int | None = None
+    """Stop after so many epochs without a better dev score; by default never."""
+    max_tokens: int = 1024
+    """Longest example, [CLS] and [SEP] included."""
+    too_long: TooLong = "refuse"
+    """Refuse longer examples, or cut them and count."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Train an adapter instead of the whole model."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """AdamW and its schedule."""
+    run: RunConfig = field(default_factory=RunConfig)
+    """How the machine is used."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        require_numbers(self, names="epochs batch_size patience", least=1)
+        require_max_tokens(self.max_tokens)
+        if self.lora.rank and self.from_random_weights:
+            raise ConfigError("an adapter needs a trained model; leave from_random_weights out")
+
+    def metric(self, problem_type: ProblemType) -> str:
+        """The score on dev that chooses the epoch.
+
+        Raises
+        ------
+        ConfigError
+            If the settings name one that this kind of label does not have.
+        """
+        names = METRICS[problem_type]
+        if self.best_metric is not None and self.best_metric not in names:
+            raise ConfigError(
+                f"best_metric must be one of {', '.join(names)} for {problem_type}, "
+                f"got {self.best_metric!r}"
+            )
+        return self.best_metric or names[0]

@@ -1,0 +1,41 @@
+"""The batches of a pre-training run: whole passes, the same each time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnazen.training.batch_plan import BatchPlan, ExampleKey
+from model.test_batches import lengths_
+
+
+@given(lengths_.filter(len), st.integers(0, 40), st.integers(0, 9))
+def test_a_plan_is_whole_passes_and_the_same_each_time(lengths, batches, seed):
+    plan = BatchPlan(lengths, 60, batches, seed)
+    made = list(plan)
+    assert len(made) == len(plan) == batches
+    assert made == list(BatchPlan(lengths, 60, batches, seed))
+    longer = list(BatchPlan(lengths, 60, batches + 7, seed))
+    assert longer[:batches] == made  # so a run that takes longer starts alike
+    last = max((batch[0].epoch for batch in made), default=0)
+    for epoch in range(last + 1):
+        numbers = [key.number for batch in made for key in batch if key.epoch == epoch]
+        assert len(set(numbers)) == len(numbers)
+        if epoch < last:
+            assert sorted(numbers) == list(range(len(lengths)))
+    assert all(isinstance(key, ExampleKey) for batch in made for key in batch)
+    assert all(len({key.epoch for key in batch}) == 1 for batch in made)
+
+
+def test_passes_and_seeds_differ():
+    lengths = np.full(64, 10)
+    first, second = np.array_split(np.array(list(BatchPlan(lengths, 40, 32, 0))), 2)
+    assert first[..., 1].tolist() != second[..., 1].tolist()
+    assert list(BatchPlan(lengths, 40, 16, 0)) != list(BatchPlan(lengths, 40, 16, 1))
+
+
+def test_a_plan_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one example"):
+        BatchPlan(np.zeros(0, dtype=np.int64), 10, 1, 0)
