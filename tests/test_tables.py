@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import resource
 import subprocess
 import sys
@@ -29,11 +30,13 @@ def write(path: Path, rows=ROWS) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["x.tsv", "x.csv", "x", "x.bed", "x.tsv.gz", "x.csv.gz", "x.gz"])
+@pytest.mark.parametrize(
+    "name", ["x.tsv", "x.csv", "x", "x.bed", "x.tsv.gz", "x.csv.gz", "x.gz", "x\udcff.tsv.gz"]
+)
 def test_the_name_tells_the_form(tmp_path, name):
     data = write(tmp_path / name)
     if name.endswith(".gz"):
-        assert pysam.BGZFile(str(tmp_path / name)).read() == gzip.decompress(data)
+        assert pysam.BGZFile(os.fsencode(tmp_path / name)).read() == gzip.decompress(data)
         data = gzip.decompress(data)
     delimiter = "," if ".csv" in name else "\t"
     assert list(csv.reader(io.StringIO(data.decode()), delimiter=delimiter)) == CELLS

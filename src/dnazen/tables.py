@@ -84,25 +84,36 @@ def bgzipped(path: Path) -> Iterator[Callable[[bytes], object]]:
     Raises
     ------
     OSError
-        If the system refuses, with its cause, which htslib does not tell.
+        If the system refuses, with its cause.
     """
     import pysam
 
+    name: Any = os.fsencode(path)  # a name that is not UTF-8 is one for htslib too
+    with causes_of_htslib(path), pysam.BGZFile(name, "w", None) as handle:
+        yield handle.write
+
+
+@contextmanager
+def causes_of_htslib(path: Path) -> Iterator[None]:
+    """Find out why htslib could not write a file: it tells that it failed, and not why.
+
+    Raises
+    ------
+    OSError
+        With the cause.
+    """
+    import pysam
+
+    before = pysam.set_verbosity(0)
     try:
-        with pysam.BGZFile(str(path), "w", None) as handle:
-            yield handle.write
+        yield
     except OSError as error:
-        if error.errno is None or error.strerror is None:
-            _raise_cause_of_write(path)
+        if error.errno is None:
+            with path.open("ab") as handle:  # fails likewise, and tells why
+                handle.write(bytes(1 << 20))
         raise
-
-
-def _raise_cause_of_write(path: Path) -> None:
-    """Write some more to a file, so that the system says why it takes no more."""
-    with path.open("ab") as handle:
-        handle.write(bytes(1 << 20))
-        handle.flush()
-        os.fsync(handle.fileno())
+    finally:
+        pysam.set_verbosity(before)
 
 
 def printable(value: Any) -> str:

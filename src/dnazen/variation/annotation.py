@@ -25,6 +25,7 @@ from ..inference.opened import OpenedModel
 from ..outputs import new_files, refuse_inputs
 from ..records import hash_file, plain
 from ..sequences.indexed import IndexedGenome
+from ..tables import causes_of_htslib, printable
 from .journal import Journal, open_journal
 from .scores import Score, scores_of
 from .settings import ReferenceConfig, ScoringConfig
@@ -36,7 +37,6 @@ from .vcf import (
     declared,
     info_line,
     read_vcf,
-    visible,
     with_lines,
 )
 
@@ -241,7 +241,7 @@ def _table(path: Path, journal: Journal, names: Sequence[str]) -> Iterator[bytes
         for alt, *values in zip(row.alts, *fields, strict=True) if row.alts else ():
             cells = [MISSING if value == "." else value for value in values]
             names = (*map(as_text, row.columns[:4]), alt)
-            yield "\t".join([*map(visible, names), *cells]).encode()
+            yield "\t".join([*map(printable, names), *cells]).encode()
 
 
 def _missing_contigs(
@@ -269,7 +269,7 @@ def _provenance(
         f"##{prefix}_variants=dnazen {version('dnazen')}; model {model.source}; genome "
         f"{genome.path}; window_bp {config.window_bp}; strands {config.strands}"
     )
-    return visible(text).encode()
+    return printable(text).encode()
 
 
 def _write(output: Path, lines: Iterable[bytes], index: str) -> None:
@@ -284,7 +284,7 @@ def _write(output: Path, lines: Iterable[bytes], index: str) -> None:
     indexes = {kind: output.with_name(f"{output.name}.{kind}") for kind in ("tbi", "csi")}
     with new_files(output, *([indexes[index]] if index else [])) as (part, *index_parts):
         if output.name.endswith(".gz"):
-            with _causes(part):
+            with causes_of_htslib(part):
                 with pysam.BGZFile(str(part), "w", None) as zipped:
                     for line in lines:
                         zipped.write(line + b"\n")
@@ -299,18 +299,3 @@ def _write(output: Path, lines: Iterable[bytes], index: str) -> None:
         if output.name.endswith(".vcf.gz"):
             for path in indexes.values():
                 path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _causes(part: Path) -> Iterator[None]:
-    """Find out why htslib could not write a file: it says that it failed, and not why."""
-    before = pysam.set_verbosity(0)
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:
-            with part.open("ab") as handle:  # fails likewise, and says why
-                handle.write(bytes(1 << 16))
-        raise
-    finally:
-        pysam.set_verbosity(before)

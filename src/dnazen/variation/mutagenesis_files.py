@@ -13,8 +13,8 @@ from ..report.charts import save_png
 from ..report.heatmap import draw_heatmap
 from ..sequences.alphabet import BASES
 from ..sequences.regions import Region
+from ..tables import printable
 from .scores import head_scores, scores_of
-from .vcf import visible
 
 
 def write_mutations(
@@ -31,7 +31,7 @@ def write_mutations(
     letters
         The region's, on the forward strand: A, C, G, T and N.
     """
-    region = region._replace(chrom=visible(region.chrom))
+    region = region._replace(chrom=printable(region.chrom))
     with (folder / "scores.tsv").open("w", encoding="utf-8") as table:
         names = [score.name for score in scores_of(model)]
         print("chrom", "pos", "ref", "alt", *names, sep="\t", file=table)

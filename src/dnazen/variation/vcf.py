@@ -18,13 +18,13 @@ import pysam
 
 from ..errors import InputError
 from ..sequences.lines import Line, read_lines
+from ..tables import printable
 
 _EXPECTED = "a VCF or BCF file"
 _HEADER = "a VCF header: '##fileformat=VCFv4...' first, and then '#CHROM' and the other columns"
 _COLUMNS = 8  # those before the samples
 _MOST_DIGITS = 18  # of a POS: no genome comes near, and what reads VCF holds it in 64 bits
 _CONTIG_ID = re.compile(r"[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_|~-]*")
-_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LETTERS = re.compile(r"[ACGTURYSWKMBDHVNacgturyswkmbdhvn]+")
 _BASES = re.compile(r"[ACGTacgt]+")
 _BREAKEND = re.compile(r"[\[\]]|^\..|.\.$")
@@ -124,20 +124,9 @@ def declared(header: Sequence[bytes], kind: str) -> set[str]:
     return {as_text(match[1]) for match in matches if match}
 
 
-def visible(text: str) -> str:
-    """Text on one line: control characters, and bytes that are not UTF-8, as escapes.
-
-    Examples
-    --------
-    >>> visible("a\\nb\\tc")
-    'a\\\\nb\\\\tc'
-    """
-    return _INVISIBLE.sub(lambda match: ascii(match[0])[1:-1], text)
-
-
 def info_line(key: str, kind: Literal["Float", "String"], description: str) -> bytes:
     """The header line of an INFO field that has a value for each allele of ALT."""
-    text = visible(description).replace("\\", "\\\\").replace('"', '\\"')
+    text = printable(description).replace("\\", "\\\\").replace('"', '\\"')
     return f'##INFO=<ID={key},Number=A,Type={kind},Description="{text}">'.encode()
 
 
