@@ -17,7 +17,8 @@ from dnazen import cli
 from dnazen.commands.corpus_build import CorpusBuildCommand
 from dnazen.commands.corpus_build import run as build_corpus
 from dnazen.errors import ConfigError, InputError
-from dnazen.ggrams.leakage import build_index, covered_bases, mined_part, sharing_sequences
+from dnazen.ggrams.leakage import mined_part, sharing_sequences
+from dnazen.ggrams.overlaps import build_index, covered_bases
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.tokens.corpus import Corpus
 from dnazen.tokens.special import SPECIAL_TOKENS

@@ -100,7 +100,7 @@ def test_what_is_known_is_not_searched_again(ground, directory, tmp_path, monkey
     write_rows(test, [(ground.genome.read_text().splitlines()[1][:100], 0)])
     model = BenchmarkModel("a", "dnazen", str(directory))
     known = leakages([model], {"mouse/3": test})
-    monkeypatch.setattr("dnazen.gue.leakage.build_index", None)
+    monkeypatch.setattr("dnazen.gue.leakage.shared_with", None)
     again = leakages([BenchmarkModel("r", "random", str(directory))], {"mouse/3": test}, known)
     assert {(e["what"], *e["arms"]) for e in again} == {("pre-training", "a"), ("mining", "a", "r")}
     assert [e["tasks"] for e in known] == [e["tasks"] for e in sorted(

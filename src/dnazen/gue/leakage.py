@@ -10,12 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import DnazenError
-from ..ggrams.leakage import build_index, covered_bases, mined_part
+from ..ggrams.leakage import mined_part, shared_with
 from ..ggrams.vocabulary import GGramVocabulary
 from ..model.directory import GGRAMS_FILE
 from ..records import plain, read_json
-from ..sequences.alphabet import normalise
-from ..sequences.reader import read_records
 from ..tokens.corpus import Corpus
 from .models import BenchmarkModel
 
@@ -100,20 +98,9 @@ def _shared(what: str, source: Path, tests: dict[str, Path]) -> dict[str, Shared
     else:
         corpus = Corpus.open(source)
         keep = np.ones(len(corpus), dtype=np.bool_)
-    sequences = {
-        task: [normalise(record.sequence)[0] for record in read_records(path)]
-        for task, path in tests.items()
-    }
-    index = build_index((s for some in sequences.values() for s in some), OVERLAP_BP)
-    bases = covered_bases(index, corpus, keep, threads)
-    ends = np.cumsum([len(some) for some in sequences.values()])
     shared = {}
-    for (task, some), here in zip(sequences.items(), np.split(bases, ends[:-1]), strict=True):
-        lengths = np.array([len(s) for s in some])
-        shared[task] = Shared(
-            len(some),
-            int((here > 0).sum()),
-            int(((here == lengths) & (lengths > 0)).sum()),
-            float(here.sum() / max(1, lengths.sum())),
-        )
+    files = shared_with(corpus, keep, list(tests.values()), OVERLAP_BP, threads)
+    for task, file in zip(tests, files, strict=True):
+        sequences, partly, wholly, bases, mined = file.numbers
+        shared[task] = Shared(sequences, partly, wholly, mined / bases)
     return shared
