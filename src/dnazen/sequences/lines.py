@@ -116,7 +116,8 @@ def _lines(path: str, name: str, stored: _Watched) -> Iterator[Line]:
         for text in stream:
             if number == 0:
                 text = _without_mark(name, text)
-            if text.find(b"\r", 0, -2) < 0 and (text[-1:] == b"\n" or b"\r" not in text[-2:]):
+            cr = text.find(b"\r")
+            if cr < 0 or (cr == len(text) - 2 and text[-1:] == b"\n"):
                 number += 1
                 yield Line(number, text)
             else:
