@@ -18,7 +18,7 @@ from dnazen.commands.corpus_build import run as build_corpus
 from dnazen.errors import ConfigError, InputError, OutputError
 from dnazen.records import hash_file
 from dnazen.tokens import corpus
-from dnazen.tokens.corpus import ARRAYS, Corpus, Window, _chunks, tokenise_windows
+from dnazen.tokens.corpus import ARRAYS, Corpus, GenomeWindow, _chunks, tokenise_windows
 from dnazen.tokens.tokenizer import save_tokenizer, token_strings, tokenizer_sha256, train
 from sequences.test_indexed import twobit
 from settings_of import settings_of
@@ -151,7 +151,11 @@ def test_the_chunk_size_changes_no_byte(inputs, built, tmp_path, monkeypatch, ch
 
 def test_batches_of_windows_join_to_the_whole(inputs):
     tokenizer = corpus.load_tokenizer(inputs / "tokenizer")
-    batch = [Window(0, 0, b"ACGTTGCA"), Window(0, 8, b"T"), Window(3, 2, b"GATTACA")]
+    batch = [
+        GenomeWindow(0, 0, b"ACGTTGCA"),
+        GenomeWindow(0, 8, b"T"),
+        GenomeWindow(3, 2, b"GATTACA"),
+    ]
     whole = tokenise_windows(tokenizer, batch)
     parts = [tokenise_windows(tokenizer, [window]) for window in batch]
     for name in ("tokens", "record", "start", "strand"):

@@ -23,7 +23,7 @@ _CLEAN = bytes.maketrans(
 _COMPLEMENT = bytes.maketrans(
     b"ACGTUNRYSWKMBDHV" + b"acgtunryswkmbdhv", b"TGCAANYRSWMKVHDB" + b"tgcaanyrswmkvhdb"
 )
-_RUN = re.compile(rb"[^N]+")
+_STRETCH = re.compile(rb"N+|[^N]+")
 
 
 class Counts(NamedTuple):
@@ -56,7 +56,7 @@ def normalise(letters: bytes) -> tuple[bytes, Counts]:
     Parameters
     ----------
     letters
-        Nucleotide letters in either case and nothing else, as ``genome.read_records`` yields
+        Nucleotide letters in either case and nothing else, as ``reader.read_records`` yields
         them.
 
     Returns
@@ -103,6 +103,17 @@ def reverse_complement(letters: bytes) -> bytes:
     return letters.translate(_COMPLEMENT)[::-1]
 
 
+def stretches(clean: bytes) -> list[bytes]:
+    """Runs of ACGT and runs of N, in turn, as they make up a sequence.
+
+    Examples
+    --------
+    >>> stretches(b"NACNNG")
+    [b'N', b'AC', b'NN', b'G']
+    """
+    return _STRETCH.findall(clean)
+
+
 def runs(clean: bytes) -> Iterator[tuple[int, int]]:
     """Yield 0-based half-open ``(start, end)`` of each maximal run of ACGT, left to right.
 
@@ -111,7 +122,7 @@ def runs(clean: bytes) -> Iterator[tuple[int, int]]:
     >>> list(runs(b"NACNNG"))
     [(1, 3), (5, 6)]
     """
-    return (match.span() for match in _RUN.finditer(clean))
+    return (match.span() for match in _STRETCH.finditer(clean) if match[0][:1] != b"N")
 
 
 def windows(clean: bytes, window_bp: int) -> Iterator[tuple[int, bytes]]:

@@ -129,8 +129,8 @@ class IndexedGenome:
         fix = ""
         for chrom in chroms:
             others = (chrom.removeprefix("chr"), f"chr{chrom}", _SAME.get(chrom, chrom))
-            if found := [other for other in others if other in self.lengths]:
-                fix = f"this genome writes {found[0]!r} for {chrom!r} (see --contig-names)"
+            if own := [other for other in others if other in self.lengths]:
+                fix = f"this genome writes {own[0]!r} for {chrom!r} (see --contig-names)"
                 break
         return InputError(
             f"no contig {_some([repr(chrom) for chrom in chroms])} in {self.path}",

@@ -109,16 +109,16 @@ def task_of(train: Labelled, problem_type: ProblemType) -> Task:
         for row in train.rows:
             if not row.labels[0]:
                 raise _bad_label(train, row, 0, "a class")
-        found = {row.labels[0] for row in train.rows}
-        if len(found) < 2:
+        names = {row.labels[0] for row in train.rows}
+        if len(names) < 2:
             raise InputError(
-                f"only one class, {found.pop()!r}", path=train.source.path, expected="two or more"
+                f"only one class, {names.pop()!r}", path=train.source.path, expected="two or more"
             )
     else:
-        found = set().union(*(_names(row.labels[0]) for row in train.rows))
-        if not found:
+        names = set().union(*(_names(row.labels[0]) for row in train.rows))
+        if not names:
             raise InputError("no row has a label", path=train.source.path, expected="label names")
-    return Task(problem_type, _ordered(found))
+    return Task(problem_type, _ordered(names))
 
 
 def classes_of(row: Row, labels: LabelConfig) -> set[str]:
@@ -147,18 +147,18 @@ def labels_of(table: Labelled, task: Task) -> list[Label]:
     if len(table.columns) > 1:
         return [_indicators(table, row) for row in table.rows]
     number = {name: i for i, name in enumerate(task.label_names)}
-    known = ", ".join(task.label_names[:10]) + (", ..." if len(number) > 10 else "")
+    shown = ", ".join(task.label_names[:10]) + (", ..." if len(number) > 10 else "")
     labels: list[Label] = []
     for row in table.rows:
         text = row.labels[0]
         if task.problem_type == "multi_label_classification":
             if not _names(text) <= number.keys():
-                raise _bad_label(table, row, 0, f"labels of train ({known}) joined by ';'")
+                raise _bad_label(table, row, 0, f"labels of train ({shown}) joined by ';'")
             labels.append([float(name in _names(text)) for name in task.label_names])
         else:
             if text not in number:
                 fix = "add such rows to train, remove these, or set --labels.problem-type"
-                raise _bad_label(table, row, 0, f"a class of train ({known})", fix)
+                raise _bad_label(table, row, 0, f"a class of train ({shown})", fix)
             labels.append(number[text])
     return labels
 
@@ -204,8 +204,8 @@ def _places(
     path: Path, header: list[str], label_columns: Sequence[str], split_column: str | None
 ) -> _Places:
     place = {column.lower(): number for number, column in reversed(list(enumerate(header)))}
-    found = [names for names in _SEQUENCE_COLUMNS if set(names) <= place.keys()]
-    missing = [] if found else ["sequence"]
+    of_bases = next((names for names in _SEQUENCE_COLUMNS if set(names) <= place.keys()), ())
+    missing = [] if of_bases else ["sequence"]
     missing += [column for column in label_columns if column.lower() not in place]
     if missing:
         seen = ", ".join(header)
@@ -216,7 +216,7 @@ def _places(
             expected=f"a header line such as sequence,{','.join(label_columns)}",
         )
     return _Places(
-        bases=[place[name] for name in found[0]],
+        bases=[place[name] for name in of_bases],
         labels=[place[column.lower()] for column in label_columns],
         name=name_column(header),
         split=None if split_column is None else place.get(split_column.lower()),

@@ -59,7 +59,7 @@ class NamedRegion(NamedTuple):
 
     name: str
     region: Region
-    asked_at: str
+    source: str
     """``file:line`` or the words themselves, for messages."""
 
 
@@ -95,9 +95,9 @@ def parse_region(
         bare, strand = text[:-3], text[-2]
     if (own := of_genome(bare)) in lengths:
         return Region(bare, 0, lengths[own], cast(Strand, strand))
-    found = _REGION.fullmatch(bare)
-    numbers = [found[side].replace(",", "") for side in ("first", "last")] if found else []
-    if found is None or not all(numbers):
+    match = _REGION.fullmatch(bare)
+    numbers = [match[side].replace(",", "") for side in ("first", "last")] if match else []
+    if match is None or not all(numbers):
         raise InputError(
             f"{text!r} is no region and no contig of the genome",
             expected="CHROM:FIRST-LAST, 1-based with both ends, or the name of a contig",
@@ -109,7 +109,7 @@ def parse_region(
         )
     if not 1 <= first <= last:
         raise InputError(f"region {text!r}: {first} to {last}", expected="1 <= FIRST <= LAST")
-    return Region(found["chrom"], first - 1, last, cast(Strand, strand))
+    return Region(match["chrom"], first - 1, last, cast(Strand, strand))
 
 
 def whole_number(text: str) -> int | None:

@@ -67,7 +67,7 @@ class Feature(NamedTuple):
     strand: str
 
 
-class Task(NamedTuple):
+class LabelledSequences(NamedTuple):
     """Labelled sequences and the motifs planted in them."""
 
     sequences: UInt8[np.ndarray, "rows bases"]
@@ -177,7 +177,9 @@ def draw_chromosome(
     return codes, sorted(features)
 
 
-def draw_task(rng: np.random.Generator, truth: Truth, config: SimulateConfig, rows: int) -> Task:
+def draw_task(
+    rng: np.random.Generator, truth: Truth, config: SimulateConfig, rows: int
+) -> LabelledSequences:
     """Draw labelled sequences, half of them (rounded down) positive, in random order."""
     labels = rng.permutation(np.arange(rows) < rows // 2).astype(np.int64)
     both = (labels == 1) & (rng.random(rows) < config.strength)
@@ -195,7 +197,7 @@ def draw_task(rng: np.random.Generator, truth: Truth, config: SimulateConfig, ro
         filled = np.where(present[:, motif, None], sites, shuffled)
         columns = starts[:, motif, None] + np.arange(config.motif_bp)
         np.put_along_axis(sequences, columns, filled, axis=1)
-    return Task(sequences, labels, starts, present)
+    return LabelledSequences(sequences, labels, starts, present)
 
 
 def simulate(directory: Path, config: SimulateConfig) -> float:
@@ -264,7 +266,7 @@ def _plant(codes: Codes, chrom: str, plan: list[_Part], start: int, forward: boo
     return features
 
 
-def _task_features(split: str, task: Task, truth: Truth) -> list[Feature]:
+def _task_features(split: str, task: LabelledSequences, truth: Truth) -> list[Feature]:
     features = []
     for row, motif in zip(*(axis.tolist() for axis in np.nonzero(task.present)), strict=True):
         consensus = truth.motifs[motif]
@@ -297,7 +299,7 @@ def _write_genome(
     _write_bed(directory / "genome.bed", features)
 
 
-def _write_csv(path: Path, task: Task) -> None:
+def _write_csv(path: Path, task: LabelledSequences) -> None:
     with open(path, "w", encoding="ascii", newline="\n") as table:
         table.write("sequence,label\n")
         for codes, label in zip(task.sequences, task.labels.tolist(), strict=True):

@@ -200,17 +200,17 @@ def _split_file(directory: Path, split: str, train_file: str | None) -> Path | N
     """The table of a split in a directory in GUE's layout; None where there is no dev."""
     if split == "train" and train_file is not None:
         return directory / train_file
-    found = [
+    files = [
         file
         for stem in SPLIT_NAMES[split]
         for suffix in _TABLE_SUFFIXES
         if (file := directory / f"{stem}{suffix}").is_file()
     ]
-    if len(found) == 1:
-        return found[0]
+    if len(files) == 1:
+        return files[0]
     expected = f"one of {', '.join(f'{stem}.csv' for stem in SPLIT_NAMES[split])} (or .tsv, .gz)"
-    if found:
-        both = " and ".join(file.name for file in found[:2])
+    if files:
+        both = " and ".join(file.name for file in files[:2])
         raise InputError(f"holds {both}", path=directory, expected=expected)
     if split == "dev":
         return None

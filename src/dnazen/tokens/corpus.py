@@ -70,7 +70,7 @@ _UNSOUND = {
 }
 
 
-class Window(NamedTuple):
+class GenomeWindow(NamedTuple):
     """A stretch of a record, on its forward strand: at most ``window_bp`` of ACGT."""
 
     record: int
@@ -78,7 +78,7 @@ class Window(NamedTuple):
     bases: bytes
 
 
-class Block(NamedTuple):
+class TokenisedWindows(NamedTuple):
     """Tokenised windows; sequence s is ``tokens[offsets[s]:offsets[s + 1]]``."""
 
     tokens: UInt16[np.ndarray, "total"]
@@ -89,8 +89,8 @@ class Block(NamedTuple):
 
 
 def tokenise_windows(
-    tokenizer: Tokenizer, batch: Sequence[Window], *, strands: Strands = "both"
-) -> Block:
+    tokenizer: Tokenizer, batch: Sequence[GenomeWindow], *, strands: Strands = "both"
+) -> TokenisedWindows:
     """Tokenise windows in order; with both strands, each window's reverse complement follows it.
 
     A pure function, and each window stands alone, so however a genome is cut into batches, the
@@ -103,7 +103,7 @@ def tokenise_windows(
         for sign in signs
     ]
     tokens, offsets = encode(tokenizer, texts)
-    return Block(
+    return TokenisedWindows(
         tokens,
         offsets,
         np.repeat(np.array([w.record for w in batch], dtype=np.int32), len(signs)),
@@ -292,12 +292,12 @@ def write_corpus(
     }
 
 
-def _windows(genomes: Genomes, window_bp: int, table: TextIO) -> Iterator[Window]:
+def _windows(genomes: Genomes, window_bp: int, table: TextIO) -> Iterator[GenomeWindow]:
     """Yield all windows in order, and write a row of ``table`` for each record."""
     for number, (file, record) in enumerate(genomes):
         table.write(f"{record.name}\t{file}\t{len(record.sequence)}\n")
         for start, bases in windows(record.sequence, window_bp):
-            yield Window(number, start, bases)
+            yield GenomeWindow(number, start, bases)
 
 
 def _mapped(directory: Path, name: str, length: int) -> np.memmap[Any, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from jaxtyping import UInt16
 from tokenizers import Tokenizer
 
 from ..errors import InputError
-from ..sequences.alphabet import Counts, normalise
+from ..sequences.alphabet import Counts, normalise, stretches
 from .settings import TooLong
 from .special import SEP, UNK
 from .tokenizer import encode
@@ -20,8 +19,6 @@ Tokens = UInt16[np.ndarray, "tokens"]
 
 TILE_BP = 10_000
 """A longer run of bases is tokenised in pieces: the cost of BPE explodes on very long words."""
-
-_PIECE = re.compile(rb"N+|[ACGT]{1,%d}" % TILE_BP)
 
 
 class Length(NamedTuple):
@@ -66,25 +63,34 @@ def encode_examples(
         If an example is too long and may not be cut.
     """
     counts = Counts()
-    pieces: list[list[list[bytes]]] = []  # of each sequence of each example
+    words_of: list[list[list[bytes]]] = []  # of each sequence of each example
     for sequences in examples:
-        cleaned = [normalise(letters) for letters in sequences]
-        for _, here in cleaned:
-            counts = counts.plus(here)
-        pieces.append([_PIECE.findall(clean) for clean, _ in cleaned])
+        words_of.append([])
+        for letters in sequences:
+            clean, changes = normalise(letters)
+            counts = counts.plus(changes)
+            words_of[-1].append(list(_words(clean)))
 
-    words = [w.decode() for example in pieces for some in example for w in some if _is_bases(w)]
-    flat, offsets = encode(tokenizer, words)
+    bases = [
+        word.decode()
+        for example in words_of
+        for words in example
+        for word in words
+        if _is_bases(word)
+    ]
+    flat, offsets = encode(tokenizer, bases)
     encoded = iter(np.split(flat, offsets[1:-1]))
     unknown = np.array([UNK], dtype=np.uint16)
     tokens: list[Tokens] = []
     cut = 0
-    for number, example in enumerate(pieces):
+    for number, example in enumerate(words_of):
         parts = [
-            np.concatenate([next(encoded) if _is_bases(w) else unknown for w in some] or [unknown])
-            for some in example
+            np.concatenate(
+                [next(encoded) if _is_bases(word) else unknown for word in words] or [unknown]
+            )
+            for words in example
         ]
-        if not all(any(map(_is_bases, some)) for some in example):
+        if not all(any(map(_is_bases, words)) for words in example):
             tokens.append(unknown[:0])
             continue
         total = sum(map(len, parts)) + len(parts) + 1
@@ -113,8 +119,17 @@ def cut_to(parts: Sequence[Tokens], total: int) -> list[Tokens]:
     return [parts[0][:total]]
 
 
-def _is_bases(piece: bytes) -> bool:
-    return not piece.startswith(b"N")
+def _words(clean: bytes) -> Iterator[bytes]:
+    """What is tokenised on its own: runs of N, and of ACGT in pieces of ``TILE_BP``."""
+    for stretch in stretches(clean):
+        if _is_bases(stretch):
+            yield from (stretch[i : i + TILE_BP] for i in range(0, len(stretch), TILE_BP))
+        else:
+            yield stretch
+
+
+def _is_bases(word: bytes) -> bool:
+    return not word.startswith(b"N")
 
 
 def _joined(parts: Sequence[Tokens]) -> Tokens:

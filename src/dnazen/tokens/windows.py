@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -10,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
+from ..sequences.alphabet import stretches
 from .encoding import Tokens
 from .special import UNK
-
-_AMBIGUOUS_RUN = re.compile(rb"N+")
 
 
 class TokenWindow(NamedTuple):
@@ -72,7 +70,7 @@ def token_starts(
         Of one sequence, as ``encoding.encode_examples`` makes them: [UNK] is a stretch of N. Or
         the first of them, where it was cut.
     clean
-        That sequence, as ``sequence.normalise`` makes it.
+        That sequence, as ``alphabet.normalise`` makes it.
     lengths
         Bases of each token by id, as ``tokenizer.token_lengths`` makes them.
 
@@ -86,6 +84,6 @@ def token_starts(
     widths = lengths[tokens]
     unknown = tokens == UNK
     if unknown.any():
-        runs = (m.end() - m.start() for m in _AMBIGUOUS_RUN.finditer(clean))
+        runs = (len(stretch) for stretch in stretches(clean) if stretch.startswith(b"N"))
         widths[unknown] = list(islice(runs, int(unknown.sum())))
     return np.concatenate(([0], np.cumsum(widths)))
