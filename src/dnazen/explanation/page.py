@@ -29,7 +29,7 @@ class Drawn(NamedTuple):
 
 def explanation_page(
     title: str,
-    told: str,
+    message: str,
     drawn: Sequence[Drawn],
     effects: Sequence[Effects],
     motifs: Sequence[Motif],
@@ -39,7 +39,7 @@ def explanation_page(
 
     Parameters
     ----------
-    told
+    message
         What was done and found, in a sentence or two.
     effects
         What each G-gram did over the set, those that mattered most first.
@@ -55,7 +55,7 @@ def explanation_page(
     )
     parts = [Section(some.explanation.record.name, [*_blocks(some, motifs)]) for some in drawn]
     sections += [Section("Sequences", [text, *parts]), files_section(files)]
-    return to_html(Document(title, sections, [told]))
+    return to_html(Document(title, sections, [message]))
 
 
 def _effects_section(effects: Sequence[Effects]) -> Section:

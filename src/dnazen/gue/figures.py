@@ -36,8 +36,8 @@ def dot_plot(run: Run, analysis: Analysis) -> Figure:
             for number, model in enumerate(analysis.models):
                 if model in analysis.scores[task]:
                     place = row + 0.8 * (number + 0.5) / len(analysis.models) - 0.4
-                    found = analysis.scores[task][model].estimate
-                    _whisker(axis, found, place, **style[model])
+                    estimate = analysis.scores[task][model].estimate
+                    _whisker(axis, estimate, place, **style[model])
         _name_rows(axis, column)
         axis.set_xlabel("MCC × 100 (covid: macro F1 × 100)" if _has_f1(column) else "MCC × 100")
     _legend(figure, style)
@@ -62,10 +62,12 @@ def forest_plot(analysis: Analysis, model: str) -> Figure:
         rows.append((f"mean of all {whole.tasks}", whole.mean, False, True))
     figure = Figure(figsize=(8.2, 0.25 * len(rows) + 1.1), layout="constrained")
     axis = figure.subplots()
-    for place, (_, found, sure, is_mean) in enumerate(rows):
+    for place, (_, estimate, sure, is_mean) in enumerate(rows):
         colour = "#000000" if is_mean else "#0072b2"
         style = {"marker": "D" if is_mean else "o", "color": colour, "markersize": 6}
-        _whisker(axis, found, place, **style, markerfacecolor=colour if sure or is_mean else "none")
+        _whisker(
+            axis, estimate, place, **style, markerfacecolor=colour if sure or is_mean else "none"
+        )
         if is_mean:
             axis.axhspan(place - 0.5, place + 0.5, color=BAND, zorder=0)
     axis.axvline(0, color=MUTED, linewidth=1, zorder=1)
@@ -131,23 +133,23 @@ def _bare(axis: Axes, grid: Literal["x", "y"] = "x") -> None:
     )
 
 
-def _whisker(axis: Axes, found: Estimate, place: float, **style: Any) -> None:
+def _whisker(axis: Axes, estimate: Estimate, place: float, **style: Any) -> None:
     """A point with its interval, lying."""
-    low, high = (100 * end for end in found.interval)
+    low, high = (100 * end for end in estimate.interval)
     axis.plot([low, high], [place, place], color=style["color"], linewidth=1.3, zorder=2)
-    axis.plot([100 * found.value], [place], linestyle="none", zorder=3, **style)
+    axis.plot([100 * estimate.value], [place], linestyle="none", zorder=3, **style)
 
 
 def _upright(
     axis: Axes, some: Sequence[tuple[Estimate, int, int] | None], shift: float, **style: Any
 ) -> None:
     """Points with intervals, one a stratum."""
-    for place, found in enumerate(some):
-        if found is not None:
-            low, high = (100 * end for end in found[0].interval)
+    for place, stratum in enumerate(some):
+        if stratum is not None:
+            low, high = (100 * end for end in stratum[0].interval)
             x = place + shift
             axis.plot([x, x], [low, high], color=style["color"], linewidth=1.3, zorder=2)
-            axis.plot([x], [100 * found[0].value], linestyle="none", zorder=3, **style)
+            axis.plot([x], [100 * stratum[0].value], linestyle="none", zorder=3, **style)
 
 
 def _styles(run: Run, analysis: Analysis) -> dict[str, dict[str, Any]]:
