@@ -13,26 +13,10 @@ from dnazen.cli import COMMANDS, command
 from dnazen.errors import ConfigError
 from dnazen.settings import paths_in, require_finite
 
-NOT_YET = {
-    "BenchmarkConfig",
-    "GueRunConfig",
-    "ReportConfig",
-    "DemoConfig",
-    "EmbeddingConfig",
-    "EnrichmentConfig",
-    "ExplainConfig",
-    "MutagenesisConfig",
-    "VariantsConfig",
-    "GGramsMergeCommand",
-    "FinetuneConfig",
-    "LoraSettings",
-    "ModelSettings",
-    "OptimizerConfig",
-    "PretrainConfig",
-    "PretrainSettings",
-    "RunConfig",
-}
+NOT_YET = {"BenchmarkConfig", "GueRunConfig", "ReportConfig", "ExplainConfig"}
 """Settings that are still to be bounded by themselves; on the command line all are."""
+
+BOUNDED_BY_MODEL = {("EmbeddingConfig", "overlap")}
 
 
 def parts(kind: object) -> list[object]:
@@ -65,7 +49,7 @@ def example(settings: type, **values: object) -> object:
             kind = hints[setting.name]
             (first, *_) = parts(kind)
             some = example(first) if dataclasses.is_dataclass(first) else first("x")
-            values.setdefault(setting.name, (some,) if get_origin(kind) is tuple else some)
+            values.setdefault(setting.name, (some, some) if get_origin(kind) is tuple else some)
     return settings(**values)
 
 
@@ -84,16 +68,16 @@ CASES = [(kind, *number) for kind in SETTINGS for number in numbers(kind)]
     [
         pytest.param(*case, id=f"{case[0].__name__}.{case[1]}")
         for case in CASES
-        if case[0].__name__ not in NOT_YET
+        if case[0].__name__ not in NOT_YET and (case[0].__name__, case[1]) not in BOUNDED_BY_MODEL
     ],
 )
 def test_every_number_is_bounded(settings, name, kind, several):
     example(settings)
     absurd = [10**30, -(10**30)]
     if kind is float:
-        absurd = [float("nan"), float("inf"), float("-inf"), 1e300]
+        absurd = [float("nan"), float("inf"), float("-inf")]
     for value in absurd:
-        with pytest.raises(ConfigError, match=name):
+        with pytest.raises(ConfigError, match=name.removeprefix("heldout_")):
             example(settings, **{name: (value,) if several else value})
 
 
