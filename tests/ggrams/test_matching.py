@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dnazen.ggrams import matching
 from dnazen.ggrams.matching import Matcher
 from dnazen.ggrams.vocabulary import GGramVocabulary
+from dnazen.model.released import read_released_ggrams
 
 SHARED = Path(__file__).parents[3] / "shared"
 
@@ -123,7 +124,7 @@ def test_slots_of_the_release_are_reproduced():
     expected = load_file(fixture / "expected.safetensors")
     tokenizer = Tokenizer.from_file(str(fixture / "checkpoint" / "tokenizer.json"))
     released = fixture / "checkpoint" / "ngram.json"
-    matcher = Matcher(GGramVocabulary.from_released(released, tokenizer))
+    matcher = Matcher(read_released_ggrams(released, tokenizer))
     cap = json.loads(released.read_text())["max_ngram_count"]
     for row, ids in enumerate(expected["input_ids"]):
         found = matcher.match(ids, np.array([0, len(ids)]), cap)

@@ -12,15 +12,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Float32, Int, Int64
-from tokenizers import Tokenizer
 
 from ..errors import InputError
-from ..outputs import new_file
-from ..records import plain, read_json
+from ..records import plain
 from ..sequences.lines import read_lines
 from ..tables import new_text
 from ..tokens.special import MAX_VOCAB_SIZE, SPECIAL_TOKENS
-from ..tokens.tokenizer import token_strings, tokenizer_sha256
 from .settings import MAX_LENGTH
 
 FORMAT = "dnazen-ggrams"
@@ -65,7 +62,7 @@ class GGramVocabulary:
     """Each G-gram spelt out; empty when no tokenizer was at hand."""
 
     def __post_init__(self) -> None:
-        problem = _first_problem(self.tokens, self.offsets, self.vocab_size)
+        problem = first_problem(self.tokens, self.offsets, self.vocab_size)
         if problem:
             raise InputError(f"G-gram {problem[0] + 1}: {problem[1]}")
         sizes = {len(self), len(self.counts), len(self.pmi), len(self.bases) or len(self)}
@@ -177,7 +174,7 @@ class GGramVocabulary:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         # Five digits at most a token, so int32 holds them before they are checked.
         tokens = np.fromiter(map(int, " ".join(spans).split()), np.int32, int(offsets[-1]))
-        problem = _first_problem(tokens, offsets, header["vocab_size"])
+        problem = first_problem(tokens, offsets, header["vocab_size"])
         if problem:
             raise InputError(problem[1], path=path, line=first_line + problem[0])
         return cls(
@@ -190,72 +187,6 @@ class GGramVocabulary:
             provenance=header["provenance"],
             bases=() if "." in bases else tuple(bases),
         )
-
-    @classmethod
-    def from_released(cls, path: Path, tokenizer: Tokenizer) -> GGramVocabulary:
-        """Read the released ``ngram.json``; ids are kept, counts and PMI are unknown.
-
-        Raises
-        ------
-        InputError
-            If the file is not of that form, or speaks of tokens the tokenizer does not have.
-        """
-        table = read_json(path, "an ngram.json of the DNAZEN release")
-        strings = _released_strings(table, path)
-        ids_of = tokenizer.get_vocab()
-        spans = [string.split(" ") for string in strings]
-        unknown = next((t for span in spans for t in span if t not in ids_of), None)
-        if unknown is not None:
-            raise InputError(
-                f"token {unknown!r} is not in the tokenizer",
-                path=path,
-                expected="the tokenizer the checkpoint was trained with",
-            )
-        tokens = np.array([ids_of[t] for span in spans for t in span], dtype=np.int64)
-        offsets = np.concatenate([[0], np.cumsum([len(s) for s in spans])]).astype(np.int64)
-        vocab_size = tokenizer.get_vocab_size()
-        problem = _first_problem(tokens, offsets, vocab_size)
-        if problem:
-            raise InputError(f"{strings[problem[0]]!r}: {problem[1]}", path=path)
-        return cls(
-            tokens=tokens.astype(np.uint16),
-            offsets=offsets,
-            counts=np.full(len(spans), UNKNOWN_COUNT, dtype=np.int64),
-            pmi=np.full(len(spans), np.nan, dtype=np.float32),
-            vocab_size=vocab_size,
-            tokenizer_sha256=tokenizer_sha256(tokenizer),
-            provenance={"released": {k: v for k, v in table.items() if k != "vocab"}},
-            bases=tuple("".join(span) for span in spans),
-        )
-
-    def to_released(self, path: Path, tokenizer: Tokenizer, max_ggrams: int = 30) -> None:
-        """Write the released ``ngram.json``; a vocabulary read from one gives its keys back.
-
-        Parameters
-        ----------
-        max_ggrams
-            The cap on G-grams of a sequence that the file states, where the vocabulary does not
-            come from such a file.
-        """
-        strings = token_strings(tokenizer)
-        words = [strings[t] for t in self.tokens.tolist()]
-        bounds = self.offsets.tolist()
-        released = {
-            "min_ngram_len": int(self.lengths.min(initial=2)),
-            "max_ngram_len": int(self.lengths.max(initial=2)),
-            "max_ngram_count": max_ggrams,
-            "pad_ngram_id": 0,
-            "pad_ngram": "<PAD>",
-            "ngram_size": len(self) + 1,
-        }
-        source = self.provenance.get("released")
-        if isinstance(source, dict) and isinstance(source.get("pad_ngram"), str):
-            released = source
-        vocab = {released["pad_ngram"]: 0}
-        for i in range(len(self)):
-            vocab[" ".join(words[bounds[i] : bounds[i + 1]])] = i + 1
-        with new_file(path) as temporary:
-            temporary.write_text(json.dumps({**released, "vocab": vocab}), encoding="utf-8")
 
 
 def spell(
@@ -304,7 +235,7 @@ def order_of_ids(
     return np.lexsort((*rows.T[::-1], lengths, -counts))
 
 
-def _first_problem(
+def first_problem(
     tokens: Int[np.ndarray, "total"], offsets: Int[np.ndarray, "ggrams+1"], vocab_size: int
 ) -> tuple[int, str] | None:
     """The first G-gram (0-based) that a vocabulary must not hold, and why; None if all is well."""
@@ -372,17 +303,3 @@ def _split(path: Path) -> tuple[dict[str, Any], str, int]:
     if rows != header["ggrams"]:
         refuse(f"{rows} rows where the header says {header['ggrams']}", comments + 1 + rows)
     return header, table, comments + 2
-
-
-def _released_strings(table: Mapping[str, Any], path: Path) -> list[str]:
-    """G-grams as token strings in the order of their ids 1, 2, ...; the padding left out."""
-    vocab = table.get("vocab")
-    if not isinstance(vocab, dict) or any(type(i) is not int for i in vocab.values()):
-        raise InputError("no object 'vocab' of G-gram ids", path=path, expected="an ngram.json")
-    pad = table.get("pad_ngram", "<PAD>")
-    if not isinstance(pad, str) or vocab.get(pad) != 0:
-        raise InputError(f"the padding {pad!r} does not have id 0", path=path)
-    strings = sorted(vocab, key=vocab.__getitem__)
-    if [vocab[s] for s in strings] != list(range(len(strings))):
-        raise InputError("G-gram ids do not run 0, 1, 2, ... without gaps", path=path)
-    return strings[1:]

@@ -30,7 +30,12 @@ from .modeling import (
     DnazenForSequenceClassification,
     DnazenPreTrainedModel,
 )
-from .released import config_to_released, released_cap, weights_to_released
+from .released import (
+    config_to_released,
+    released_cap,
+    weights_to_released,
+    write_released_ggrams,
+)
 
 _ARCHITECTURE = {
     DnazenForMaskedLM: "ZenForMaskedLM",
@@ -86,9 +91,9 @@ def _save_released(directory: Path, model: DnazenPreTrainedModel, parts: ModelDi
     )
     save_tokenizer(parts.tokenizer, directory, folding=False)
     if parts.vocabulary is not None:
-        parts.vocabulary.to_released(
-            directory / RELEASED_GGRAMS_FILE, parts.tokenizer, released_cap(model.config)
-        )
+        cap = released_cap(model.config)
+        path = directory / RELEASED_GGRAMS_FILE
+        write_released_ggrams(path, parts.vocabulary, parts.tokenizer, cap)
 
 
 def convert(config: ConvertConfig) -> None:

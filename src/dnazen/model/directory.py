@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..ggrams.vocabulary import GGramVocabulary
 from ..tokens.tokenizer import load_tokenizer, save_tokenizer, tokenizer_sha256
 from .configuration import DnazenConfig
+from .released import read_released_ggrams
 from .weights import (
     GGRAM_PARTS,
     HEADS,
@@ -93,7 +94,7 @@ def open_directory(directory: Path) -> ModelDirectory:
     if (directory / GGRAMS_FILE).exists():
         vocabulary = GGramVocabulary.load(directory / GGRAMS_FILE)
     else:
-        vocabulary = GGramVocabulary.from_released(directory / RELEASED_GGRAMS_FILE, tokenizer)
+        vocabulary = read_released_ggrams(directory / RELEASED_GGRAMS_FILE, tokenizer)
     vocabulary.require_tokenizer(tokenizer_sha256(tokenizer), directory)
     if len(vocabulary) + 1 != config.ggram_vocab_size:
         raise InputError(

@@ -1,18 +1,27 @@
 """The released file formats, DNAZEN's and DNABERT-2's: the only place that knows their names.
 
-Pure translations of configurations and of weights, both ways. A released DNAZEN directory holds
+Translations of configurations, weights and G-grams, both ways. A released DNAZEN directory holds
 ``config.json``, ``model.safetensors`` (or ``pytorch_model.bin``), ``tokenizer.json`` and
 ``ngram.json``; a DNABERT-2 directory is the same without the G-gram parts.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
+from ..errors import InputError
+from ..ggrams.vocabulary import UNKNOWN_COUNT, GGramVocabulary, first_problem
+from ..outputs import new_file
+from ..records import read_json
+from ..tokens.tokenizer import token_strings, tokenizer_sha256
 from .configuration import DnazenConfig, task_settings
 
 _ONCE = {
@@ -175,3 +184,83 @@ def _split_projections(config: DnazenConfig) -> list[tuple[str, list[str]]]:
         )
         for n in range(config.num_hidden_ggram_layers)
     ]
+
+
+def read_released_ggrams(path: Path, tokenizer: Tokenizer) -> GGramVocabulary:
+    """Read an ``ngram.json``; ids are kept, counts and PMI are unknown.
+
+    Raises
+    ------
+    InputError
+        If the file is not of that form, or names tokens that the tokenizer does not have.
+    """
+    table = read_json(path, "an ngram.json of the DNAZEN release")
+    strings = _ggram_strings(table, path)
+    ids_of = tokenizer.get_vocab()
+    ggrams = [string.split(" ") for string in strings]
+    unknown = next((token for ggram in ggrams for token in ggram if token not in ids_of), None)
+    if unknown is not None:
+        raise InputError(
+            f"token {unknown!r} is not in the tokenizer",
+            path=path,
+            expected="the tokenizer the checkpoint was trained with",
+        )
+    tokens = np.array([ids_of[token] for ggram in ggrams for token in ggram], dtype=np.int64)
+    offsets = np.cumsum([0, *map(len, ggrams)], dtype=np.int64)
+    vocab_size = tokenizer.get_vocab_size()
+    problem = first_problem(tokens, offsets, vocab_size)
+    if problem:
+        raise InputError(f"{strings[problem[0]]!r}: {problem[1]}", path=path)
+    return GGramVocabulary(
+        tokens=tokens.astype(np.uint16),
+        offsets=offsets,
+        counts=np.full(len(ggrams), UNKNOWN_COUNT, dtype=np.int64),
+        pmi=np.full(len(ggrams), np.nan, dtype=np.float32),
+        vocab_size=vocab_size,
+        tokenizer_sha256=tokenizer_sha256(tokenizer),
+        provenance={"released": {key: item for key, item in table.items() if key != "vocab"}},
+        bases=tuple("".join(ggram) for ggram in ggrams),
+    )
+
+
+def write_released_ggrams(
+    path: Path, vocabulary: GGramVocabulary, tokenizer: Tokenizer, max_ggrams: int = 30
+) -> None:
+    """Write an ``ngram.json``; a vocabulary read from one gives its keys back.
+
+    Parameters
+    ----------
+    max_ggrams
+        The cap on G-grams of a sequence that the file states, where the vocabulary does not come
+        from such a file.
+    """
+    strings = token_strings(tokenizer)
+    released = vocabulary.provenance.get("released")
+    if not (isinstance(released, dict) and isinstance(released.get("pad_ngram"), str)):
+        released = {
+            "min_ngram_len": int(vocabulary.lengths.min(initial=2)),
+            "max_ngram_len": int(vocabulary.lengths.max(initial=2)),
+            "max_ngram_count": max_ggrams,
+            "pad_ngram_id": 0,
+            "pad_ngram": "<PAD>",
+            "ngram_size": len(vocabulary) + 1,
+        }
+    vocab = {released["pad_ngram"]: 0}
+    for ggram_id in range(1, len(vocabulary) + 1):
+        vocab[" ".join(strings[token] for token in vocabulary.ggram(ggram_id))] = ggram_id
+    with new_file(path) as temporary:
+        temporary.write_text(json.dumps({**released, "vocab": vocab}), encoding="utf-8")
+
+
+def _ggram_strings(table: Mapping[str, Any], path: Path) -> list[str]:
+    """G-grams as token strings in the order of their ids 1, 2, ...; the padding left out."""
+    vocab = table.get("vocab")
+    if not isinstance(vocab, dict) or any(type(number) is not int for number in vocab.values()):
+        raise InputError("no object 'vocab' of G-gram ids", path=path, expected="an ngram.json")
+    pad = table.get("pad_ngram", "<PAD>")
+    if not isinstance(pad, str) or vocab.get(pad) != 0:
+        raise InputError(f"the padding {pad!r} does not have id 0", path=path)
+    strings = sorted(vocab, key=vocab.__getitem__)
+    if [vocab[string] for string in strings] != list(range(len(strings))):
+        raise InputError("G-gram ids do not run 0, 1, 2, ... without gaps", path=path)
+    return strings[1:]
