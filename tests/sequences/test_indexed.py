@@ -254,6 +254,13 @@ COMPLAINTS = {
         "begins with a byte-order mark.* remove its first",
     ),
     "CR line ends": (b">a\rACGT\r", "lines that end with CR alone.* tr "),
+    "mixed line ends": (b">a\nACGT\n>b\rACGT\nGG\n", "lines that end with CR alone"),
+    "CR within lines": (b">a\nACGT\rACGT\nACGT\rACGT\n", "lines that end with CR alone"),
+    "CR between blocks": (
+        b">a\n" + b"A" * ((1 << 20) - 4) + b"\rC\n",
+        "lines that end with CR alone",
+    ),
+    "CR in bgzip": (lambda c, p: bgzip(b">a\nAC\n>b\rGT\nAC\n", p), "lines that end with CR al"),
     "bgzip of prose": (lambda c, p: bgzip(b"Dear editor\n", p), "unknown format"),
     "no contig": (twobit, "no sequence in it"),
     "foreign byte order": (lambda c, p: twobit({"a": "ACGT"}, p, ">"), "2bit of another byte ord"),

@@ -35,8 +35,8 @@ class EmbedCommand:
     sequences: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SEQUENCES...")
     ]
-    """FASTA, FASTQ, table with a column 'sequence', or a sequence a line; plain, gzip or bgzip;
-    2bit; '-' for stdin."""
+    """FASTA, FASTQ, table with a column 'sequence', or a sequence a line, packed
+    (gzip, xz, zip ...) or not; 2bit; '-' for stdin."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """File to write: .npy (with the names in a .rows.tsv beside it), .npz, .parquet or .h5ad."""
     embedding: Annotated[EmbeddingConfig, FLAT] = field(default_factory=EmbeddingConfig)

@@ -31,8 +31,8 @@ class PredictCommand:
     sequences: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SEQUENCES...")
     ]
-    """FASTA, FASTQ, table with a column 'sequence', or a sequence a line; plain, gzip or bgzip;
-    2bit; '-' for stdin. A model of pairs takes columns sequence_1 and sequence_2, or two records
+    """FASTA, FASTQ, table with a column 'sequence', or a sequence a line, packed
+    (gzip, xz, zip ...) or not; 2bit; '-' for stdin. A model of pairs takes columns sequence_1 and sequence_2, or two records
     after each other."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("-")
     """Table to write: .tsv or .csv, compressed by bgzip where .gz follows; '-' for stdout."""

@@ -6,6 +6,7 @@ Memory is the stretch that is fetched, whatever the genome's size.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,7 @@ Strand = Literal["+", "-"]
 MAX_PADDING_BP = 1_000_000
 """How far a stretch may reach off its contig at either end: further, it is of another genome."""
 
+_LONE_CR = re.compile(rb"\r[^\n]")
 _FORMATS = "a genome: FASTA, plain or bgzip, or 2bit"
 _SAME = {"chrM": "MT", "MT": "chrM"}
 
@@ -201,13 +203,21 @@ def _require_fasta(path: Path, head: bytes) -> None:
         )
     if not head.lstrip().startswith(b">"):
         raise InputError("unknown format", path=path, expected=_FORMATS)
-    if b"\r" in head and b"\n" not in head:
-        raise InputError(
-            "lines that end with CR alone, between which no place can be found",
-            path=path,
-            expected="lines that end with LF or CRLF",
-            fix="tr '\\r' '\\n' < OLD > NEW",
-        )
+
+
+def _require_line_ends(path: Path) -> None:
+    """Raise if lines of a FASTA file end with CR alone, at which htslib does not part them."""
+    with pysam.BGZFile(str(path), "rb", None) as stream:  # reads what is not packed too
+        last = b""
+        while block := stream.read(1 << 20):
+            if _LONE_CR.search(last + block):
+                raise InputError(
+                    "lines that end with CR alone, between which no place can be found",
+                    path=path,
+                    expected="lines that end with LF or CRLF",
+                    fix="tr '\\r' '\\n' < OLD > NEW",
+                )
+            last = block[-1:]
 
 
 def _open_fasta(path: Path, suffixes: tuple[str, ...]) -> OpenedGenome:
@@ -236,6 +246,8 @@ def _index(path: Path, suffixes: tuple[str, ...]) -> Iterator[list[Path]]:
     if not lacking:
         yield beside
         return
+    with quiet_htslib():
+        _require_line_ends(path)
     with tempfile.TemporaryDirectory() as folder:
         made = [Path(folder, part.name) for part in beside]
         flags = [
