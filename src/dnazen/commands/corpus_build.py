@@ -21,8 +21,8 @@ class CorpusBuildCommand:
     """Tokenise genomes to a memory-mapped corpus."""
 
     genomes: tyro.conf.Positional[tuple[Path, ...]]
-    """Sequence files: FASTA, FASTQ, table, lines or 2bit, packed (gzip, xz, zip ...) or not; '-' for
-    stdin."""
+    """Sequence files: FASTA, FASTQ, table, lines or 2bit, packed (gzip, xz, zip ...) or not;
+    '-' for stdin."""
     tokenizer: Path
     """Directory of the tokenizer, or its tokenizer.json."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]

@@ -32,8 +32,8 @@ class PredictCommand:
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SEQUENCES...")
     ]
     """FASTA, FASTQ, table with a column 'sequence', or a sequence a line, packed
-    (gzip, xz, zip ...) or not; 2bit; '-' for stdin. A model of pairs takes columns sequence_1 and sequence_2, or two records
-    after each other."""
+    (gzip, xz, zip ...) or not; 2bit; '-' for stdin. A model of pairs takes columns
+    sequence_1 and sequence_2, or two records after each other."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("-")
     """Table to write: .tsv or .csv, compressed by bgzip where .gz follows; '-' for stdout."""
     prediction: Annotated[PredictionConfig, FLAT] = field(default_factory=PredictionConfig)

@@ -24,8 +24,8 @@ class TokenizerTrainCommand:
     """Train a BPE tokenizer on genomes."""
 
     genomes: tyro.conf.Positional[tuple[Path, ...]]
-    """Sequence files: FASTA, FASTQ, table, lines or 2bit, packed (gzip, xz, zip ...) or not; '-' for
-    stdin."""
+    """Sequence files: FASTA, FASTQ, table, lines or 2bit, packed (gzip, xz, zip ...) or not;
+    '-' for stdin."""
 
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """New directory for the tokenizer."""
