@@ -85,7 +85,7 @@ def run() -> None:
         status = 128 + (signal.SIGTERM if terminated else signal.SIGINT)
     try:
         sys.stdout.flush()
-    except OSError:  # it was said, and must not fail again as Python ends
+    except OSError:  # reported above; it must not fail again as Python ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
 
@@ -146,11 +146,11 @@ def _dispatch(words: list[str]) -> int:
     if group and words[1:] and words[1] in ("-h", "--help"):
         print(_overview(group))
         return 0
-    known = group or COMMANDS
+    candidates = group or COMMANDS
     name = " ".join(words[:2] if group else words[:1])
-    close = difflib.get_close_matches(name.split()[-1], [c.split()[-1] for c in known], n=1)
-    meant = next((c for c in known if close and c.split()[-1] == close[0]), None)
-    hint = f"did you mean '{meant}'" if meant else f"expected one of {', '.join(known)}"
+    close = difflib.get_close_matches(name.split()[-1], [c.split()[-1] for c in candidates], n=1)
+    meant = next((c for c in candidates if close and c.split()[-1] == close[0]), None)
+    hint = f"did you mean '{meant}'" if meant else f"expected one of {', '.join(candidates)}"
     raise DnazenError(f"no command '{name}'; {hint}; see 'dnazen --help'")
 
 

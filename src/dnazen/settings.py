@@ -30,12 +30,12 @@ def require_choices(settings: Any) -> None:
     The command line checks this itself; a library call relies on it.
     """
     for name, kind in get_type_hints(type(settings)).items():
-        known = choices(kind)
+        allowed = choices(kind)
         value = getattr(settings, name)
-        if known and not (value is None and type(None) in get_args(kind)):
+        if allowed and not (value is None and type(None) in get_args(kind)):
             for item in value if isinstance(value, tuple) else (value,):
-                if item not in known:
-                    raise ConfigError(f"{name} must be one of {', '.join(known)}, got {item!r}")
+                if item not in allowed:
+                    raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {item!r}")
 
 
 def require_numbers(settings: Any, *, least: float, most: float = MOST, names: str) -> None:

@@ -180,8 +180,8 @@ class _Texts:
             self.lines.open(encoding="utf-8", newline="\n") as lines,
             GrowingArray(self.path, kind) as texts,
         ):
-            some = BLOCK_BYTES // kind.itemsize + 1
-            while chunk := [line[:-1] for line in itertools.islice(lines, some)]:
+            rows = BLOCK_BYTES // kind.itemsize + 1
+            while chunk := [line[:-1] for line in itertools.islice(lines, rows)]:
                 texts.append(np.array(chunk, dtype=kind))
         self.lines.unlink()
 

@@ -107,8 +107,8 @@ def spread(
             while out:
                 yield _result(ray, out.popleft())
         finally:
-            for each in out:
-                ray.cancel(each, force=True)
+            for reference in out:
+                ray.cancel(reference, force=True)
 
 
 @contextlib.contextmanager
