@@ -65,11 +65,11 @@ def test_a_package_that_fails_otherwise_fails(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_every_module_with_kernels_is_imported_without_a_place():
-    modules = "leakage masking matching trie mining.mine motifs.meme"
+    modules = "leakage masking matching trie mining.mine motifs.similarity"
     imports = "; ".join(f"import dnazen.ggrams.{name}" for name in modules.split())
     code = imports
     if importlib.util.find_spec("memelite"):
-        code += "; dnazen.ggrams.motifs.meme._memelite()"
+        code += "; dnazen.ggrams.motifs.similarity._memelite()"
     environment = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator", "HOME": "/nowhere"}
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     run = subprocess.run(

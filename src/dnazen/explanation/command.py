@@ -14,7 +14,8 @@ import tyro
 from tqdm import tqdm
 
 from ..errors import ConfigError
-from ..ggrams.motifs.meme import Hit, Motif, read_motifs, scan
+from ..ggrams.motifs.meme import Motif, read_motifs
+from ..ggrams.motifs.similarity import Hit, scan
 from ..inference.classifier import open_classifier
 from ..outputs import new_directory
 from ..records import hash_file, run_record, write_json

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TextIO
 
-from ..ggrams.motifs.meme import Hit, Motif
+from ..ggrams.motifs.meme import Motif
+from ..ggrams.motifs.similarity import Hit
 from ..inference.labels import MISSING
 from ..report.text import file_name, one_line
 from ..report.tracks import shade

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..ggrams.motifs.meme import Hit, Motif
+from ..ggrams.motifs.meme import Motif
+from ..ggrams.motifs.similarity import Hit
 from ..report.document import Document, Section, Table, Text, files_section, to_html
 from ..report.tracks import Bars, Box, Drawing, Track
 from .explanation import Explanation

@@ -30,8 +30,9 @@ from ...errors import InputError
 from ...sequences.alphabet import reverse_complement
 from ..settings import EnrichmentConfig
 from ..vocabulary import GGramVocabulary
-from .meme import Motif, Similar, similar_motifs
+from .meme import Motif
 from .shuffling import shuffle_bases, shuffle_dinucleotides
+from .similarity import Similar, similar_motifs
 
 
 class Compared(NamedTuple):
