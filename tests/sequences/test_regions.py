@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,15 @@ def test_a_region_that_cannot_be_is_told(text):
         parse_region(text, LENGTHS)
 
 
+@pytest.mark.parametrize("text", [f"chr1:1-{'9' * 5000}", f"chr1:{'9' * 19}-5"])
+def test_a_place_of_no_genome_is_told(text):
+    with pytest.raises(
+        InputError, match=r"a place of no genome; expected at most 1,000,0"
+    ) as error:
+        parse_region(text, LENGTHS)
+    assert len(str(error.value)) < 200
+
+
 @given(
     st.text("chr1X:._-()", min_size=1),
     st.integers(0, 10**9),
@@ -83,7 +93,14 @@ REGIONS = [
 ]
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("end", [b"\r", b"\r\n"])
+def test_bed_with_any_line_ends(tmp_path, end):
+    path = tmp_path / "x.bed"
+    path.write_bytes(b"\xef\xbb\xbf" + BED.replace(b"\r\n", b"\n").replace(b"\n", end))
+    assert [(r.name, tuple(r.region)) for r in read_bed(path)] == [r[:2] for r in REGIONS]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
 def test_bed_in_every_packing(tmp_path, pack):
     path = tmp_path / "x.bed"
     path.write_bytes(pack(BED))
@@ -108,6 +125,11 @@ def test_bed_from_standard_input(monkeypatch):
         (b"chr1\t5\tx", "end 'x' is no whole number"),
         (b"chr1\t1_0\t20", "start '1_0' is no whole number"),
         (b"chr1\t1.0\t2", "start '1.0' is no whole number"),
+        (
+            b"chr1\t1\t" + b"9" * 5000,
+            "end '9{20}' is no whole number of at most 1,000,000,000,000,000",
+        ),
+        (b"chr1\t" + b"9" * 19 + b"\t5", "start '9{19}' is no whole number of at most"),
         (b"chr1\t9\t5", "start 9 lies behind end 5"),
         (b"chr1\t1\t5\tn\t0\tplus", "strand 'plus'"),
         (b">chr1", "1 columns"),

@@ -99,7 +99,7 @@ def parse_region(
     numbers = [match[side].replace(",", "") for side in ("first", "last")] if match else []
     if match is None or not all(numbers):
         raise InputError(
-            f"{text!r} is no region and no contig of the genome",
+            f"{text[:60]!r} is no region and no contig of the genome",
             expected="CHROM:FIRST-LAST, 1-based with both ends, or the name of a contig",
         )
     first, last = map(whole_number, numbers)
