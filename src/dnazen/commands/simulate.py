@@ -27,11 +27,11 @@ class SimulateCommand:
 
 def run(settings: SimulateCommand) -> None:
     """Write the directory, whole or not at all."""
-    from ..sequences.simulate import simulate
+    from ..sequences.simulation_files import write_simulation
 
     config = settings.simulation
     with new_directory(settings.output) as directory:
-        ceiling = simulate(directory, config)
+        ceiling = write_simulation(directory, config)
         record = run_record("simulate", settings, ceiling_mcc=ceiling)
         write_json(directory / "dnazen.json", record)
     print(

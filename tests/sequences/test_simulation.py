@@ -21,9 +21,9 @@ from dnazen.commands.simulate import SimulateCommand
 from dnazen.commands.simulate import run as simulate_command
 from dnazen.errors import ConfigError
 from dnazen.ggrams.motifs.meme import read_motifs
-from dnazen.sequences import simulate
+from dnazen.sequences import simulation
 from dnazen.sequences.settings import SimulateConfig
-from dnazen.sequences.simulate import ceiling_mcc, draw_background, place, substitute
+from dnazen.sequences.simulation import ceiling_mcc, draw_background, place, substitute
 from settings_of import settings_of
 
 PAIR = str.maketrans("ACGT", "TGCA")
@@ -66,7 +66,7 @@ def matthews(labels: list[int], calls: list[bool]) -> float:
 
 
 def test_examples_in_the_docstrings():
-    assert doctest.testmod(simulate).failed == 0
+    assert doctest.testmod(simulation).failed == 0
 
 
 def test_sizes_are_as_asked(made):

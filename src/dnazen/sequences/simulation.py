@@ -24,8 +24,6 @@ positives; that is the best that can be done (``ceiling_mcc``).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -38,8 +36,6 @@ _ORDER = 2
 _COMPOSITION = np.array([0.3, 0.2, 0.2, 0.3])
 _CONCENTRATION = 20.0  # of the transition rows around it: neither uniform nor periodic
 _STRETCH_BP = 1000
-_LINE_BP = 60
-_LETTERS = np.frombuffer(b"ACGT", dtype=np.uint8)
 
 Codes = UInt8[np.ndarray, "bases"]
 """Bases as 0 to 3 for A, C, G, T, so that 3 - x is the complement of x."""
@@ -200,24 +196,18 @@ def draw_task(
     return LabelledSequences(sequences, labels, starts, present)
 
 
-def simulate(directory: Path, config: SimulateConfig) -> float:
-    """Write the genome, the task and the truth about both; return the best possible test MCC.
-
-    Genome and splits draw from random streams of their own: changing the size of one leaves the
-    others as they were.
-    """
-    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(5)]
-    truth = draw_truth(streams[0], config)
-    _write_motifs(directory / "motifs.tsv", truth, config)
-    _write_meme(directory / "motifs.meme", truth, config)
-    _write_genome(directory, streams[1], truth, config)
+def task_features(split: str, task: LabelledSequences, truth: Truth) -> list[Feature]:
+    """The motifs of a split; the seventh row of train lies on a contig ``train/7``."""
     features = []
-    for split, rng in zip(("train", "dev", "test"), streams[2:], strict=True):
-        task = draw_task(rng, truth, config, getattr(config, split))
-        _write_csv(directory / f"{split}.csv", task)
-        features += _task_features(split, task, truth)
-    _write_bed(directory / "task.bed", features)
-    return ceiling_mcc(config.strength)
+    for row, motif in zip(*(axis.tolist() for axis in np.nonzero(task.present)), strict=True):
+        consensus = truth.motifs[motif]
+        start = int(task.starts[row, motif])
+        site = task.sequences[row, start : start + len(consensus)]
+        identity = float(np.mean(site == consensus))
+        features.append(
+            Feature(f"{split}/{row + 1}", start, start + len(site), f"M{motif + 1}", identity, "+")
+        )
+    return features
 
 
 class _Part(NamedTuple):
@@ -264,71 +254,3 @@ def _plant(codes: Codes, chrom: str, plan: list[_Part], start: int, forward: boo
             Feature(chrom, left, left + size, part.name, identity, "+" if forward else "-")
         )
     return features
-
-
-def _task_features(split: str, task: LabelledSequences, truth: Truth) -> list[Feature]:
-    features = []
-    for row, motif in zip(*(axis.tolist() for axis in np.nonzero(task.present)), strict=True):
-        consensus = truth.motifs[motif]
-        start = int(task.starts[row, motif])
-        site = task.sequences[row, start : start + len(consensus)]
-        identity = float(np.mean(site == consensus))
-        features.append(
-            Feature(f"{split}/{row + 1}", start, start + len(site), f"M{motif + 1}", identity, "+")
-        )
-    return features
-
-
-def _text(codes: Codes) -> str:
-    return str(_LETTERS[codes].tobytes(), "ascii")
-
-
-def _write_genome(
-    directory: Path, rng: np.random.Generator, truth: Truth, config: SimulateConfig
-) -> None:
-    features: list[Feature] = []
-    with open(directory / "genome.fa", "w", encoding="ascii", newline="\n") as fasta:
-        for number in range(config.chromosomes):
-            name = f"chr{number + 1}"
-            bounds = [config.genome_bp * (number + i) // config.chromosomes for i in (0, 1)]
-            codes, planted = draw_chromosome(rng, truth, config, name, bounds[1] - bounds[0])
-            features += planted
-            text = _text(codes)
-            fasta.write(f">{name}\n")
-            fasta.writelines(text[i : i + _LINE_BP] + "\n" for i in range(0, len(text), _LINE_BP))
-    _write_bed(directory / "genome.bed", features)
-
-
-def _write_csv(path: Path, task: LabelledSequences) -> None:
-    with open(path, "w", encoding="ascii", newline="\n") as table:
-        table.write("sequence,label\n")
-        for codes, label in zip(task.sequences, task.labels.tolist(), strict=True):
-            table.write(f"{_text(codes)},{label}\n")
-
-
-def _write_bed(path: Path, features: Iterable[Feature]) -> None:
-    """BED6, whose score is 1000 times the identity to the consensus."""
-    with open(path, "w", encoding="ascii", newline="\n") as bed:
-        for f in features:
-            score = round(1000 * f.identity)
-            bed.write(f"{f.chrom}\t{f.start}\t{f.end}\t{f.name}\t{score}\t{f.strand}\n")
-
-
-def _write_motifs(path: Path, truth: Truth, config: SimulateConfig) -> None:
-    with open(path, "w", encoding="ascii", newline="\n") as table:
-        table.write("motif\tconsensus\tconservation\n")
-        for number, consensus in enumerate(truth.motifs, 1):
-            table.write(f"M{number}\t{_text(consensus)}\t{config.conservation}\n")
-
-
-def _write_meme(path: Path, truth: Truth, config: SimulateConfig) -> None:
-    """The same motifs as probabilities of A, C, G, T, for tools that scan and compare."""
-    others = (1 - config.conservation) / 3
-    with open(path, "w", encoding="ascii", newline="\n") as meme:
-        meme.write("MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n")
-        for number, consensus in enumerate(truth.motifs, 1):
-            meme.write(f"\nMOTIF M{number}\n")
-            meme.write(f"letter-probability matrix: alength= 4 w= {len(consensus)}\n")
-            for code in consensus.tolist():
-                row = (config.conservation if base == code else others for base in range(4))
-                meme.write(" ".join(f"{p:.6f}" for p in row) + "\n")
