@@ -171,11 +171,13 @@ def command(name: str) -> Command:
 def _run(name: str, words: list[str]) -> int:
     import tyro
 
+    from .completion import flags_of
     from .settings import paths_in, recipe_flags, require_finite
 
     settings_class, run = command(name)
     if words and words[0].endswith(".toml"):
         words = recipe_flags(Path(words[0]), settings_class) + words[1:]
+    _require_known_flags(words, list(flags_of(settings_class)), name)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -190,6 +192,22 @@ def _run(name: str, words: list[str]) -> int:
         refuse_inputs(output, [path for path in paths_in(settings) if path is not output])
     run(settings)
     return 0
+
+
+def _require_known_flags(words: Sequence[str], flags: Sequence[str], name: str) -> None:
+    """Raise DnazenError at the first word that is a flag of nothing, with the one that was meant.
+
+    The parser itself tells of what is missing first.
+    """
+    for word in words:
+        flag = word.partition("=")[0].replace("_", "-")
+        if not re.match(r"--?[A-Za-z]", flag) or flag in (*flags, "-h", "--help"):
+            continue
+        last = flag.lstrip("-")
+        longer = [one for one in flags if one.startswith(flag) or one.endswith(f".{last}")]
+        close = longer[:1] or difflib.get_close_matches(flag, flags, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise DnazenError(f"unknown option {flag}{hint}; see 'dnazen {name} --help'")
 
 
 def _overview(commands: Mapping[str, str]) -> str:
@@ -218,13 +236,6 @@ def _plain_complaint(boxed: str, name: str) -> str:
     bare = re.sub(
         r"^(Unrecognized options|Required options|Parsing error|Missing subcommand) ", "", bare
     )
-    unknown = re.match(
-        r"Unrecognized options: (\S+?),? .*?(?:Perhaps you meant: (--[^ ,]+))?", bare
-    )
-    if unknown and unknown[1].startswith("-"):
-        suggested = re.search(r"Perhaps you meant: (?:-\w, )?(--[^ ,]+)", bare)
-        hint = f"; did you mean {suggested[1]}?" if suggested else ""
-        bare = f"unknown option {unknown[1]}{hint}"
     return bare if "--help" in bare else f"{bare}; see 'dnazen {name} --help'"
 
 
