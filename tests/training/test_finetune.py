@@ -6,7 +6,9 @@ import csv
 import functools
 import json
 import math
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from dnazen.commands.finetune import FinetuneCommand
 from dnazen.commands.finetune import run as run_finetune
 from dnazen.commands.predict import PredictCommand
 from dnazen.commands.predict import run as predict
-from dnazen.errors import ConfigError, InputError, OutputError
+from dnazen.errors import ConfigError, InputError, OutputError, Terminated
 from dnazen.model.configuration import DnazenConfig
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.records import hash_file
@@ -222,6 +224,95 @@ def test_a_run_stopped_while_saving_is_finished(done, pretrained, task, tmp_path
     finetune(settings(task, pretrained, output, resume=True))
     for name in ("model.safetensors", "test_metrics.json", "test_predictions.tsv"):
         assert (output / name).read_bytes() == (done / name).read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_writes_a_checkpoint_and_the_run_goes_on_from_it(
+    done, pretrained, task, tmp_path, monkeypatch, capfd, number
+):
+    step, calls = Trainer.training_step, []
+
+    def signalled(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 12:  # in the middle of the second of three epochs
+            os.kill(os.getpid(), number)
+        return step(self, *args, **kwargs)
+
+    output = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "training_step", signalled)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            finetune(settings(task, pretrained, output))
+    assert isinstance(caught.value, Terminated) == (number == signal.SIGTERM)
+    assert caught.value.__notes__ == [f"'dnazen finetune ... -o {output} --resume' goes on with it"]
+    assert "stopping after this step" in capfd.readouterr().err
+    assert len(calls) == 12
+    assert {path.name for path in (output / "checkpoints").iterdir()} == {
+        "checkpoint-8",
+        "checkpoint-12",
+    }
+    finetune(settings(task, pretrained, output, resume=True))
+    weights, expected = (load_file(d / "model.safetensors") for d in (output, done))
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    assert read(output / "test_metrics.json") == read(done / "test_metrics.json")
+
+
+def test_a_dev_of_one_class_leaves_the_choice_to_the_loss(pretrained, task, tmp_path, capsys):
+    data = tmp_path / "task"
+    shutil.copytree(task, data)
+    rows = [row for row in (task / "dev.csv").read_text().split() if row.endswith(("label", ",1"))]
+    (data / "dev.csv").write_text("\n".join(rows))
+    found = finetune(settings(data, pretrained, tmp_path / "run"))
+    assert "all labels of dev are the same, so mcc cannot choose" in capsys.readouterr().err
+    log = [e for e in read(tmp_path / "run" / "history.json")["log"] if "eval_loss" in e]
+    assert found["best_epoch"] == min(log, key=lambda e: e["eval_loss"])["epoch"]
+
+
+@pytest.mark.parametrize("targets", ["equal", "constant predictions"])
+def test_a_regression_that_dev_cannot_score_is_chosen_by_the_loss(
+    pretrained, task, tmp_path, capsys, targets
+):
+    data = tmp_path / "task"
+    shutil.copytree(task, data)
+    more = {}
+    if targets == "equal":
+        rows = [row.split(",")[0] + ",1.5" for row in (task / "dev.csv").read_text().split()[1:]]
+        (data / "dev.csv").write_text("\n".join(["sequence,label", *rows]))
+    else:  # not one epoch defines the correlation
+        more = {"optimizer": OptimizerConfig(learning_rate=1e-30), "from_random_weights": True}
+        constant = DnazenConfig.from_pretrained(pretrained)
+        constant.initializer_range = 1e-9
+        shutil.copytree(pretrained, tmp_path / "flat")
+        constant.save_pretrained(tmp_path / "flat")
+        pretrained = tmp_path / "flat"
+    labels = LabelConfig(problem_type=NUMBERS)
+    found = finetune(settings(data, pretrained, tmp_path / "run", labels=labels, **more))
+    told = capsys.readouterr().err
+    expected = "all labels of dev are" if targets == "equal" else "pearson on dev is defined in no"
+    assert expected in told
+    assert "the lowest dev loss" in told
+    log = [e for e in read(tmp_path / "run" / "history.json")["log"] if "eval_loss" in e]
+    assert found["best_epoch"] == min(log, key=lambda e: e["eval_loss"])["epoch"]
+
+
+def test_patience_lasts_over_a_resumption(pretrained, task, tmp_path, monkeypatch):
+    frozen = OptimizerConfig(learning_rate=1e-30)
+    more = {"epochs": 9, "patience": 3, "optimizer": frozen}
+    save, saved = Trainer._save_checkpoint, []
+
+    def interrupted(self, *args, **kwargs):
+        save(self, *args, **kwargs)
+        saved.append(1)
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_save_checkpoint", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(settings(task, pretrained, tmp_path / "run", **more))
+    finetune(settings(task, pretrained, tmp_path / "run", resume=True, **more))
+    log = read(tmp_path / "run" / "history.json")["log"]
+    assert len([entry for entry in log if "eval_mcc" in entry]) == 4
 
 
 def test_the_encoder_is_that_of_the_model_unless_asked(pretrained, task, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from dnazen.commands.corpus_build import CorpusBuildCommand
 from dnazen.commands.corpus_build import run as build_corpus
 from dnazen.commands.pretrain import PretrainCommand
 from dnazen.commands.pretrain import run as run_pretrain
-from dnazen.errors import ConfigError, InputError, OutputError
+from dnazen.errors import ConfigError, InputError, OutputError, Terminated
 from dnazen.ggrams.masking import mask, sequence_keys
 from dnazen.ggrams.matching import Matcher
 from dnazen.ggrams.settings import MaskingConfig
@@ -349,6 +350,72 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     }
     with pytest.raises(OutputError, match="this run is complete"):
         pretrain(config_of(ground, output, run=settings, resume=True))
+
+
+def test_how_often_a_run_is_looked_at_is_no_part_of_it(ground, run, tmp_path):
+    pretrain(config_of(ground, tmp_path / "out", eval_steps=3, save_steps=4))
+    assert_bit_equal(tmp_path / "out", run)
+
+
+def test_a_signal_writes_a_checkpoint_and_the_run_goes_on_from_it(
+    ground, run, tmp_path, monkeypatch
+):
+    step, calls = module.PretrainTrainer.training_step, []
+
+    def signalled(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *args, **kwargs)
+
+    output = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(module.PretrainTrainer, "training_step", signalled)
+        with pytest.raises(Terminated) as caught:
+            pretrain(config_of(ground, output, save_steps=9))
+    assert "--resume' goes on with it" in caught.value.__notes__[0]
+    assert (output / "checkpoints" / "checkpoint-3").is_dir()
+    pretrain(config_of(ground, output, save_steps=9, resume=True))
+    assert_bit_equal(output, run)
+
+
+def test_a_run_killed_before_its_weights_stand_has_its_scores(ground, run, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    output = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "save_directory", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(config_of(ground, output))
+    assert (output / "metrics.json").is_file()
+    assert (output / "history.json").is_file()
+    pretrain(config_of(ground, output, resume=True))
+    assert_bit_equal(output, run)
+
+
+@pytest.mark.parametrize("name", ["run", "masking", "corpus"])
+def test_another_run_does_not_go_on_with_this_one(
+    ground, foreign_ground, tmp_path, monkeypatch, name
+):
+    output = tmp_path / "out"
+    real = module.PretrainTrainer.__init__
+
+    def interrupted(self, **kwargs):
+        real(self, **kwargs)
+        self.add_callback(Interrupt())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.PretrainTrainer, "__init__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(config_of(ground, output))
+    changes = {
+        "run": {"run": replace(CPU, seed=1)},
+        "masking": {"masking": MaskingConfig(rate=0.3)},
+        "corpus": {"corpus": foreign_ground.corpus, "ggrams": None},
+    }
+    with pytest.raises(ConfigError, match=f"was begun with another {name}"):
+        pretrain(config_of(ground, output, resume=True, **changes[name]))
 
 
 FREE_OF_CHANCE = {

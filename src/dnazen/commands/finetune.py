@@ -53,12 +53,14 @@ def run(settings: FinetuneCommand) -> None:
 
     from ..outputs import refuse_existing
     from ..sequences.splits import load_splits
-    from ..training.checkpoints import CHECKPOINTS, training_directory
+    from ..training.checkpoints import CHECKPOINTS, training_directory, was_only_left_uncleaned
     from ..training.finetune import dnazen_learner, fit
 
     config = settings.finetuning
     if not settings.resume:
         refuse_existing(settings.output)
+    elif was_only_left_uncleaned(settings.output):
+        return
     splits = load_splits(settings.data, settings.labels, settings.splits)
     learner = dnazen_learner(settings.model, splits, config)
     with training_directory(

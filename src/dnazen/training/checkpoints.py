@@ -57,9 +57,23 @@ def training_directory(
         yield _to_go_on_from(directory, sharded=sharded, clean=leads) if resume else None
 
 
+def was_only_left_uncleaned(directory: Path) -> bool:
+    """Whether a run was killed when all but its checkpoints was done; these are removed then."""
+    checkpoints = directory / CHECKPOINTS
+    if not checkpoints.is_dir() or not _has_model(directory):
+        return False
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    print(f"note: {directory}: this run was complete; its checkpoints are removed", file=sys.stderr)
+    return True
+
+
+def _has_model(directory: Path) -> bool:
+    return any((directory / name).exists() for name in WEIGHTS_FILES)
+
+
 def _to_go_on_from(directory: Path, *, sharded: bool, clean: bool) -> Path | None:
     """The newest whole checkpoint of a run; damaged ones after it are named and removed."""
-    if any((directory / name).exists() for name in WEIGHTS_FILES):
+    if _has_model(directory):
         raise OutputError(f"{directory}: this run is complete; name another output")
     damaged = []
     newest = None

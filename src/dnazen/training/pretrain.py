@@ -43,6 +43,7 @@ from .checkpoints import (
     CHECKPOINTS,
     training_directory,
     training_identity,
+    was_only_left_uncleaned,
     write_training_record,
 )
 from .examples import PretrainDataset, example_intervals, heldout_sequences
@@ -202,7 +203,8 @@ def pretrain(
 
     Returns
     -------
-    ``None`` in the processes of a distributed run that do not lead it.
+    ``None`` in the processes of a distributed run that do not lead it, and where the run to go on
+    with was complete but for its checkpoints.
 
     Raises
     ------
@@ -215,6 +217,8 @@ def pretrain(
     """
     if not resume:
         refuse_existing(output)
+    elif was_only_left_uncleaned(output):
+        return None
     corpus = Corpus.open(inputs.corpus)
     parts, may_miss = starting_point(inputs, config.model, corpus)
     hidden = None if inputs.mask_ggrams is None else GGramVocabulary.load(inputs.mask_ggrams)

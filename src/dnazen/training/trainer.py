@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
+from transformers.utils import logging as hf_logging
 
 from ..errors import ConfigError, DnazenError, OutputError
 from ..model.layers import EncoderLayer
@@ -111,6 +112,7 @@ def training_arguments(
         If the workers asked for have no shared memory to hand batches over.
     """
     _require_shared_memory(run.workers)
+    hf_logging.disable_progress_bar()  # of each checkpoint's one file
     options: dict[str, Any] = {"fsdp": run.fsdp} if run.fsdp else {}
     if run.gradient_checkpointing:  # transformers 5 gave the argument a new name on its way
         renamed = hasattr(TrainingArguments, "activation_checkpointing")
