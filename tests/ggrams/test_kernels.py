@@ -143,3 +143,36 @@ def vocabulary(tokens=(5, 6), offsets=(0, 2), vocab_size=9):
         counts=np.ones(len(offsets) - 1, np.int64), pmi=np.zeros(len(offsets) - 1, np.float32),
         tokenizer_sha256="",
     )  # fmt: skip
+
+
+MODULE = """
+import resource, signal, sys
+from dnazen.ggrams.kernels import kernel
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), hard))
+
+@kernel
+def square(x):
+    return x * x
+
+print(square(3))
+"""
+
+
+@pytest.mark.slow
+def test_a_kept_kernel_that_is_damaged_or_finds_no_room_is_compiled_anew(tmp_path):
+    def run(room):
+        done = subprocess.run(
+            [sys.executable, str(path), str(room)], capture_output=True, text=True
+        )
+        assert (done.stdout, done.stderr, done.returncode) == ("9\n", "", 0)
+
+    path = tmp_path / "module.py"
+    path.write_text(MODULE)
+    run(100)
+    run(1 << 30)
+    kept = list(tmp_path.rglob("*.nb?"))
+    assert kept
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:10])
+    run(1 << 30)

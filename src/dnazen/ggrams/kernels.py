@@ -5,12 +5,14 @@ A kernel does not look where it reads and writes: whatever comes from outside is
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import pickle
 import tempfile
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -30,10 +32,35 @@ def kernel(function: Function) -> Function:
     process compiles anew, which takes some seconds and changes no result.
     """
     try:
-        return cast(Function, numba.njit(cache=True, nogil=True)(function))
+        compiled = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError as error:
         _require_no_place(error)
         return cast(Function, numba.njit(nogil=True)(function))
+    if hasattr(compiled, "_cache"):  # NUMBA_DISABLE_JIT leaves the function as it is
+        compiled._cache = _ForgivingCache(compiled._cache)
+    return cast(Function, compiled)
+
+
+class _ForgivingCache:
+    """A cache of Numba's that may be damaged, or have no room, without harm."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def load_overload(self, *arguments: Any) -> Any:
+        """The machine code kept for a signature; None where there is none that can be read."""
+        try:
+            return self._cache.load_overload(*arguments)
+        except Exception:  # of a file cut short: whatever pickle meets first
+            return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        """Keep machine code, unless there is no room or the index of what is kept is damaged."""
+        with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
+            self._cache.save_overload(*arguments)
 
 
 def require_sequences(
