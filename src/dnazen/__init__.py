@@ -44,7 +44,7 @@ _HOME = {
     "DnazenForTokenClassification": "model.modeling",
     "Corpus": "tokens.corpus",
     "EmbeddingConfig": "inference.settings",
-    "ExplanationConfig": "explanation.explanation",
+    "ExplanationConfig": "explanation.settings",
     "GGramVocabulary": "ggrams.vocabulary",
     "LikelihoodConfig": "inference.settings",
     "Matcher": "ggrams.matching",

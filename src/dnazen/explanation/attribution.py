@@ -5,37 +5,30 @@
 - *Occlusion*: the output less that with one token hidden.
 - *Removal*: the output less that without one G-gram.
 
-An output is a number a sequence; ``output_of`` makes it from logits. The model must be in
-evaluation mode, and is left as it was.
+Each reads many copies of the sequence, through the loop that reads everything (``inference.loop``):
+points of the path, copies with a token hidden, copies without a G-gram. An output is a number a
+sequence; ``output_of`` makes it from logits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from ..model.batches import Collator, Example
-from ..model.modeling import DnazenForSequenceClassification
+from ..inference.opened import OpenedModel
+from ..model.batches import Example
 from ..sequences.settings import ProblemType
 from ..tokens.encoding import Tokens
 from ..tokens.special import MASK
+from .settings import ExplanationConfig
 
 Output = Callable[[Float[Tensor, "batch labels"]], Float[Tensor, "batch"]]
-
-
-class Subject(NamedTuple):
-    """A model, how it reads sequences, and the output that is explained."""
-
-    model: DnazenForSequenceClassification
-    collator: Collator
-    output: Output
-    tokens_per_batch: int = 8192
-    """Bound on copies of the sequence x its length; changes memory and speed, not the numbers."""
 
 
 class Attribution(NamedTuple):
@@ -57,28 +50,20 @@ class Attribution(NamedTuple):
 class Removal(NamedTuple):
     """The output less the output without G-grams."""
 
-    each: Float64[np.ndarray, "slots"]
+    by_slot: Float64[np.ndarray, "slots"]
     """Without that one; all others stay."""
     together: float
     """Without any."""
 
 
-class Reading(NamedTuple):
-    """One sequence as a model reads it, [CLS] and [SEP] included."""
+class MatchedGGrams(NamedTuple):
+    """The G-grams of a sequence as the model is shown them."""
 
-    input_ids: Int[Tensor, "width"]
-    ggram_ids: Int[Tensor, "slots"]
-    cover_token: Int[Tensor, "pairs"]
-    cover_slot: Int[Tensor, "pairs"]
-
-    def only(self, slots: Int[Tensor, "kept"]) -> Reading:
-        """The same sequence with some of its G-grams; their slots rise."""
-        kept = torch.isin(self.cover_slot, slots)
-        return self._replace(
-            ggram_ids=self.ggram_ids[slots],
-            cover_token=self.cover_token[kept],
-            cover_slot=torch.searchsorted(slots, self.cover_slot[kept]),
-        )
+    ids: Int64[np.ndarray, "slots"]
+    cover_token: Int64[np.ndarray, "pairs"]
+    """The token, [CLS] not counted, that ..."""
+    cover_slot: Int64[np.ndarray, "pairs"]
+    """... this slot's G-gram covers."""
 
 
 def output_of(problem_type: ProblemType, label: int) -> Output:
@@ -98,23 +83,41 @@ def output_of(problem_type: ProblemType, label: int) -> Output:
     return log_odds
 
 
-def read(subject: Subject, tokens: Tokens) -> Reading:
-    """Find the G-grams of a sequence and put it on the model's device."""
-    batch = subject.collator([Example(tokens)])
+def matched_ggrams(model: OpenedModel, tokens: Tokens) -> MatchedGGrams:
+    """The G-grams of a sequence; none for a model without them."""
+    batch = model.collator([Example(tokens)])
     none = torch.empty(0, dtype=torch.long)
-    names = ("ggram_ids", "cover_token", "cover_slot")
-    parts = [batch["input_ids"][0], *(batch.get(name, none) for name in names)]
-    return Reading(*(part.to(subject.model.device) for part in parts))
+    ids, token, slot = (
+        batch.get(name, none).numpy() for name in ("ggram_ids", "cover_token", "cover_slot")
+    )
+    return MatchedGGrams(ids, token - 1, slot)
 
 
-def integrated_gradients(subject: Subject, tokens: Tokens, steps: int = 64) -> Attribution:
+class _PathPoint(NamedTuple):
+    """The sequence on the way from the baseline to itself."""
+
+    tokens: Tokens
+    at: float
+    """0 is the baseline, 1 the sequence."""
+
+
+class _Slopes(NamedTuple):
+    """Derivatives of the output along the path at one point of it."""
+
+    tokens: Float64[np.ndarray, "tokens"]
+    ggrams: Float64[np.ndarray, "slots"]
+
+
+def integrated_gradients(
+    model: OpenedModel, tokens: Tokens, output: Output, config: ExplanationConfig
+) -> Attribution:
     """Attribute the output's change from the baseline to tokens and G-grams.
 
     Decided here. At the baseline every token but [CLS] and [SEP] has the embedding of [MASK], with
     which pre-training hides tokens, and every G-gram that of id 0, the padding, which stands for
     none. The path is straight, in all embeddings at once; the G-grams' places stay. The integral
-    is taken at ``steps`` Gauss-Legendre points. That there are G-grams at all is no part of the
-    path; ``ggram_removal`` tells it.
+    is taken at ``config.steps`` Gauss-Legendre points. That there are G-grams at all is no part of
+    the path; ``ggram_removal`` says what they do.
 
     Time is a forward and a backward pass a step.
 
@@ -123,60 +126,103 @@ def integrated_gradients(subject: Subject, tokens: Tokens, steps: int = 64) -> A
     tokens
         Without special tokens, as ``encoding.encode_examples`` makes them; not empty.
     """
-    here = read(subject, tokens)
-    start, change = _path(subject.model, here)
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
-    summed = [torch.zeros(part.shape[:-1], dtype=torch.float64) for part in change]
-    for some in _chunks(steps, subject, len(here.input_ids)):
-        at = torch.tensor((nodes[some] + 1) / 2, dtype=start[0].dtype)
+
+    def slopes(inputs: dict[str, Tensor], points: Sequence[_PathPoint]) -> list[_Slopes]:
+        starts, changes, at = _path(model, inputs, points)
         with torch.enable_grad():
-            points = [_along(a, b, at).requires_grad_() for a, b in zip(start, change, strict=True)]
-            outputs = _output_at(subject, here, points)
-            slopes = torch.autograd.grad(outputs.sum(), points)
-        weight = torch.tensor(weights[some] / 2)
-        for total, slope, step in zip(summed, slopes, change, strict=True):
-            # Of each copy: the slope along the path, in 64 bits, as small terms add up to it.
-            along = (slope * step).sum(-1).double().cpu()
-            total += torch.tensordot(weight, along, dims=1)
-    with torch.inference_mode():
-        ends = torch.tensor([0.0, 1.0], dtype=start[0].dtype)
-        points = [_along(a, b, ends) for a, b in zip(start, change, strict=True)]
-        baseline, output = _output_at(subject, here, points).tolist()
-    ggrams = summed[1].numpy() if len(summed) == 2 else np.empty(0)
-    return Attribution(summed[0].numpy()[1:-1], ggrams, output, baseline)
+            embeddings = [
+                (start + where * change).requires_grad_()
+                for start, change, where in zip(starts, changes, at, strict=True)
+            ]
+            outputs = output(_logits_at(model, inputs, embeddings))
+            gradients = torch.autograd.grad(outputs.sum(), embeddings)
+        # In 64 bits, as small terms add up to the derivative along the path.
+        along = [
+            (gradient * change).sum(-1).double().cpu().numpy()
+            for gradient, change in zip(gradients, changes, strict=True)
+        ]
+        bounds = inputs["ggram_offsets"].tolist() if len(along) == 2 else [0] * (len(points) + 1)
+        ggrams = along[1] if len(along) == 2 else np.empty(0)
+        return [
+            _Slopes(row[1:-1], ggrams[first:last])
+            for row, (first, last) in zip(along[0], pairwise(bounds), strict=True)
+        ]
+
+    def values(inputs: dict[str, Tensor], points: Sequence[_PathPoint]) -> list[float]:
+        starts, changes, at = _path(model, inputs, points)
+        embeddings = [
+            start + where * change for start, change, where in zip(starts, changes, at, strict=True)
+        ]
+        outputs: list[float] = output(_logits_at(model, inputs, embeddings)).tolist()
+        return outputs
+
+    nodes, weights = np.polynomial.legendre.leggauss(config.steps)
+    points = [_PathPoint(tokens, (node + 1) / 2) for node in nodes.tolist()]
+    budget = config.tokens_per_batch
+    of_tokens = np.zeros(len(tokens))
+    of_ggrams: Float64[np.ndarray, "slots"] = np.zeros(len(matched_ggrams(model, tokens).ids))
+    results = model.run(points, slopes, tokens_per_batch=budget, gradients=True)
+    for (_, point_slopes), weight in zip(results, (weights / 2).tolist(), strict=True):
+        assert point_slopes is not None
+        of_tokens += weight * point_slopes.tokens
+        of_ggrams += weight * point_slopes.ggrams
+    ends = [_PathPoint(tokens, 0.0), _PathPoint(tokens, 1.0)]
+    baseline, whole = _outputs(model.run(ends, values, tokens_per_batch=budget))
+    return Attribution(of_tokens, of_ggrams, whole, baseline)
 
 
-def occlusion(subject: Subject, tokens: Tokens) -> Float64[np.ndarray, "tokens"]:
+def occlusion(
+    model: OpenedModel, tokens: Tokens, output: Output, config: ExplanationConfig
+) -> Float64[np.ndarray, "tokens"]:
     """The output less that with a token hidden by [MASK], for each token.
 
     G-grams are matched anew: those that hold a hidden token are gone, as in pre-training.
     """
-    hidden = np.repeat(tokens[None], len(tokens) + 1, axis=0)
-    hidden[np.arange(len(tokens)), np.arange(len(tokens))] = MASK
-    outputs = []
-    for some in _chunks(len(hidden), subject, len(tokens) + 2):
-        batch = subject.collator([Example(row) for row in hidden[some]])
-        outputs.append(_output_of_batch(subject, batch))
-    found = np.concatenate(outputs)
-    lost: Float64[np.ndarray, "tokens"] = found[-1] - found[:-1]
-    return lost
+    copies = np.repeat(tokens[None], len(tokens) + 1, axis=0)
+    copies[np.arange(len(tokens)), np.arange(len(tokens))] = MASK
+
+    def values(inputs: dict[str, Tensor], examples: Sequence[Example]) -> list[float]:
+        outputs: list[float] = output(model.classifier(**inputs).logits).tolist()
+        return outputs
+
+    examples = map(Example, copies)
+    budget = config.tokens_per_batch
+    *hidden, whole = _outputs(model.run(examples, values, tokens_per_batch=budget))
+    return whole - np.array(hidden, dtype=np.float64)
 
 
-def ggram_removal(subject: Subject, tokens: Tokens) -> Removal:
+class _CopyWithout(NamedTuple):
+    """The sequence without some of its G-grams."""
+
+    tokens: Tokens
+    removed: slice
+    """Of its slots."""
+
+
+def ggram_removal(
+    model: OpenedModel, tokens: Tokens, output: Output, config: ExplanationConfig
+) -> Removal:
     """The output less that without a G-gram, for each distinct one and for all together.
 
     The tokens stay as they are, and so do the other G-grams, nested ones too.
     """
-    here = read(subject, tokens)
-    slots = torch.arange(len(here.ggram_ids), device=here.ggram_ids.device)
-    readings = [here.only(slots[slots != slot]) for slot in slots]
-    readings += [here, here.only(slots[:0])]
-    outputs = [
-        _output_of_batch(subject, _batched(readings[some]))
-        for some in _chunks(len(readings), subject, len(here.input_ids))
-    ]
-    *without, whole, bare = np.concatenate(outputs)
-    return Removal(whole - np.array(without, dtype=np.float64), float(whole - bare))
+
+    def values(inputs: dict[str, Tensor], copies: Sequence[_CopyWithout]) -> list[float]:
+        if "ggram_ids" in inputs:
+            kept = torch.ones_like(inputs["ggram_ids"], dtype=torch.bool)
+            bounds = pairwise(inputs["ggram_offsets"].tolist())
+            for copy, (first, last) in zip(copies, bounds, strict=True):
+                kept[first:last][copy.removed] = False
+            inputs = inputs | _only_slots(inputs, kept)
+        outputs: list[float] = output(model.classifier(**inputs).logits).tolist()
+        return outputs
+
+    slots = range(len(matched_ggrams(model, tokens).ids))
+    removed = [*(slice(slot, slot + 1) for slot in slots), slice(0, 0), slice(None)]
+    copies = [_CopyWithout(tokens, part) for part in removed]
+    budget = config.tokens_per_batch
+    *without, whole, bare = _outputs(model.run(copies, values, tokens_per_batch=budget))
+    return Removal(whole - np.array(without, dtype=np.float64), whole - bare)
 
 
 def on_bases(
@@ -197,76 +243,69 @@ def on_bases(
 
 
 def on_tokens(
-    ggrams: Float64[np.ndarray, "slots"], here: Reading, starts: Int64[np.ndarray, "tokens+1"]
+    values: Float64[np.ndarray, "slots"],
+    ggrams: MatchedGGrams,
+    starts: Int64[np.ndarray, "tokens+1"],
 ) -> Float64[np.ndarray, "tokens"]:
     """Share the attribution of each G-gram among the tokens it covers, by their bases.
 
     Decided here: all occurrences share one slot, and each base under it gets the same.
     """
     widths = np.diff(starts)
-    token = here.cover_token.cpu().numpy() - 1  # [CLS]
-    slot = here.cover_slot.cpu().numpy()
-    covered = np.bincount(slot, weights=widths[token], minlength=len(ggrams))
-    shares = ggrams[slot] * widths[token] / covered[slot]
+    covered_bp = widths[ggrams.cover_token]
+    total_bp = np.bincount(ggrams.cover_slot, weights=covered_bp, minlength=len(values))
+    shares = values[ggrams.cover_slot] * covered_bp / total_bp[ggrams.cover_slot]
     spread = np.zeros(len(widths))
-    np.add.at(spread, token, shares)
+    np.add.at(spread, ggrams.cover_token, shares)
     return spread
 
 
 def _path(
-    model: DnazenForSequenceClassification, here: Reading
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Embeddings of tokens and, if there are any, G-grams at the baseline; and the way to go."""
-    hidden = here.input_ids.clone()
-    hidden[1:-1] = MASK
-    tables = [(model.dnazen.embeddings.word_embeddings, hidden, here.input_ids)]
-    if len(here.ggram_ids):
-        rows = model.dnazen.ggram_embeddings.word_embeddings
-        tables.append((rows, torch.zeros_like(here.ggram_ids), here.ggram_ids))
-    start = [table(first).detach() for table, first, _ in tables]
-    end = [table(last).detach() for table, _, last in tables]
-    return start, [b - a for a, b in zip(start, end, strict=True)]
+    model: OpenedModel, inputs: dict[str, Tensor], points: Sequence[_PathPoint]
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Embeddings at the baseline, the change to those of the sequence, and how far each is.
+
+    Of the tokens of all points and, if there are any, of their G-grams.
+    """
+    input_ids = inputs["input_ids"]  # copies of one sequence, so none is padded
+    baseline = input_ids.clone()
+    baseline[:, 1:-1] = MASK
+    tables = [(model.encoder.embeddings.word_embeddings, baseline, input_ids)]
+    at = torch.tensor([point.at for point in points], dtype=model.dtype, device=model.device)
+    places = [at[:, None, None]]
+    ggram_ids = inputs.get("ggram_ids")
+    if ggram_ids is not None and len(ggram_ids):
+        rows = model.encoder.ggram_embeddings.word_embeddings
+        tables.append((rows, torch.zeros_like(ggram_ids), ggram_ids))
+        places.append(at.repeat_interleave(inputs["ggram_offsets"].diff())[:, None])
+    starts = [table(first).detach() for table, first, _ in tables]
+    ends = [table(last).detach() for table, _, last in tables]
+    return starts, [end - start for start, end in zip(starts, ends, strict=True)], places
 
 
-def _along(
-    start: Float[Tensor, "rows hidden"], change: Float[Tensor, "rows hidden"], at: Tensor
-) -> Float[Tensor, "points rows hidden"]:
-    return start + at.to(start.device)[:, None, None] * change
+def _logits_at(
+    model: OpenedModel, inputs: dict[str, Tensor], embeddings: Sequence[Tensor]
+) -> Float[Tensor, "batch labels"]:
+    """The logits at embeddings of tokens and, if there are any, of G-grams."""
+    names = ("inputs_embeds", "ggram_embeds")
+    logits: Float[Tensor, "batch labels"] = model.classifier(
+        **inputs, **dict(zip(names, embeddings, strict=False))
+    ).logits
+    return logits
 
 
-def _output_at(subject: Subject, here: Reading, points: list[Tensor]) -> Float[Tensor, "points"]:
-    """The output at embeddings of (points, width, hidden) and of (points, slots, hidden)."""
-    inputs = _batched([here] * len(points[0])) | {"inputs_embeds": points[0]}
-    if len(points) == 2:
-        inputs["ggram_embeds"] = points[1].flatten(0, 1)
-    return subject.output(subject.model(**inputs).logits)
-
-
-def _batched(readings: list[Reading]) -> dict[str, Tensor]:
-    """Readings of one length as a batch."""
-    device = readings[0].input_ids.device
-    width = len(readings[0].input_ids)
-    slots = np.cumsum([0, *(len(x.ggram_ids) for x in readings)]).tolist()
+def _only_slots(inputs: dict[str, Tensor], kept: Bool[Tensor, "slots"]) -> dict[str, Tensor]:
+    """The G-grams of a batch, but for some of their slots."""
+    pairs = kept[inputs["cover_slot"]]
+    before = torch.cat([kept.new_zeros(1, dtype=torch.long), kept.cumsum(0)])
     return {
-        "input_ids": torch.stack([x.input_ids for x in readings]),
-        "ggram_ids": torch.cat([x.ggram_ids for x in readings]),
-        "ggram_offsets": torch.tensor(slots, device=device),
-        "cover_token": torch.cat([x.cover_token + n * width for n, x in enumerate(readings)]),
-        "cover_slot": torch.cat(
-            [x.cover_slot + n for n, x in zip(slots[:-1], readings, strict=True)]
-        ),
+        "ggram_ids": inputs["ggram_ids"][kept],
+        "ggram_offsets": before[inputs["ggram_offsets"]],
+        "cover_token": inputs["cover_token"][pairs],
+        "cover_slot": before[inputs["cover_slot"][pairs]],
     }
 
 
-@torch.inference_mode()
-def _output_of_batch(subject: Subject, batch: dict[str, Tensor]) -> Float64[np.ndarray, "batch"]:
-    device = subject.model.device
-    logits = subject.model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits
-    found: Float64[np.ndarray, "batch"] = subject.output(logits).double().cpu().numpy()
-    return found
-
-
-def _chunks(count: int, subject: Subject, width: int) -> Iterator[slice]:
-    """Copies of a sequence, as many together as the token budget allows."""
-    most = max(1, subject.tokens_per_batch // width)
-    return (slice(start, start + most) for start in range(0, count, most))
+def _outputs(results: Iterable[tuple[object, float | None]]) -> list[float]:
+    """The outputs of copies, none of which is empty."""
+    return [value for _, value in results if value is not None]

@@ -11,60 +11,35 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from ..errors import ConfigError, InputError
-from ..inference.classifier import Classifier, open_classifier, predict_logits
 from ..inference.labels import predicted, probabilities
+from ..inference.opened import OpenedModel, opened
+from ..inference.prediction import MAX_TOKENS, logits_of
+from ..model.batches import Example
 from ..sequences.alphabet import normalise
 from ..sequences.inputs import InputRecord, records_of
-from ..sequences.labelled import Task
 from ..tokens.encoding import Length, Tokens, encode_examples
-from ..tokens.settings import TooLong, require_max_tokens
 from ..tokens.special import UNK
 from ..tokens.tokenizer import token_lengths
 from ..tokens.windows import token_starts
 from .attribution import (
     Attribution,
-    Reading,
+    MatchedGGrams,
     Removal,
-    Subject,
     ggram_removal,
     integrated_gradients,
+    matched_ggrams,
     occlusion,
     on_bases,
     on_tokens,
     output_of,
-    read,
 )
+from .settings import ExplanationConfig
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExplanationConfig:
-    """Which output is explained, and how closely."""
-
-    target: str | None = None
-    """Label, class or number of the model to explain; by default the predicted one, of each
-    sequence."""
-    steps: int = 64
-    """Points of the path of integrated gradients: more leave a smaller gap."""
-    occlusion: bool = True
-    """Hide each token in turn too: time grows with the square of the length."""
-    max_tokens: int | None = None
-    """Longest sequence, [CLS] and [SEP] included; by default that of the fine-tuning."""
-    too_long: TooLong = "refuse"
-    """Refuse longer sequences, or cut them and count."""
-    tokens_per_batch: int = 8192
-    """Bound on copies of a sequence x its length; changes memory and speed, not the numbers."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "tokens_per_batch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        require_max_tokens(self.max_tokens)
-
-
-class Place(NamedTuple):
+class Interval(NamedTuple):
     """Where a G-gram occurs, in bases of its sequence, 0-based and half-open."""
 
     start: int
@@ -76,7 +51,7 @@ class GGramEffect(NamedTuple):
 
     ggram_id: int
     bases: str
-    places: tuple[Place, ...]
+    intervals: tuple[Interval, ...]
     """Every occurrence, left to right."""
     attribution: float
     """By integrated gradients."""
@@ -155,7 +130,7 @@ class Explanation:
 
 
 def explain(
-    model: str | Path | Classifier,
+    model: str | Path | OpenedModel,
     sequences: Iterable[str | bytes],
     config: ExplanationConfig | None = None,
 ) -> list[Explanation | None]:
@@ -164,7 +139,7 @@ def explain(
     Parameters
     ----------
     model
-        A directory that ``dnazen finetune`` wrote, or what ``open_classifier`` gives.
+        A directory that ``dnazen finetune`` wrote, or what ``dnazen.load`` gives.
     sequences
         Nucleotide letters in either case, U and IUPAC codes included.
 
@@ -176,13 +151,13 @@ def explain(
         If the model cannot be opened or reads pairs, a sequence holds a character that is no
         nucleotide, or it is too long and may not be cut.
     """
-    classifier = model if isinstance(model, Classifier) else open_classifier(Path(model), "cpu")
+    model = opened(model)
     config = ExplanationConfig() if config is None else config
-    return [explain_record(classifier, record, config) for record in records_of(sequences)]
+    return [explain_record(model, record, config) for record in records_of(sequences)]
 
 
 def explain_record(
-    classifier: Classifier, record: InputRecord, config: ExplanationConfig
+    model: OpenedModel, record: InputRecord, config: ExplanationConfig
 ) -> Explanation | None:
     """Explain the output for one record; ``None`` if it has no A, C, G or T.
 
@@ -191,94 +166,95 @@ def explain_record(
     ConfigError
         If the target is no label of the model.
     InputError
-        If the model reads pairs, or the record is too long and may not be cut.
+        If the model is not fine-tuned or reads pairs, the record is too long and may not be cut,
+        or the model gives what is no finite number.
     """
-    check_classifier(classifier, config)
-    limit = classifier.max_tokens if config.max_tokens is None else config.max_tokens
-    encoded = encode_examples(
-        classifier.tokenizer,
-        [(record.sequence,)],
-        Length(limit, config.too_long),
-        [record.source],
-    )
+    require_explainable(model, config)
+    limit = Length(config.max_tokens or model.config.max_tokens or MAX_TOKENS, config.too_long)
+    encoded = encode_examples(model.tokenizer, [(record.sequence,)], limit, [record.source])
     (tokens,) = encoded.tokens
-    if not len(tokens):
+    (logits,) = logits_of(model.classifier, model.collator, [Example(tokens)])
+    if logits is None:
         return None
-    (logits,) = predict_logits(classifier.model, classifier.collator, [tokens])
-    assert logits is not None
     clean, _ = normalise(record.sequence)
-    starts = token_starts(tokens, clean, token_lengths(classifier.tokenizer))
+    starts = token_starts(tokens, clean, token_lengths(model.tokenizer))
     sequence = clean[: starts[-1]].decode()
-    task = classifier.task
-    label = _label(task, logits, config.target)
+    task = model.task
+    names = task.label_names
+    label = int(logits.argmax()) if config.target is None else names.index(config.target)
     output = output_of(task.problem_type, label)
-    subject = Subject(classifier.model, classifier.collator, output, config.tokens_per_batch)
-    attribution = integrated_gradients(subject, tokens, config.steps)
-    removal = ggram_removal(subject, tokens)
-    here = read(subject, tokens)
-    regression = task.problem_type == "regression"
+    attribution = integrated_gradients(model, tokens, output, config)
+    if not np.isfinite([attribution.output, attribution.baseline, attribution.gap]).all():
+        raise InputError(
+            f"gives outputs for {record.source} that are no finite numbers", path=model.source
+        )
+    removal = ggram_removal(model, tokens, output, config)
+    ggrams = matched_ggrams(model, tokens)
+    likely = np.full(len(names), np.nan)
+    if task.problem_type != "regression":
+        likely = probabilities(task.problem_type, logits[None])[0]
     return Explanation(
         record=record,
         sequence=sequence,
         prediction=predicted(task, logits),
-        probability=(
-            float("nan")
-            if regression
-            else float(probabilities(task.problem_type, logits[None])[0, label])
-        ),
-        target=task.label_names[label],
+        probability=float(likely[label]),
+        target=names[label],
         tokens=tokens,
         starts=starts,
         attribution=attribution,
-        from_ggrams=on_tokens(attribution.ggrams, here, starts),
-        occlusion=occlusion(subject, tokens) if config.occlusion else None,
+        from_ggrams=on_tokens(attribution.ggrams, ggrams, starts),
+        occlusion=occlusion(model, tokens, output, config) if config.occlusion else None,
         removal=removal,
-        ggrams=_effects(classifier, here, tokens, sequence, starts, attribution, removal),
+        ggrams=_effects(model, ggrams, tokens, sequence, starts, attribution, removal),
         cut=bool(encoded.cut),
     )
 
 
-def check_classifier(classifier: Classifier, config: ExplanationConfig) -> None:
-    """Raise unless the model reads one sequence and has the target."""
-    names = classifier.task.label_names
-    if classifier.sequences_per_example != 1:
+def require_explainable(model: OpenedModel, config: ExplanationConfig) -> None:
+    """Raise unless the model is fine-tuned, reads one sequence, and has the target."""
+    names = model.task.label_names
+    if model.config.sequences_per_example != 1:
         raise InputError("the model reads pairs", expected="a model of one sequence")
     if config.target is not None and config.target not in names:
         raise ConfigError(
             f"target {config.target} is no label of the model; expected one of {', '.join(names)}"
         )
-    if config.target is None and classifier.task.problem_type == "regression" and len(names) > 1:
+    if config.target is None and model.task.problem_type == "regression" and len(names) > 1:
         raise ConfigError(
             f"the model predicts several numbers; name one as target: {', '.join(names)}"
         )
 
 
-def _label(task: Task, logits: Float[np.ndarray, "labels"], target: str | None) -> int:
-    return int(logits.argmax()) if target is None else task.label_names.index(target)
-
-
 def _effects(
-    classifier: Classifier,
-    here: Reading,
+    model: OpenedModel,
+    ggrams: MatchedGGrams,
     tokens: Tokens,
     sequence: str,
     starts: Int64[np.ndarray, "tokens+1"],
     attribution: Attribution,
     removal: Removal,
 ) -> tuple[GGramEffect, ...]:
-    """The G-grams of a sequence by slot, with the places they cover."""
-    matcher = classifier.collator.matcher
+    """The G-grams of a sequence by slot, with the intervals they cover."""
+    matcher = model.collator.matcher
     if matcher is None:
         return ()
-    found = matcher.occurrences(tokens, np.array([0, len(tokens)]))
-    places: dict[int, list[Place]] = defaultdict(list)
-    for start, ggram in zip(found.start.tolist(), found.ggram_id.tolist(), strict=True):
-        end = start + int(matcher.lengths[ggram])
-        places[ggram].append(Place(int(starts[start]), int(starts[end])))
-    parts = zip(
-        here.ggram_ids.tolist(), attribution.ggrams.tolist(), removal.each.tolist(), strict=True
+    occurrences = matcher.occurrences(tokens, np.array([0, len(tokens)]))
+    intervals: dict[int, list[Interval]] = defaultdict(list)
+    for start, ggram_id in zip(
+        occurrences.start.tolist(), occurrences.ggram_id.tolist(), strict=True
+    ):
+        end = start + int(matcher.lengths[ggram_id])
+        intervals[ggram_id].append(Interval(int(starts[start]), int(starts[end])))
+    columns = zip(
+        ggrams.ids.tolist(), attribution.ggrams.tolist(), removal.by_slot.tolist(), strict=True
     )
     return tuple(
-        GGramEffect(ggram, sequence[slice(*places[ggram][0])], tuple(places[ggram]), ig, lost)
-        for ggram, ig, lost in parts
+        GGramEffect(
+            ggram_id,
+            sequence[slice(*intervals[ggram_id][0])],
+            tuple(intervals[ggram_id]),
+            integrated,
+            removed,
+        )
+        for ggram_id, integrated, removed in columns
     )

@@ -60,7 +60,7 @@ class Effects(NamedTuple):
         """With one more sequence."""
         return self._replace(
             sequences=self.sequences + 1,
-            occurrences=self.occurrences + len(effect.places),
+            occurrences=self.occurrences + len(effect.intervals),
             removal=self.removal + effect.removal,
             squares=self.squares + effect.removal**2,
             attribution=self.attribution + effect.attribution,
@@ -141,7 +141,7 @@ class ExplanationFiles:
         self._sequences.writerow([number, record.name, *_sequence_cells(explanation)])
         self._tokens.writerows([number, record.name, *row] for row in _token_rows(explanation))
         for effect in explanation.ggrams:
-            places = ",".join(f"{start}-{end}" for start, end in effect.places)
+            places = ",".join(f"{start}-{end}" for start, end in effect.intervals)
             numbers = _number(effect.attribution), _number(effect.removal)
             self._ggrams.writerow(
                 [number, record.name, *effect[:2], places, *numbers, explanation.target]
@@ -165,7 +165,7 @@ class ExplanationFiles:
             numbers = _number(effect.removal), _number(effect.attribution)
             colour = ",".join(map(str, shade(effect.removal, most)))
             more = (colour, *numbers, one_line(explanation.target))
-            for start, end in effect.places:
+            for start, end in effect.intervals:
                 self._handles["ggrams.bed"].write(
                     _bed(record, start, end, effect.bases, 0, "+", *more)
                 )

@@ -114,7 +114,7 @@ def _ggram_track(e: Explanation) -> Track:
     boxes = [
         Box(start, end, g.bases, (f"{g.ggram_id}", g.removal, g.attribution), g.removal)
         for g in e.ggrams
-        for start, end in g.places
+        for start, end in g.intervals
     ]
     return Track("G-grams", boxes, ("id", "removal", "attribution"))
 
