@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import wrapt
 
 if TYPE_CHECKING:  # what type checkers see; the names of _HOME and no other
-    from .explanation.explanation import ExplanationConfig as ExplanationConfig
     from .explanation.explanation import explain as explain
+    from .explanation.settings import ExplanationConfig as ExplanationConfig
     from .ggrams.matching import Matcher as Matcher
     from .ggrams.vocabulary import GGramVocabulary as GGramVocabulary
     from .inference.embedding import embed as embed

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32
 
+from .explanation.explanation import Explanation, explain
+from .explanation.settings import ExplanationConfig
 from .inference.embedding import embed
 from .inference.likelihood import SequenceLikelihood, log_likelihood
 from .inference.opened import OpenedModel
@@ -59,6 +61,12 @@ class Model(OpenedModel):
     ) -> Float[np.ndarray, "bases 4 scores"]:
         """The scores of all single-base changes (``dnazen.score_mutations``)."""
         return score_mutations(self, sequence, config)
+
+    def explain(
+        self, sequences: Iterable[str | bytes], config: ExplanationConfig | None = None
+    ) -> list[Explanation | None]:
+        """What a fine-tuned model's output owes to the parts of sequences (``dnazen.explain``)."""
+        return explain(self, sequences, config)
 
     @property
     def score_names(self) -> tuple[str, ...]:

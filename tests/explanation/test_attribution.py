@@ -13,45 +13,48 @@ from hypothesis import strategies as st
 from torch import nn
 
 from directories import random_directory
+from dnazen.explanation import attribution
 from dnazen.explanation.attribution import (
-    Subject,
     ggram_removal,
     integrated_gradients,
+    matched_ggrams,
     occlusion,
     on_bases,
     on_tokens,
     output_of,
-    read,
 )
-from dnazen.model.batches import Collator
+from dnazen.explanation.settings import ExplanationConfig
+from dnazen.inference.opened import OpenedModel
+from dnazen.model.batches import Example
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.tokens.special import MASK, UNK
 
 SINGLE = "single_label_classification"
+OUTPUT = output_of(SINGLE, 1)
+CONFIG = ExplanationConfig()
 
 
-def subject_of(ground, folder, **changes):
+def model_of(ground, folder, **changes):
     """A model whose weights are large enough to be far from linear."""
-    model, parts = random_directory(
+    random_directory(
         ground,
         folder,
         kind=DnazenForSequenceClassification,
-        num_labels=3,
         initializer_range=0.1,
-        **changes,
+        **{"num_labels": 3} | changes,
     )
-    return Subject(model.eval(), Collator.of(parts), output_of(SINGLE, 1))
+    return OpenedModel.open(folder, "cpu")
 
 
 @pytest.fixture(scope="module")
-def subject(ground, tmp_path_factory):
-    return subject_of(ground, tmp_path_factory.mktemp("models") / "m")
+def model(ground, tmp_path_factory):
+    return model_of(ground, tmp_path_factory.mktemp("models") / "m")
 
 
-def sequence_of(subject, size=25, seed=0):
+def sequence_of(model, size=25, seed=0):
     """Tokens with some G-grams, one of them twice, and a stretch of N."""
     rng = np.random.default_rng(seed)
-    matcher, vocab = subject.collator.matcher, subject.collator.vocab_size
+    matcher, vocab = model.collator.matcher, model.collator.vocab_size
     while True:
         tokens = rng.integers(5, vocab, size).astype(np.uint16)
         tokens[12:] = tokens[: size - 12]
@@ -61,11 +64,11 @@ def sequence_of(subject, size=25, seed=0):
             return tokens
 
 
-def said(subject, tokens, slots=None, **more):
+def output_at(model, tokens, slots=None, **more):
     """The output from the model's inputs made one by one; ``slots`` are those kept."""
     ids = np.array([1, *tokens.tolist(), 2])
     names = ("ggram_ids", "ggram_offsets", "cover_token", "cover_slot")
-    found = subject.collator.matcher.match(ids, np.array([0, len(ids)]))
+    found = model.collator.matcher.match(ids, np.array([0, len(ids)]))
     if slots is not None:
         pairs = [
             (t, slots.index(s))
@@ -80,47 +83,49 @@ def said(subject, tokens, slots=None, **more):
         )
     given = {n: torch.from_numpy(np.asarray(x)) for n, x in zip(names, found, strict=True)}
     with torch.no_grad():
-        logits = subject.model(torch.from_numpy(ids)[None], **given, **more).logits
+        logits = model.classifier(torch.from_numpy(ids)[None], **given, **more).logits
         p = logits.softmax(1)[0, 1].item()
     return np.log(p / (1 - p))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_attributions_sum_to_the_change_of_the_output(subject, seed):
-    tokens = sequence_of(subject, seed=seed)
-    found = integrated_gradients(subject, tokens, steps=64)
+def test_attributions_sum_to_the_change_of_the_output(model, seed):
+    tokens = sequence_of(model, seed=seed)
+    found = integrated_gradients(model, tokens, OUTPUT, ExplanationConfig(steps=64))
     assert found.tokens.shape == tokens.shape
-    assert found.output == pytest.approx(said(subject, tokens), abs=1e-5)
+    assert found.output == pytest.approx(output_at(model, tokens), abs=1e-5)
     hidden = np.array([1, *[MASK] * len(tokens), 2])
-    embeds = subject.model.get_input_embeddings().weight.detach()[hidden][None]
-    slots = len(read(subject, tokens).ggram_ids)
-    nothing = torch.zeros(slots, subject.model.config.hidden_size)
-    baseline = said(subject, tokens, inputs_embeds=embeds, ggram_embeds=nothing)
+    embeds = model.encoder.embeddings.word_embeddings.weight.detach()[hidden][None]
+    slots = len(matched_ggrams(model, tokens).ids)
+    nothing = torch.zeros(slots, model.config.hidden_size)
+    baseline = output_at(model, tokens, inputs_embeds=embeds, ggram_embeds=nothing)
     assert found.baseline == pytest.approx(baseline, abs=1e-5)
     assert abs(found.output - found.baseline) > 0.05
     total = found.tokens.sum() + found.ggrams.sum()
     assert total == pytest.approx(found.output - found.baseline, abs=1e-4)
     assert found.gap == pytest.approx(found.output - found.baseline - total, abs=1e-9)
-    assert abs(found.gap) < abs(integrated_gradients(subject, tokens, steps=3).gap)
+    assert abs(found.gap) < abs(
+        integrated_gradients(model, tokens, OUTPUT, ExplanationConfig(steps=3)).gap
+    )
 
 
 @pytest.mark.parametrize("embedding", ["composed", "shared"])
 def test_attributions_sum_for_models_of_other_shapes_too(ground, tmp_path, embedding):
-    subject = subject_of(
-        ground, tmp_path / "m", ggram_embedding=embedding, classifier_pooling="mean"
-    )
-    tokens = sequence_of(subject)
-    found = integrated_gradients(subject, tokens, steps=64)
-    assert found.output == pytest.approx(said(subject, tokens), abs=1e-5)
+    model = model_of(ground, tmp_path / "m", ggram_embedding=embedding, classifier_pooling="mean")
+    tokens = sequence_of(model)
+    found = integrated_gradients(model, tokens, OUTPUT, ExplanationConfig(steps=64))
+    assert found.output == pytest.approx(output_at(model, tokens), abs=1e-5)
     total = found.tokens.sum() + found.ggrams.sum()
     assert total == pytest.approx(found.output - found.baseline, abs=1e-4)
     # The row of a composed G-gram starts at the padding's: what it tells is its tokens'.
     assert found.ggrams.any() == (embedding == "shared")
 
 
-def test_more_steps_tell_the_same(subject):
-    tokens = sequence_of(subject)
-    some, more = (integrated_gradients(subject, tokens, steps=n) for n in (64, 200))
+def test_more_steps_tell_the_same(model):
+    tokens = sequence_of(model)
+    some, more = (
+        integrated_gradients(model, tokens, OUTPUT, ExplanationConfig(steps=n)) for n in (64, 200)
+    )
     np.testing.assert_allclose(some.tokens, more.tokens, atol=1e-4)
     np.testing.assert_allclose(some.ggrams, more.ggrams, atol=1e-4)
 
@@ -128,17 +133,12 @@ def test_more_steps_tell_the_same(subject):
 class Linear(nn.Module):
     """Logit 1 is a weighted sum of embeddings, and each G-gram counts once a token it covers."""
 
-    def __init__(self, like):
+    def __init__(self, encoder):
         super().__init__()
-        self.tokens = like.get_input_embeddings()
-        self.rows = like.dnazen.ggram_embeddings.word_embeddings
-        self.dnazen = SimpleNamespace(
-            embeddings=SimpleNamespace(word_embeddings=self.tokens),
-            ggram_embeddings=SimpleNamespace(word_embeddings=self.rows),
-        )
+        self.tokens = encoder.embeddings.word_embeddings
+        self.rows = encoder.ggram_embeddings.word_embeddings
         self.place = nn.Parameter(torch.randn(200, self.tokens.embedding_dim))
         self.ggram = nn.Parameter(torch.randn(self.tokens.embedding_dim))
-        self.device = torch.device("cpu")
 
     def forward(self, input_ids=None, inputs_embeds=None, ggram_embeds=None, **inputs):
         embeds = self.tokens(input_ids) if inputs_embeds is None else inputs_embeds
@@ -150,103 +150,120 @@ class Linear(nn.Module):
         return SimpleNamespace(logits=torch.stack([torch.zeros_like(total), total], 1))
 
 
-def test_on_a_linear_model_every_method_is_exact(subject):
+def test_on_a_linear_model_every_method_is_exact(model):
     torch.manual_seed(0)
-    model = Linear(subject.model)
-    linear = subject._replace(model=model)
-    tokens = sequence_of(subject)
-    here = read(linear, tokens)
-    table, rows = model.tokens.weight.detach(), model.rows.weight.detach()
+    network = Linear(model.encoder)
+    linear = dataclasses.replace(model, classifier_network=network)
+    tokens = sequence_of(model)
+    matched = matched_ggrams(linear, tokens)
+    table, rows = network.tokens.weight.detach(), network.rows.weight.detach()
     ids = torch.from_numpy(tokens.astype(np.int64))
-    by_hand = ((table[ids] - table[MASK]) * model.place[1 : len(ids) + 1]).sum(1).detach()
-    times = torch.bincount(here.cover_slot).double()
-    ggrams = ((rows[here.ggram_ids] - rows[0]) @ model.ggram).detach() * times
+    by_hand = ((table[ids] - table[MASK]) * network.place[1 : len(ids) + 1]).sum(1).detach()
+    times = torch.from_numpy(np.bincount(matched.cover_slot)).double()
+    of_ids = rows[torch.from_numpy(matched.ids)]
+    ggrams = ((of_ids - rows[0]) @ network.ggram).detach() * times
     for steps in (1, 5):
-        found = integrated_gradients(linear, tokens, steps)
+        found = integrated_gradients(linear, tokens, OUTPUT, ExplanationConfig(steps=steps))
         np.testing.assert_allclose(found.tokens, by_hand, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(found.ggrams, ggrams, rtol=1e-4, atol=1e-4)
         assert found.gap == pytest.approx(0, abs=1e-4)
-    removal = ggram_removal(linear, tokens)
-    whole = (rows[here.ggram_ids] @ model.ggram).detach() * times
-    np.testing.assert_allclose(removal.each, whole, rtol=1e-4, atol=1e-4)
+    removal = ggram_removal(linear, tokens, OUTPUT, CONFIG)
+    whole = (of_ids @ network.ggram).detach() * times
+    np.testing.assert_allclose(removal.by_slot, whole, rtol=1e-4, atol=1e-4)
     assert removal.together == pytest.approx(whole.sum().item(), abs=1e-3)
 
 
-def test_occlusion_by_brute_force(subject):
-    tokens = sequence_of(subject)
-    found = occlusion(subject, tokens)
+def test_occlusion_by_brute_force(model):
+    tokens = sequence_of(model)
+    found = occlusion(model, tokens, OUTPUT, CONFIG)
     assert len(np.unique(found.round(6))) > 10
     for place in range(len(tokens)):
         hidden = tokens.copy()
         hidden[place] = MASK
-        expected = said(subject, tokens) - said(subject, hidden)
+        expected = output_at(model, tokens) - output_at(model, hidden)
         assert found[place] == pytest.approx(expected, abs=1e-5)
 
 
-def test_removal_by_brute_force(subject):
-    tokens = sequence_of(subject)
-    found = ggram_removal(subject, tokens)
-    slots = list(range(len(found.each)))
+def test_removal_by_brute_force(model):
+    tokens = sequence_of(model)
+    found = ggram_removal(model, tokens, OUTPUT, CONFIG)
+    slots = list(range(len(found.by_slot)))
     assert len(slots) >= 2
     for slot in slots:
         others = [s for s in slots if s != slot]
-        expected = said(subject, tokens) - said(subject, tokens, others)
-        assert found.each[slot] == pytest.approx(expected, abs=1e-5)
+        expected = output_at(model, tokens) - output_at(model, tokens, others)
+        assert found.by_slot[slot] == pytest.approx(expected, abs=1e-5)
     assert found.together == pytest.approx(
-        said(subject, tokens) - said(subject, tokens, []), abs=1e-5
+        output_at(model, tokens) - output_at(model, tokens, []), abs=1e-5
     )
 
 
-def test_a_sequence_without_ggrams(subject):
+def test_a_sequence_without_ggrams(model):
     tokens = np.array([5, UNK, 6], dtype=np.uint16)
-    assert not len(read(subject, tokens).ggram_ids)
-    found = integrated_gradients(subject, tokens)
+    assert not len(matched_ggrams(model, tokens).ids)
+    found = integrated_gradients(model, tokens, OUTPUT, CONFIG)
     assert found.ggrams.shape == (0,)
     assert found.gap == pytest.approx(0, abs=1e-4)
-    removal = ggram_removal(subject, tokens)
-    assert (removal.each.shape, removal.together) == ((0,), 0.0)
+    removal = ggram_removal(model, tokens, OUTPUT, CONFIG)
+    assert (removal.by_slot.shape, removal.together) == ((0,), 0.0)
     assert (
-        on_tokens(found.ggrams, read(subject, tokens), np.array([0, 1, 5, 6])).tolist() == [0] * 3
+        on_tokens(found.ggrams, matched_ggrams(model, tokens), np.array([0, 1, 5, 6])).tolist()
+        == [0] * 3
     )
 
 
 def test_a_model_without_ggrams(ground, tmp_path):
-    model, parts = random_directory(
-        ground,
-        tmp_path / "m",
-        kind=DnazenForSequenceClassification,
-        num_labels=2,
-        ggram_vocab_size=0,
-    )
-    bare = dataclasses.replace(Collator.of(parts), matcher=None)
-    subject = Subject(model.eval(), bare, output_of(SINGLE, 0))
+    model = model_of(ground, tmp_path / "m", num_labels=2, ggram_vocab_size=0)
+    model = dataclasses.replace(model, collator=dataclasses.replace(model.collator, matcher=None))
     tokens = np.arange(5, 25, dtype=np.uint16)
-    found = integrated_gradients(subject, tokens)
+    found = integrated_gradients(model, tokens, OUTPUT, CONFIG)
     assert (len(found.tokens), len(found.ggrams)) == (20, 0)
     assert found.gap == pytest.approx(0, abs=1e-4)
-    assert len(occlusion(subject, tokens)) == 20
-    assert ggram_removal(subject, tokens).together == 0
+    assert len(occlusion(model, tokens, OUTPUT, CONFIG)) == 20
+    assert ggram_removal(model, tokens, OUTPUT, CONFIG).together == 0
 
 
 @pytest.mark.parametrize("budget", [1, 100, 10_000])
-def test_the_numbers_do_not_depend_on_the_batch(subject, budget):
-    tokens = sequence_of(subject)
-    other = subject._replace(tokens_per_batch=budget)
-    for one, same in zip(
-        integrated_gradients(subject, tokens, 8)[:2],
-        integrated_gradients(other, tokens, 8)[:2],
-        strict=True,
-    ):
-        np.testing.assert_allclose(one, same, atol=1e-5)
-    np.testing.assert_allclose(occlusion(subject, tokens), occlusion(other, tokens), atol=1e-5)
-    for one, same in zip(ggram_removal(subject, tokens), ggram_removal(other, tokens), strict=True):
-        np.testing.assert_allclose(one, same, atol=1e-5)
+def test_the_numbers_do_not_depend_on_the_batch(model, budget):
+    tokens = sequence_of(model)
+    config = ExplanationConfig(steps=8, tokens_per_batch=budget)
+    for method in (integrated_gradients, ggram_removal):
+        one = method(model, tokens, OUTPUT, ExplanationConfig(steps=8))
+        same = method(model, tokens, OUTPUT, config)
+        for values, others in zip(one[:2], same[:2], strict=True):
+            np.testing.assert_allclose(values, others, atol=1e-5)
+    one, same = (occlusion(model, tokens, OUTPUT, c) for c in (CONFIG, config))
+    np.testing.assert_allclose(one, same, atol=1e-5)
 
 
-def test_the_model_is_left_as_it_was(subject):
-    integrated_gradients(subject, sequence_of(subject), 4)
-    assert not subject.model.training
-    assert all(p.requires_grad and p.grad is None for p in subject.model.parameters())
+def test_the_model_is_left_as_it_was(model):
+    for training in (False, True):
+        model.encoder.train(training)
+        integrated_gradients(model, sequence_of(model), OUTPUT, ExplanationConfig(steps=4))
+        assert model.encoder.training == training
+    model.encoder.eval()
+    assert all(p.requires_grad and p.grad is None for p in model.classifier.parameters())
+
+
+def test_slots_of_a_batch_that_is_not_of_copies(model):
+    """Each sequence loses its own G-grams, and the others keep their places."""
+    examples = [Example(sequence_of(model, size, seed)) for size, seed in ((25, 0), (40, 1))]
+    batch = model.collator(examples)
+    kept = torch.ones_like(batch["ggram_ids"], dtype=torch.bool)
+    kept[::2] = False
+    fewer = attribution._only_slots(batch, kept)
+    pairs = {
+        (token, int(batch["ggram_ids"][slot]))
+        for token, slot in zip(
+            batch["cover_token"].tolist(), batch["cover_slot"].tolist(), strict=True
+        )
+        if kept[slot]
+    }
+    left = list(zip(fewer["cover_token"].tolist(), fewer["cover_slot"].tolist(), strict=True))
+    assert {(token, int(fewer["ggram_ids"][slot])) for token, slot in left} == pairs
+    assert len(left) == int(kept[batch["cover_slot"]].sum())
+    first = int(batch["ggram_offsets"][1])
+    assert fewer["ggram_offsets"].tolist() == [0, int(kept[:first].sum()), int(kept.sum())]
 
 
 def test_outputs_by_hand():
@@ -276,20 +293,20 @@ def test_spreading_keeps_sums(widths, data):
         assert np.ptp(spread[start:end]) == 0
 
 
-def test_ggrams_are_shared_by_bases(subject):
-    tokens = sequence_of(subject)
-    here = read(subject, tokens)
+def test_ggrams_are_shared_by_bases(model):
+    tokens = sequence_of(model)
+    matched = matched_ggrams(model, tokens)
     starts = np.cumsum([0, *(np.arange(len(tokens)) % 4 + 1)])
-    ggrams = np.random.default_rng(0).normal(size=len(here.ggram_ids))
+    ggrams = np.random.default_rng(0).normal(size=len(matched.ids))
     expected = np.zeros(starts[-1])
     for slot, value in enumerate(ggrams):
         places = [
-            t - 1
-            for t, s in zip(here.cover_token.tolist(), here.cover_slot.tolist(), strict=True)
+            t
+            for t, s in zip(matched.cover_token.tolist(), matched.cover_slot.tolist(), strict=True)
             if s == slot
         ]
         bases = [b for t in places for b in range(starts[t], starts[t + 1])]
         expected[bases] += value / len(bases)
-    found = on_tokens(ggrams, here, starts)
+    found = on_tokens(ggrams, matched, starts)
     assert found.sum() == pytest.approx(ggrams.sum())
     np.testing.assert_allclose(on_bases(found, starts), expected, atol=1e-12)

@@ -15,9 +15,9 @@ from sklearn.metrics import roc_auc_score
 
 import dnazen
 from dnazen import cli
+from dnazen.commands.explain import ExplainCommand
 from dnazen.errors import ConfigError
 from dnazen.explanation.attribution import on_bases
-from dnazen.explanation.command import ExplainConfig
 from dnazen.sequences.alphabet import reverse_complement
 from ggrams.motifs.test_meme import sharp
 from inference.test_prediction import SINGLE, save_model
@@ -94,7 +94,7 @@ def test_rows_of_tokens_and_ggrams(out, expected):
     ggrams = [row for row in table(out / "ggrams.tsv") if row["record"] == "2"]
     assert [int(row["ggram_id"]) for row in ggrams] == [g.ggram_id for g in some.ggrams]
     for row, effect in zip(ggrams, some.ggrams, strict=True):
-        assert row["places"] == ",".join(f"{a}-{b}" for a, b in effect.places)
+        assert row["places"] == ",".join(f"{a}-{b}" for a, b in effect.intervals)
         assert float(row["removal"]) == pytest.approx(effect.removal, abs=1e-5)
 
 
@@ -286,16 +286,19 @@ def test_the_benchmark_scores_planted_bases(out, expected, tmp_path):
         ("occlusion", on_bases(two.occlusion, two.starts)),
     ):
         np.testing.assert_allclose(some.values[method], values, atol=1e-5)
-    assert sum(some.values["removal of G-grams"]) == pytest.approx(sum(two.removal.each), abs=1e-4)
+    removals = sum(two.removal.by_slot)
+    assert sum(some.values["removal of G-grams"]) == pytest.approx(removals, abs=1e-4)
     (area,) = module.scores_of(roc_auc_score, [some], "occlusion")
     higher = some.values["occlusion"][truth][:, None] - some.values["occlusion"][~truth]
     assert area == pytest.approx((np.sign(higher) / 2 + 0.5).mean())
 
 
 def test_settings_out_of_range(tmp_path):
-    for bad in ({"draw": -1}, {"max_p": 0}, {"max_p": 2}):
+    bad_settings = [{"draw": -1}, {"draw": 10**9}]
+    bad_settings += [{"max_p": value} for value in (0, 2, float("nan"), float("inf"))]
+    for bad in bad_settings:
         with pytest.raises(ConfigError, match=next(iter(bad))):
-            ExplainConfig(model=tmp_path, sequences=(tmp_path,), output=tmp_path, **bad)
+            ExplainCommand(model=tmp_path, sequences=(tmp_path,), output=tmp_path, **bad)
 
 
 def test_ggrams_are_a_bed_file_of_nine_columns_and_three_more(out, expected):
@@ -305,7 +308,7 @@ def test_ggrams_are_a_bed_file_of_nine_columns_and_three_more(out, expected):
         (g.removal, g.attribution)
         for e in filter(None, expected)
         for g in e.ggrams
-        for _ in g.places
+        for _ in g.intervals
     ]
     assert len(rows) == len(removals)
     for row, (removal, attribution) in zip(rows, removals, strict=True):

@@ -8,9 +8,9 @@ import torch
 
 import dnazen
 from dnazen.errors import ConfigError, InputError
-from dnazen.explanation.attribution import Subject, integrated_gradients, output_of
-from dnazen.explanation.explanation import Explanation, ExplanationConfig, explain
-from dnazen.inference.classifier import open_classifier
+from dnazen.explanation.attribution import integrated_gradients, output_of
+from dnazen.explanation.explanation import Explanation, explain
+from dnazen.explanation.settings import ExplanationConfig
 from inference.test_prediction import MULTI, SINGLE, save_model
 
 
@@ -29,7 +29,7 @@ def sequence(ground):
 
 @pytest.fixture(scope="module")
 def explained(model, sequence) -> Explanation:
-    (found,) = dnazen.explain(model, [sequence])
+    (found,) = dnazen.load(model).explain([sequence])
     return found
 
 
@@ -45,9 +45,9 @@ def test_the_parts_of_a_sequence(explained, sequence):
     assert explained.texts.count("N") == 1
     assert len(explained.ggrams) >= 3
     for ggram in explained.ggrams:
-        for start, end in ggram.places:
+        for start, end in ggram.intervals:
             assert explained.sequence[start:end] == ggram.bases
-    firsts = [ggram.places[0].start for ggram in explained.ggrams]
+    firsts = [ggram.intervals[0].start for ggram in explained.ggrams]
     assert firsts == sorted(firsts)
 
 
@@ -57,7 +57,7 @@ def test_sums_are_kept_down_to_the_bases(explained):
     change = found.output - found.baseline
     assert explained.by_base.sum() + found.gap == pytest.approx(change, abs=1e-6)
     assert explained.from_ggrams.sum() == pytest.approx(found.ggrams.sum())
-    covered = {b for g in explained.ggrams for place in g.places for b in range(*place)}
+    covered = {b for g in explained.ggrams for interval in g.intervals for b in range(*interval)}
     for (start, _), share in zip(explained.spans, explained.from_ggrams, strict=True):
         assert (share != 0) == (start in covered)
 
@@ -65,14 +65,14 @@ def test_sums_are_kept_down_to_the_bases(explained):
 def test_it_is_the_predicted_label_unless_told(model, sequence, explained):
     assert explained.prediction == explained.target
     assert explained.probability > 1 / 3
-    classifier = open_classifier(model, "cpu")
+    opened = dnazen.load(model)
     for number, name in enumerate("abc"):
-        (found,) = explain(classifier, [sequence], ExplanationConfig(target=name, occlusion=False))
+        (found,) = explain(opened, [sequence], ExplanationConfig(target=name, occlusion=False))
         assert (found.target, found.prediction) == (name, explained.prediction)
         assert found.occlusion is None
         assert np.isnan(found.agreement)
-        subject = Subject(classifier.model, classifier.collator, output_of(SINGLE, number))
-        expected = integrated_gradients(subject, found.tokens)
+        output = output_of(SINGLE, number)
+        expected = integrated_gradients(opened, found.tokens, output, ExplanationConfig())
         np.testing.assert_allclose(found.attribution.tokens, expected.tokens, atol=1e-6)
         odds = found.probability / (1 - found.probability)
         assert found.attribution.output == pytest.approx(np.log(odds), abs=1e-4)
@@ -135,18 +135,24 @@ def test_what_is_refused(ground, model, tmp_path, sequence):
         explain(pairs, [sequence])
     with pytest.raises(InputError, match="sequence 1: character 'E' is no nucleotide"):
         explain(model, ["MEEP"])
-    for name in ("steps", "tokens_per_batch"):
-        with pytest.raises(ConfigError, match=f"{name} must be at least 1"):
-            ExplanationConfig(**{name: 0})
+    for name, value, bounds in [
+        ("steps", 0, "1 to 1000, got 0"),
+        ("steps", 10**9, "1 to 1000"),
+        ("tokens_per_batch", 0, "at least 1, got 0"),
+    ]:
+        with pytest.raises(ConfigError, match=f"{name} must be {bounds}"):
+            ExplanationConfig(**{name: value})
+    with pytest.raises(ConfigError, match="too_long must be one of refuse, cut, got 'drop'"):
+        ExplanationConfig(too_long="drop")
     with pytest.raises(ConfigError, match="max_tokens must be 5 to 1048576"):
         ExplanationConfig(max_tokens=4)
 
 
 def test_numbers_are_those_of_the_model_in_evaluation(model, sequence):
-    classifier = open_classifier(model, "cpu")
+    opened = dnazen.load(model)
     torch.manual_seed(0)
-    one = explain(classifier, [sequence])[0]
+    one = explain(opened, [sequence])[0]
     torch.manual_seed(1)
-    same = explain(classifier, [sequence])[0]
+    same = explain(opened, [sequence])[0]
     np.testing.assert_array_equal(one.by_token, same.by_token)
-    assert not classifier.model.training
+    assert not opened.classifier.training

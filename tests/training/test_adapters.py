@@ -18,7 +18,7 @@ from directories import random_directory, rewrite, weights_of
 from dnazen import cli
 from dnazen.commands.finetune import FinetuneCommand
 from dnazen.errors import ConfigError, InputError
-from dnazen.inference.classifier import open_classifier
+from dnazen.inference.opened import OpenedModel
 from dnazen.model.batches import Collator, Example
 from dnazen.model.directory import open_directory, open_model
 from dnazen.model.modeling import DnazenForSequenceClassification
@@ -164,7 +164,7 @@ def test_an_adapter_on_e4bu_alone_and_numbers_in_any_unit(base, ground, tmp_path
     command += ["--lora.rank", "2", "--without-ggrams", "--labels.problem-type", "regression"]
     command += ["--epochs", "1", "--optimizer.warmup-steps", "1", "--run.precision", "float32"]
     assert cli.main(command) == 0
-    classifier = open_classifier(tmp_path / "run", "cpu")
+    classifier = OpenedModel.open(tmp_path / "run", "cpu")
     assert classifier.collator.matcher is None
     found = [float(row["prediction"]) for row in rows_of(tmp_path / "run" / "test_predictions.tsv")]
     assert all(900 < value < 1200 for value in found)
@@ -213,20 +213,20 @@ def change_settings(folder, **changes):
 
 def test_a_base_that_is_gone_or_another_is_refused(copies):
     folder, model = copies
-    open_classifier(folder, "cpu")
+    OpenedModel.open(folder, "cpu")
     rewrite(model, lambda weights: weights["head.dense.bias"].add_(1))
     with pytest.raises(InputError, match="are not those that this adapter was trained on"):
-        open_classifier(folder, "cpu")
+        OpenedModel.open(folder, "cpu")
     shutil.rmtree(model)
     with pytest.raises(InputError, match=r"no model in .*name its new place as base_model_name"):
-        open_classifier(folder, "cpu")
+        OpenedModel.open(folder, "cpu")
 
 
 @pytest.mark.parametrize("change", [{"use_dora": True}, {"peft_type": "IA3"}])
 def test_adapters_of_other_kinds_are_refused(copies, change):
     change_settings(copies[0], **change)
     with pytest.raises(InputError, match="an adapter of another kind; expected plain LoRA"):
-        open_classifier(copies[0], "cpu")
+        OpenedModel.open(copies[0], "cpu")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_adapters_of_other_kinds_are_refused(copies, change):
 def test_settings_that_make_no_adapter_are_refused(copies, change, message):
     change_settings(copies[0], **change)
     with pytest.raises(InputError, match=message):
-        open_classifier(copies[0], "cpu")
+        OpenedModel.open(copies[0], "cpu")
 
 
 def test_adapters_that_name_each_other_are_refused(copies, tmp_path):
@@ -253,14 +253,14 @@ def test_adapters_that_name_each_other_are_refused(copies, tmp_path):
     change_settings(folder, base_model_name_or_path=str(other))
     change_settings(other, base_model_name_or_path=str(folder))
     with pytest.raises(InputError, match="an adapter that is its own base"):
-        open_classifier(folder, "cpu")
+        OpenedModel.open(folder, "cpu")
 
 
 def test_a_base_beside_its_adapter_is_read_from_anywhere(copies, tmp_path, monkeypatch):
     change_settings(copies[0], base_model_name_or_path="../base")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    open_classifier(copies[0], "cpu")
+    OpenedModel.open(copies[0], "cpu")
 
 
 def test_matrices_that_do_not_go_together_are_refused(copies):
@@ -275,7 +275,7 @@ def test_matrices_that_do_not_go_together_are_refused(copies):
     ):
         save_file(changed, path)
         with pytest.raises(InputError, match="cannot be adapted by this; expected for each matrix"):
-            open_classifier(copies[0], "cpu")
+            OpenedModel.open(copies[0], "cpu")
 
 
 def test_without_peft_training_is_refused_and_reading_is_not(
@@ -296,7 +296,7 @@ def test_without_peft_training_is_refused_and_reading_is_not(
     with pytest.raises(ConfigError, match=r"pip install 'dnazen\[peft\]'"):
         finetune(settings(task, base, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
-    open_classifier(adapter, "cpu")
+    OpenedModel.open(adapter, "cpu")
 
 
 @pytest.mark.parametrize(
