@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dnazen
-from directories import random_directory
+from directories import random_directory, rewrite
 from dnazen.cli import main
 from dnazen.errors import InputError
 from dnazen.model.modeling import DnazenForSequenceClassification
@@ -159,6 +159,8 @@ def test_what_cannot_be_mutated(directory, ground, tmp_path, capsys):
         ((ground.genome, "--region", "c"), "'c' is no region and no contig"),
         ((ground.genome, "--region", "a:1-99999999"), "lies off its contig; expected 1 to"),
         (("ACGT", "--region", "a:1-2"), "--region goes with a file"),
+        (("ACGT", "--contig-names", "chr"), "--region goes with a file"),
+        ((ground.genome, "--region", "chra:1-5"), "no contig 'chra'"),
         (("ACGT" * 5001,), "20,004 bases; expected 1 to 20,000; choose a part"),
         (("absent.fa",), "absent.fa: no such file"),
         (("ACGT", "--window-bp", "3"), "window_bp must be 16 to 100000, got 3"),
@@ -183,3 +185,29 @@ def test_heat_maps_show_every_value_once(bases):
     shown = np.concatenate([image.get_array().T.filled(np.nan) for image in images])
     np.testing.assert_array_equal(shown, values)
     assert len(images) == max(1, min(25, -(-bases // 100)))
+
+
+def test_the_contig_of_a_region_may_have_another_name(directory, ground, tmp_path, capsys):
+    words = [directory, ground.genome, "--window-bp", W]
+    assert run(*words, "--region", "a:71-74", "-o", tmp_path / "own") == 0
+    names = ["--contig-names", "chr"]
+    assert run(*words, "--region", "chra:71-74", *names, "-o", tmp_path / "other") == 0
+    assert "calls chra a (--contig-names)" in capsys.readouterr().err
+    other = [
+        row | {"chrom": row["chrom"].removeprefix("chr")} for row in table_of(tmp_path / "other")
+    ]
+    assert table_of(tmp_path / "own") == other
+
+
+def test_a_file_whose_name_is_no_text(directory, ground, tmp_path, capsys):
+    path = tmp_path / "x\udcff.fa"
+    assert run(directory, str(path), "-o", tmp_path / "out") == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_weights_that_give_no_numbers(ground, tmp_path, capsys):
+    folder = tmp_path / "model"
+    random_directory(ground, folder)
+    rewrite(folder, lambda weights: weights["head.decoder.bias"].fill_(float("nan")))
+    assert run(folder, "ACGTACGT", "-o", tmp_path / "out") == 2
+    assert not (tmp_path / "out").exists()

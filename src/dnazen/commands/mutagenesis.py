@@ -30,6 +30,9 @@ class MutagenesisCommand:
     region: str | None = None
     """The part of the file to mutate, CHROM:FIRST-LAST (1-based, both ends) or CHROM; '(-)' after
     it for the reverse strand. Needed unless the file holds one sequence."""
+    contig_names: Path | None = None
+    """What the genome calls the contig of the region: a file of two columns, the other name and
+    the genome's, with a tab between; or 'chr', as for 'dnazen variants'."""
     scoring: Annotated[ScoringConfig, FLAT] = field(default_factory=ScoringConfig)
     device: Literal["auto", "cpu"] = "auto"
     """auto: a GPU where there is one."""
@@ -50,7 +53,7 @@ def run(settings: MutagenesisCommand) -> None:
     refuse_existing(settings.output)
     model = OpenedModel.open(settings.model, settings.device)
     with (
-        open_region(settings.sequence, settings.region) as region,
+        open_region(settings.sequence, settings.region, settings.contig_names) as region,
         new_directory(settings.output) as folder,
     ):
         inputs = [] if region.file is None else [hash_file(region.file)]

@@ -155,11 +155,10 @@ def _require_new(keys: Sequence[str], header: Sequence[bytes], name: str) -> Non
 def _journal(output: Path, identity: Mapping[str, Any], *, resume: bool) -> Iterator[Journal]:
     """Beside the output; taken away when all is well."""
     if str(output) == "-":
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            open_journal(Path(folder, "stdout"), {}, resume=False) as journal,
-        ):
-            yield journal
+        with tempfile.TemporaryDirectory() as folder:
+            lines = Path(folder, "lines")
+            lines.touch()
+            yield Journal(lines)
         return
     with open_journal(output, identity, resume=resume) as journal:
         yield journal

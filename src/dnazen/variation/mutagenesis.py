@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from ..errors import ConfigError, InputError
 from ..inference.opened import OpenedModel, opened
 from ..sequences.alphabet import BASES, foreign, normalise, reverse_complement
+from ..sequences.contigs import ContigNames
 from ..sequences.indexed import IndexedGenome
 from ..sequences.regions import Region, parse_region
 from .alignment import AllelePair
@@ -110,7 +112,9 @@ def region_scores(
 
 
 @contextmanager
-def open_region(sequence: str, region: str | None) -> Iterator[MutatedRegion]:
+def open_region(
+    sequence: str, region: str | None, contig_names: Path | None = None
+) -> Iterator[MutatedRegion]:
     """What is to be mutated, its file open.
 
     Parameters
@@ -119,6 +123,8 @@ def open_region(sequence: str, region: str | None) -> Iterator[MutatedRegion]:
         Letters, or a file: FASTA, plain or bgzip, or 2bit.
     region
         The part of the file, as ``regions.parse_region`` reads it; by default its one sequence.
+    contig_names
+        As for ``sequences.contigs.ContigNames``.
 
     Raises
     ------
@@ -128,12 +134,13 @@ def open_region(sequence: str, region: str | None) -> Iterator[MutatedRegion]:
         If the file cannot be read, there is no such region, or it is too long or empty.
     """
     if _is_literal(sequence):
-        if region is not None:
+        if region is not None or contig_names is not None:
             raise ConfigError("--region goes with a file; of letters give those to be mutated")
         yield _of_fair_length(_whole(sequence.encode()))
         return
     with IndexedGenome(sequence) as genome:
-        yield _of_fair_length(_part(genome, region))
+        names = ContigNames(contig_names, genome)
+        yield _of_fair_length(_part(genome, region, names))
 
 
 def _is_literal(sequence: str) -> bool:
@@ -141,7 +148,7 @@ def _is_literal(sequence: str) -> bool:
     return not foreign(os.fsencode(sequence)) and not os.path.exists(sequence)
 
 
-def _part(genome: IndexedGenome, text: str | None) -> MutatedRegion:
+def _part(genome: IndexedGenome, text: str | None, names: ContigNames) -> MutatedRegion:
     """A whole contig, read as it stands, or a part of one, read with what lies around it."""
     if text is None:
         if len(genome.names) > 1:
@@ -151,16 +158,19 @@ def _part(genome: IndexedGenome, text: str | None) -> MutatedRegion:
                 expected="one, or --region CHROM or CHROM:FIRST-LAST with it",
             )
         text = genome.names[0]
-    region = parse_region(text, genome.lengths)
-    if region.chrom not in genome.lengths:
+    region = parse_region(text, genome.lengths, names.of_genome)
+    own = names.of_genome(region.chrom)
+    if own not in genome.lengths:
         raise genome.unknown(region.chrom, at=f"--region {text}")
-    length = genome.lengths[region.chrom]
+    if own != region.chrom:
+        print(f"note: {genome.path} calls {region.chrom} {own} (--contig-names)", file=sys.stderr)
+    length = genome.lengths[own]
     if region.end > length:
         raise InputError(f"region {text!r} lies off its contig", expected=f"1 to {length:,}")
     whole = (region.start, region.end) == (0, length)
     return MutatedRegion(
         region,
-        lambda first, last: genome.fetch(region.chrom, first, last),
+        lambda first, last: genome.fetch(own, first, last),
         length if whole else None,
         genome.path,
     )
