@@ -30,6 +30,7 @@ Strand = Literal["+", "-"]
 MAX_PADDING_BP = 1_000_000
 """How far a stretch may reach off its contig at either end: further, it is of another genome."""
 
+_FOREIGN = "is not the file that its index was made of"
 _LONE_CR = re.compile(rb"\r[^\n]")
 _FORMATS = "a genome: FASTA, plain or bgzip, or 2bit"
 _SAME = {"chrM": "MT", "MT": "chrM"}
@@ -241,8 +242,7 @@ def _index(path: Path, suffixes: tuple[str, ...]) -> Iterator[list[Path]]:
     elif any(part.stat().st_mtime_ns < age for part in beside):
         lacking = "is newer than its index"
     elif not index_fits(path, *beside):
-        lacking = "is not the file that its index was made of"
-        print(f"note: {path} {lacking}: indexed anew", file=sys.stderr)
+        lacking = _FOREIGN
     if not lacking:
         yield beside
         return
@@ -267,6 +267,8 @@ def _index(path: Path, suffixes: tuple[str, ...]) -> Iterator[list[Path]]:
             for part, place in zip(made, beside, strict=True):
                 with new_file(place) as temporary:
                     shutil.copyfile(part, temporary)
+            if lacking == _FOREIGN:
+                print(f"note: {path} {lacking}: indexed anew", file=sys.stderr)
         except OutputError:
             print(
                 f"note: {path} {lacking}, and none can be written beside it: indexed for this run "

@@ -188,8 +188,10 @@ def _plain_lines(path: str, first: Line, rest: Iterator[Line]) -> Iterator[Recor
 def _twobit(path: Path, identify: Callable[[InputFile], object] | None) -> Iterator[Record]:
     genome = open_twobit(path)
     try:
-        for name, length in genome.lengths.items():
-            yield Record(name, genome.read(name, 0, length).encode() if length else b"")
+        for ordinal, (name, length) in enumerate(genome.lengths.items(), 1):
+            yield Record(
+                cell_name(name, ordinal), genome.read(name, 0, length).encode() if length else b""
+            )
     finally:
         genome.close()
     if identify is not None:

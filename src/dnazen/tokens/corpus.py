@@ -25,6 +25,7 @@ from ..records import COUNT, read_json
 from ..sequences.alphabet import reverse_complement, windows
 from ..sequences.genomes import Genomes
 from ..sequences.lines import read_lines
+from ..tables import printable
 from ..workers.cluster import Workers
 from .settings import CorpusConfig, Strands
 from .special import MAX_VOCAB_SIZE, SPECIAL_TOKENS
@@ -225,7 +226,7 @@ class Corpus:
             If ``records.tsv`` does not hold as many as ``corpus.json`` states.
         """
         path = self.directory / "records.tsv"
-        lines = [line.text.decode(errors="surrogateescape") for line in read_lines(path, "a table")]
+        lines = [line.text.decode(errors="replace") for line in read_lines(path, "a table")]
         names = [line.split("\t", 1)[0] for line in lines[1:]]
         if len(names) != self.meta["records"]:
             raise InputError(
@@ -258,9 +259,7 @@ def write_corpus(
             name: stack.enter_context(GrowingArray(directory / f"{name}.npy", kind))
             for name, kind in ARRAYS.items()
         }
-        table = stack.enter_context(
-            open(directory / "records.tsv", "w", encoding="utf-8", errors="surrogateescape")
-        )
+        table = stack.enter_context(open(directory / "records.tsv", "w", encoding="utf-8"))
         table.write("name\tfile\tlength_bp\n")
         progress = stack.enter_context(
             tqdm(desc="tokenising", unit="token", unit_scale=True, disable=None)
@@ -295,7 +294,7 @@ def write_corpus(
 def _windows(genomes: Genomes, window_bp: int, table: TextIO) -> Iterator[GenomeWindow]:
     """Yield all windows in order, and write a row of ``table`` for each record."""
     for number, (file, record) in enumerate(genomes):
-        table.write(f"{record.name}\t{file}\t{len(record.sequence)}\n")
+        table.write(f"{record.name}\t{printable(file)}\t{len(record.sequence)}\n")
         for start, bases in windows(record.sequence, window_bp):
             yield GenomeWindow(number, start, bases)
 
