@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -77,3 +80,37 @@ def test_a_device_is_chosen_or_refused_at_once(ground, tmp_path):
     for name in ("gpu", "cuda:99", "warp"):
         with pytest.raises(ConfigError, match=f"device '{name}' is not to be had here; expected"):
             dnazen.load(tmp_path / "no model is looked for", device=name)
+
+
+HEAVY = """
+import sys
+import dnazen.commands.embed, dnazen.commands.predict
+import dnazen.inference.embedding, dnazen.inference.labels, dnazen.inference.likelihood
+import dnazen.inference.prediction, dnazen.inference.vector_files
+heavy = {
+    "accelerate", "h5py", "matplotlib", "pandas", "peft", "scipy.special", "sklearn", "tensorboard",
+    "torch._dynamo", "torch.distributed.tensor", "transformers.modeling_utils",
+    "transformers.trainer",
+}
+print(sorted(heavy & sys.modules.keys()))
+"""
+
+
+def test_reading_a_model_loads_nothing_that_training_alone_needs():
+    done = subprocess.run([sys.executable, "-c", HEAVY], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_hugging_face_finds_the_models_whatever_is_imported_first(ground, tmp_path):
+    random_directory(ground, tmp_path / "model")
+    code = """
+import sys
+{}
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+kind = type(AutoModelForMaskedLM.from_pretrained(sys.argv[1])).__name__
+print(type(AutoConfig.from_pretrained(sys.argv[1])).__name__, kind)
+"""
+    for first in ("import dnazen", "import dnazen.inference.opened"):
+        words = [sys.executable, "-c", code.format(first), str(tmp_path / "model")]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert done.stdout == "DnazenConfig DnazenForMaskedLM\n"
