@@ -66,9 +66,9 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         if name == "__version__":
-            from importlib.metadata import version
+            from .records import package_version
 
-            return version("dnazen")
+            return package_version()
         if name not in _HOME:
             raise AttributeError(f"module 'dnazen' has no attribute '{name}'")
         return getattr(importlib.import_module(f"dnazen.{_HOME[name]}"), name)

@@ -63,17 +63,21 @@ def _fields(settings: Any) -> dict[str, Any]:
     return values
 
 
+def package_version() -> str:
+    """The version of the package, or ``unknown`` of a source tree that was never installed."""
+    try:
+        return version("dnazen")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def run_record(
     command: str, settings: Any, inputs: Iterable[InputFile] = (), **more: Any
 ) -> dict[str, Any]:
     """What a run was: command, package version, settings, inputs' hashes, platform."""
-    try:
-        package = version("dnazen")
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        package = "unknown"
     return {
         "command": command,
-        "dnazen": package,
+        "dnazen": package_version(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "argv": sys.argv[1:],

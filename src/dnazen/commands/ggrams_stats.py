@@ -49,8 +49,8 @@ def run(settings: GGramsStatsCommand) -> None:
     vocabulary = GGramVocabulary.load(settings.vocabulary)
     tokenizer = load_tokenizer(settings.tokenizer)
     vocabulary.require_tokenizer(tokenizer_sha256(tokenizer), settings.vocabulary)
-    asked = settings.sequences or settings.regions.any
-    parts = Inputs(settings.sequences, settings.regions).parts() if asked else ()
+    has_sequences = settings.sequences or settings.regions.any
+    parts = Inputs(settings.sequences, settings.regions).parts() if has_sequences else ()
     by_file = {
         str(path): coverage
         for path, coverage in zip(

@@ -132,11 +132,11 @@ class GGramVocabulary:
 
     def _rows(self, first: int, end: int) -> Iterator[str]:
         """Lines of the table for some G-grams, by place (id - 1)."""
-        spans = _spelt(self.tokens, self.offsets[first : end + 1], _DIGITS, " ")
+        ggrams = _spelt(self.tokens, self.offsets[first : end + 1], _DIGITS, " ")
         counts = ("." if c < 0 else str(c) for c in self.counts[first:end].tolist())
         pmi = ("." if p != p else f"{p:.4f}" for p in self.pmi[first:end].tolist())
         bases = self.bases[first:end] or ("." for _ in range(first, end))
-        for row in zip(range(first + 1, end + 1), counts, pmi, spans, bases, strict=True):
+        for row in zip(range(first + 1, end + 1), counts, pmi, ggrams, bases, strict=True):
             yield "\t".join(map(str, row)) + "\n"
 
     @classmethod
@@ -161,7 +161,7 @@ class GGramVocabulary:
                 fix="mine it again, or fetch an undamaged copy",
             )
         cells = table.replace("\n", "\t").split("\t")[:-1]
-        ids, counts, pmi, spans, bases = (cells[column::5] for column in range(5))
+        ids, counts, pmi, ggrams, bases = (cells[column::5] for column in range(5))
         wrong = next((i for i, number in enumerate(ids) if number != str(i + 1)), None)
         if wrong is not None:
             raise InputError(
@@ -170,10 +170,10 @@ class GGramVocabulary:
                 line=first_line + wrong,
                 expected=str(wrong + 1),
             )
-        lengths = np.fromiter((span.count(" ") + 1 for span in spans), np.int64, len(spans))
+        lengths = np.fromiter((ggram.count(" ") + 1 for ggram in ggrams), np.int64, len(ggrams))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         # Five digits at most a token, so int32 holds them before they are checked.
-        tokens = np.fromiter(map(int, " ".join(spans).split()), np.int32, int(offsets[-1]))
+        tokens = np.fromiter(map(int, " ".join(ggrams).split()), np.int32, int(offsets[-1]))
         problem = first_problem(tokens, offsets, header["vocab_size"])
         if problem:
             raise InputError(problem[1], path=path, line=first_line + problem[0])

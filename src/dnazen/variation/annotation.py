@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -23,7 +22,7 @@ from ..errors import InputError
 from ..inference.labels import MISSING
 from ..inference.opened import OpenedModel
 from ..outputs import new_files, refuse_inputs
-from ..records import hash_file, plain
+from ..records import hash_file, package_version, plain
 from ..sequences.indexed import IndexedGenome
 from ..tables import causes_of_htslib, printable
 from .journal import Journal, open_journal
@@ -174,7 +173,7 @@ def _identity(
     """All that the scores depend on, to the last digit."""
     names = reference.contig_names
     return {
-        "dnazen": version("dnazen"),
+        "dnazen": package_version(),
         "variants": hash_file(source).sha256,
         "genome": hash_file(genome.path).sha256,
         **{f"model {path.name}": hash_file(path).sha256 for path in _files_of(Path(model.source))},

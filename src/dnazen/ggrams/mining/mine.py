@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int, Int64
 
 from ...errors import InputError
-from ...records import plain
+from ...records import package_version, plain
 from ...tokens.corpus import Corpus
 from ...tokens.special import MAX_VOCAB_SIZE
 from ...tokens.tokenizer import token_strings
@@ -152,7 +151,8 @@ def mine_corpus(
     InputError
         If a file of ``exclude`` cannot be read, or nothing in it can be excluded.
     """
-    threads = threads or os.cpu_count() or 1
+    if threads is None:
+        threads = os.cpu_count() or 1
     keep = np.ones(len(corpus), dtype=np.bool_)
     excluded: dict[str, Any] = {"files": [], "overlap_bp": exclude_overlap_bp}
     if exclude:
@@ -196,7 +196,7 @@ def _provenance(corpus: Corpus, config: MiningConfig, excluded: dict[str, Any]) 
         "inputs": corpus.inputs,
     }
     record = {
-        "dnazen": version("dnazen"),
+        "dnazen": package_version(),
         "mining": config,
         "corpus": source,
         "excluded": excluded,
