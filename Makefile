@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-lowest check format lint types benchmark clean
+.PHONY: setup demo test test-lowest torture check format lint types benchmark clean
 
 setup: $(READY)
 
@@ -31,6 +31,10 @@ test-lowest: .venv-lowest/.ready
 	$(LOWEST)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	$(LOWEST)/python -m pip install --quiet --requirement constraints-lowest.txt
 	touch $@
+
+# Kills at any call and damaged files, seeded; a short part of it is in the tests.
+torture: $(READY)
+	$(BIN)/python tests/torture.py --trials 1000
 
 check: $(READY) format lint types test
 
