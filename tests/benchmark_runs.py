@@ -27,6 +27,7 @@ class MadeUpRun:
         self.density: dict[str, np.ndarray] = {}
         self.predictions: dict[tuple[str, str, int], np.ndarray] = {}
         self.choices: dict[str, dict] = {}
+        self.collapsed: set[tuple[str, str]] = set()
         record = {
             "command": "gue run",
             "dnazen": "0.1.0",
@@ -73,6 +74,7 @@ class MadeUpRun:
         predicted = np.where(self.rng.random(len(labels)) < accuracy, labels, wrong)
         if collapsed:
             predicted = np.zeros_like(labels)
+            self.collapsed.add((model, task))
         folder = self.path / "cells" / model / task / f"lr-{rate:g}" / f"seed-{seed}"
         folder.mkdir(parents=True)
         names = [str(i) for i in range(classes)]
@@ -117,6 +119,10 @@ class MadeUpRun:
             choice = {"learning_rate": LEARNING_RATE, f"dev_{metric}": dev}
             self.choices.setdefault(model, {})[task] = choice
             self.write("choices.json", self.choices)
+
+    def any_collapsed(self, task: str, *models: str) -> bool:
+        """Whether a cell of one of the models collapsed on a task."""
+        return any((model, task) in self.collapsed for model in models)
 
     def leakage(self) -> None:
         shared = {

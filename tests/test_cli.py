@@ -12,7 +12,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, get_type_hints
+from typing import Annotated, get_args, get_type_hints
 
 import pytest
 import tyro
@@ -322,17 +322,23 @@ def required(settings: type, recipe: dict, prefix: str = "") -> list[str]:
         kind = hints[setting.name]
         flag = f"--{prefix}{setting.name.replace('_', '-')}"
         value = recipe.get(setting.name)
-        if isinstance(value, dict):
-            words += required(hints[setting.name], value, f"{flag[2:]}.")
+        if "FLAT" in str(setting.type):
+            words += required(get_args(kind)[0], recipe, prefix)
+        elif isinstance(value, dict) and dataclasses.is_dataclass(kind):
+            words += required(kind, value, f"{flag[2:]}.")
         elif value is None and setting.default is setting.default_factory is dataclasses.MISSING:
             words += ["x"] if "Positional" in str(kind) else [flag, "x"]
     return words
 
 
-def includes(settings: dict, recipe: dict) -> bool:
+def includes(settings: dict | list, recipe: dict) -> bool:
+    if isinstance(settings, list):  # of named things, which are tables in a recipe
+        settings = {setting["name"]: setting for setting in settings}
+    by_name = {key.replace("-", "_"): value for key, value in settings.items()}
+    stated = {key.replace("-", "_"): value for key, value in recipe.items()}
     return all(
-        includes(settings[key], value) if isinstance(value, dict) else settings[key] == value
-        for key, value in recipe.items()
+        includes(by_name[key], value) if isinstance(value, dict) else by_name[key] == value
+        for key, value in stated.items()
     )
 
 

@@ -17,7 +17,7 @@ ROOT = Path(dnazen.__file__).parent
 
 LAYERS = (
     {"errors"},
-    {"arrays", "outputs", "records", "runs", "settings", "tables"},
+    {"arrays", "outputs", "overrides", "records", "runs", "settings", "tables"},
     {"workers"},
     {"sequences", "report"},
     {"tokens"},

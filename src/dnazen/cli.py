@@ -40,7 +40,7 @@ COMMANDS = {
     "explain": "attributions of a fine-tuned model's output: bases, tokens, G-grams",
     "gue check": "what a data directory holds of GUE's 28 tasks",
     "gue run": "models x tasks x seeds of GUE, each cell kept",
-    "gue report": "what a run has found: HTML, Markdown and CSV",
+    "gue report": "scores and comparisons of a run: HTML, Markdown and CSV",
     "study": "pre-train arms alike, compare on GUE, report",
     "convert": "DNAZEN and DNABERT-2 release formats, in and out",
     "demo": "every step on synthetic data, and a report",

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from .errors import ConfigError, InputError
+from .overrides import takes_words, words_of
 
 FLAT = tyro.conf.arg(name="")
 """Marks a field whose own fields stand beside those of the class that holds it."""
@@ -80,7 +81,8 @@ def require_fractions(settings: Any, *, names: str, closed: bool = True) -> None
 def recipe_flags(path: Path, settings: type) -> list[str]:
     """The flags that a recipe stands for, in the order written.
 
-    Tables become dotted prefixes, so ``[masking]`` ``rate = 0.2`` is ``--masking.rate 0.2``.
+    Tables become dotted prefixes, so ``[masking]`` ``rate = 0.2`` is ``--masking.rate 0.2``; named
+    tables, such as the arms of a study, become words (``overrides``).
 
     Raises
     ------
@@ -144,6 +146,10 @@ def _flags(path: Path, table: Mapping[str, Any], settings: type, prefix: str) ->
                 f"{', '.join(sorted(kinds))}"
             )
         flag = (prefix + name).replace("_", "-")
+        if takes_words(kinds[name]):
+            tables = isinstance(value, Mapping)
+            yield from (f"--{flag}", *(words_of(value) if tables else map(str, value)))
+            continue
         inner = dataclass_in(kinds[name])
         if isinstance(value, Mapping) != (inner is not None):
             kind, other = ("a table", "one value") if inner else ("one value", "a table")

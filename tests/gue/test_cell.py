@@ -12,8 +12,9 @@ import pytest
 from directories import random_directory
 from dnazen.errors import InputError
 from dnazen.gue.cell import Cell, run_cell
-from dnazen.gue.models import BenchmarkModel
-from dnazen.gue.tasks import TASKS, check, prepare
+from dnazen.gue.data import check, prepare
+from dnazen.gue.settings import BenchmarkModel
+from dnazen.gue.tasks import TASKS
 from dnazen.training.metrics import score
 from dnazen.training.settings import FinetuneConfig, OptimizerConfig, RunConfig
 from tiny_gue import make_gue
@@ -151,13 +152,13 @@ def test_the_identity_tells_what_the_result_depends_on(folder, tmp_path):
     assert told["rows"] == {"train": 48, "dev": 24, "test": 20}
     elsewhere = cell.output / "elsewhere"
     moved = cell._replace(
-        model=cell.model._replace(name="other", source="/elsewhere"),
+        model=replace(cell.model, name="other", source="/elsewhere"),
         output=elsewhere,
     )
     assert moved.identity == told
     for change in (
         cell._replace(model_sha256="4567"),
-        cell._replace(model=cell.model._replace(kind="e4bu")),
+        cell._replace(model=replace(cell.model, kind="e4bu")),
         cell._replace(config=replace(cell.config, epochs=7)),
         cell._replace(config=replace(cell.config, run=RunConfig(seed=1, precision="float32"))),
     ):

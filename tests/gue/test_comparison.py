@@ -89,11 +89,44 @@ def test_models_are_compared_on_the_seeds_that_both_have(made, analysis):
 
 def test_p_values_are_corrected_for_the_tasks(analysis):
     ours = list(analysis.differences["ours"].values())
-    p_values = [d.estimate.p_value for d in ours]
+    tested = [d for d in ours if len(d.seeds) > 1 and not d.collapsed]
+    assert tested
+    assert all(math.isnan(d.holm) for d in ours if d not in tested)
+    p_values = [d.estimate.p_value for d in tested]
     smallest = int(np.argmin(p_values))
-    assert ours[smallest].holm == pytest.approx(min(1, 3 * p_values[smallest]))
+    assert tested[smallest].holm == pytest.approx(min(1, len(tested) * p_values[smallest]))
     expected = stats.false_discovery_control(p_values)
-    assert [d.false_discovery for d in ours] == pytest.approx(expected)
+    assert [d.false_discovery for d in tested] == pytest.approx(expected)
+
+
+def test_nobody_wins_where_a_cell_collapsed_or_one_seed_is_all(tmp_path):
+    made = MadeUpRun(tmp_path, {"a": "dnazen", "b": "e4bu"}, ["mouse"])
+    for task in ("mouse/0", "mouse/1", "mouse/2", "mouse/3"):
+        made.task(task, 400)
+        for seed in (0, 1, 2):
+            if task != "mouse/3" or seed == 0:
+                made.cell("a", task, seed, 0.95)
+            down = (task, seed) == ("mouse/1", 2) or task == "mouse/2"
+            made.cell("b", task, seed, 0.7, collapsed=down)
+    analysis = analyse(Run(made.path), "b", draws=200)
+    difference = analysis.differences["a"]
+    assert [d.collapsed for d in difference.values()] == [0, 1, 3, 0]
+    assert difference["mouse/0"].holm == pytest.approx(difference["mouse/0"].estimate.p_value)
+    assert difference["mouse/0"].holm < 0.05
+    for task in ("mouse/1", "mouse/2", "mouse/3"):  # collapsed, collapsed, of one seed
+        assert difference[task].estimate.value > 0.2
+        assert math.isnan(difference[task].estimate.p_value)
+        assert math.isnan(difference[task].holm)
+        for stratum in analysis.strata[task].values():
+            assert math.isnan(stratum.differences["a"].p_value)
+    overall = overall_difference(difference.values())
+    assert (overall.tasks, overall.wins, overall.losses, overall.collapsed) == (4, 2, 0, 2)
+    assert (overall.sure_wins, overall.sure_losses) == (1, 0)
+    value = difference["mouse/0"].estimate.value
+    assert overall.test.p_value == pytest.approx(stats.wilcoxon([value]).pvalue)
+    # the other way round nobody loses either
+    other = overall_difference(analyse(Run(made.path), "a", draws=200).differences["b"].values())
+    assert (other.wins, other.losses, other.collapsed, other.sure_losses) == (0, 2, 2, 1)
 
 
 def test_strata_are_scored_on_their_rows(made, analysis):

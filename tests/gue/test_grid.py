@@ -19,8 +19,8 @@ import pytest
 
 from directories import random_directory
 from dnazen import cli
-from dnazen.gue.grid import CHOICES_FILE, LEAKAGE_FILE, RUN_FILE, GueRunConfig, run_grid
-from dnazen.gue.models import parse_models
+from dnazen.gue.grid import CHOICES_FILE, LEAKAGE_FILE, RUN_FILE, run_grid
+from dnazen.gue.settings import BenchmarkConfig, TaskSettings, parse_models
 from dnazen.gue.tasks import TASKS
 from dnazen.records import write_json
 from dnazen.runs import claimed
@@ -145,9 +145,9 @@ def test_finished_cells_are_kept_and_more_are_added(done, data, tmp_path, capsys
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (["--epochs", "2"], "was run with another settings.epochs (1, now 2)"),
-        (["--max-train-rows", "9"], "was prepared with another max_train_rows (None, now 9)"),
-        (["--models", "words: kmer", "ours: e4bu {ours}"], "was run with another kind (dnazen"),
+        (["--epochs", "2"], "was begun with another settings.epochs: 1, now 2"),
+        (["--max-train-rows", "9"], "was begun with another max_train_rows: None, now 9"),
+        (["--models", "words: kmer", "ours: e4bu {ours}"], "was begun with another kind: dnazen"),
     ],
 )
 def test_changed_settings_are_refused_by_name(done, ours, changed, message, capsys):
@@ -166,7 +166,7 @@ def test_a_changed_model_is_refused(done, ours, tmp_path, capsys):
     config = read(tmp_path / "copy" / "config.json")
     write_json(tmp_path / "copy" / "config.json", config | {"max_ggrams": 1})
     assert cli.main(words) == 2
-    assert "was run with another model (" in capsys.readouterr().err
+    assert "was begun with another model: " in capsys.readouterr().err
 
 
 def test_the_learning_rate_is_chosen_by_dev_alone(data, ours, tmp_path, capsys, monkeypatch):
@@ -240,9 +240,9 @@ def test_leakage_is_told_of_models_that_say_what_they_read(ground, ours, data, t
     text = ground.genome.read_text().splitlines()[1]
     write_rows(copy / "mouse/3/test.csv", [(text[20:80], 0), ("ACGTT" * 20, 1)])
     models = (f"a: dnazen {tmp_path / 'model'}", "k: kmer")
-    config = GueRunConfig(
-        data=copy, models=models, tasks=("mouse/3",), seeds=(0,), epochs=1, jobs=0,
-        output=tmp_path / "run", device="cpu",
+    config = BenchmarkConfig(
+        data=copy, tasks=("mouse/3",), seeds=(0,), common=TaskSettings(epochs=1), jobs=0,
+        device="cpu",
     )  # fmt: skip
     assert run_grid(config, parse_models(models), tmp_path / "run") == []
     told = {entry["what"]: entry for entry in read(tmp_path / "run" / LEAKAGE_FILE)["inputs"]}
@@ -301,5 +301,5 @@ def test_two_runs_in_one_directory_do_not_meet(data, tmp_path, capsys):
 
 
 def test_all_tasks_are_the_default():
-    names = GueRunConfig(data=Path("x"), models=("k: kmer",), output=Path("y")).tasks
+    names = BenchmarkConfig(data=Path("x")).tasks
     assert [t for name in names for t in TASKS if t.startswith(name)] == list(TASKS)

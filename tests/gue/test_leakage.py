@@ -12,7 +12,7 @@ from directories import random_directory
 from dnazen.commands.ggrams_mine import GGramsMineCommand
 from dnazen.commands.ggrams_mine import run as mine
 from dnazen.gue.leakage import OVERLAP_BP, leakages
-from dnazen.gue.models import BenchmarkModel
+from dnazen.gue.settings import BenchmarkModel
 from dnazen.sequences.alphabet import reverse_complement
 from dnazen.tokens.corpus import Corpus
 from settings_of import settings_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,17 +21,9 @@ from transformers import (
 )
 
 from directories import random_directory, weights_of
-from dnazen.errors import ConfigError, InputError
-from dnazen.gue.models import (
-    CNN_EPOCHS,
-    CNN_LEARNING_RATE,
-    BenchmarkModel,
-    learner_of,
-    model_sha256,
-    parse_model,
-    parse_models,
-    settings_of,
-)
+from dnazen.errors import InputError
+from dnazen.gue.models import CNN_EPOCHS, CNN_LEARNING_RATE, finetuning_of, learner_of, model_sha256
+from dnazen.gue.settings import BenchmarkModel
 from dnazen.model.batches import Example
 from dnazen.sequences.settings import LabelConfig, SplitConfig
 from dnazen.sequences.splits import load_splits
@@ -41,7 +34,7 @@ from tiny_gue import make_gue
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("arms")
+    return tmp_path_factory.mktemp("models")
 
 
 @pytest.fixture(scope="module")
@@ -110,45 +103,25 @@ def config(**more):
     return FinetuneConfig(**{**base, **more})
 
 
-@pytest.mark.parametrize(
-    ("text", "model"),
-    [
-        ("ours: dnazen runs/a b", BenchmarkModel("ours", "dnazen", "runs/a b")),
-        (" x-1.2_y :  hf  org/name ", BenchmarkModel("x-1.2_y", "hf", "org/name")),
-        ("cnn: cnn", BenchmarkModel("cnn", "cnn", "")),
-        ("base:kmer", BenchmarkModel("base", "kmer", "")),
-    ],
-)
-def test_models_are_named_with_kind_and_source(text, model):
-    assert parse_model(text) == model
-
-
-@pytest.mark.parametrize(
-    "text", ["runs/a", "a: runs/a", "a: dnazen", "a: cnn x", "a/b: cnn", ": cnn", "..: cnn", "a:"]
-)
-def test_other_forms_are_refused(text):
-    with pytest.raises(ConfigError, match=r"is no model; expected 'NAME: KIND SOURCE'"):
-        parse_model(text)
-
-
-def test_names_are_different():
-    with pytest.raises(ConfigError, match="two models are called 'a'"):
-        parse_models(["a: cnn", "b: cnn", "a: kmer"])
-    with pytest.raises(ConfigError, match="no model given"):
-        parse_models([])
-
-
 def test_the_hash_follows_the_model_not_its_place(ours, bert, tmp_path):
     model = BenchmarkModel("a", "dnazen", str(ours))
     copy = tmp_path / "copy"
     shutil.copytree(ours, copy)
-    (copy / "run.json").write_text("{}")
-    assert model_sha256(model._replace(source=str(copy))) == model_sha256(model)
-    for file in ("ggrams.tsv", "config.json", "model.safetensors", "tokenizer.json"):
+    for name in ("run.json", "metrics.json", "test_metrics.json", "test_predictions.tsv", "my.txt"):
+        (copy / name).write_text("{}")  # of how it came about, or by the way
+    (copy / "optimizer.pt").write_bytes(b"0")
+    grams = (copy / "ggrams.tsv").read_text()
+    (copy / "ggrams.tsv").write_text("# mined elsewhere\n" + grams[grams.index("id\t") :])
+    settings = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(settings | {"transformers_version": "9"}))
+    assert model_sha256(replace(model, source=str(copy))) == model_sha256(model)
+    (copy / "config.json").write_text(json.dumps(settings | {"max_ggrams": 1}))
+    assert model_sha256(replace(model, source=str(copy))) != model_sha256(model)
+    for file in ("ggrams.tsv", "model.safetensors", "tokenizer.json"):
         changed = tmp_path / file
         shutil.copytree(ours, changed)
         (changed / file).write_bytes((changed / file).read_bytes() + b" ")
-        assert model_sha256(model._replace(source=str(changed))) != model_sha256(model)
+        assert model_sha256(replace(model, source=str(changed))) != model_sha256(model)
     assert model_sha256(BenchmarkModel("h", "hf", str(bert))) != model_sha256(model)
     assert model_sha256(BenchmarkModel("h", "hf", "org/name")) is None
     assert model_sha256(BenchmarkModel("c", "cnn", "")) is None
@@ -163,7 +136,7 @@ def test_the_twins_of_a_directory(ours, data, splits, tmp_path):
     learners = {}
     for kind in ("dnazen", "e4bu", "random"):
         model = BenchmarkModel(kind, kind, str(ours))
-        learners[kind] = learner_of(model, settings_of(model, config()), splits)
+        learners[kind] = learner_of(model, finetuning_of(model, config()), splits)
     models = {}
     for kind, learner in learners.items():
         set_seed(3)
@@ -186,10 +159,10 @@ def test_the_twins_of_a_directory(ours, data, splits, tmp_path):
 def test_the_cnn_has_settings_of_its_own(data, tmp_path):
     model = BenchmarkModel("c", "cnn", "")
     given = config()
-    theirs = settings_of(model, given)
+    theirs = finetuning_of(model, given)
     assert (theirs.epochs, theirs.optimizer.learning_rate) == (CNN_EPOCHS, CNN_LEARNING_RATE)
     assert theirs.optimizer.warmup_steps == given.optimizer.warmup_steps
-    assert settings_of(model, config(epochs=20)).epochs == 20
+    assert finetuning_of(model, config(epochs=20)).epochs == 20
 
 
 @pytest.mark.parametrize("name", ["bert", "esm"])
@@ -240,6 +213,38 @@ def test_a_classifier_of_other_classes_gets_a_new_head(bert, data, splits, tmp_p
     )
     learner = learner_of(BenchmarkModel("f", "hf", str(tmp_path / "five")), config(), splits)
     assert learner.fresh().classifier.weight.shape == (2, 32)
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.json", {"auto_map": {"AutoModel": "evil.Evil"}}),
+        ("config.json", {"text_config": {"auto_map": {"AutoConfig": "evil.Evil"}}}),
+        ("config.json", {"_attn_implementation": "someone/kernels"}),
+        ("config.json", {"attn_implementation": "kernels:someone"}),
+        ("config.json", {"trust_remote_code": True}),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["evil.Tok", None]}}),
+    ],
+)
+def test_code_of_others_is_refused_before_it_is_read(
+    bert, data, splits, tmp_path, monkeypatch, file, change
+):
+    shutil.copytree(bert, tmp_path / "evil")
+    path = tmp_path / "evil" / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    monkeypatch.setattr("dnazen.gue.models.AutoTokenizer", None)
+    monkeypatch.setattr("dnazen.gue.models.AutoModelForSequenceClassification", None)
+    with pytest.raises(InputError, match="names code of others, which is never run"):
+        learner_of(BenchmarkModel("e", "hf", str(tmp_path / "evil")), config(), splits)
+
+
+def test_an_attention_of_transformers_is_no_code(bert, data, splits, tmp_path):
+    shutil.copytree(bert, tmp_path / "plain")
+    path = tmp_path / "plain" / "config.json"
+    plain = {"_attn_implementation": "eager", "auto_map": {}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | plain))
+    model = BenchmarkModel("p", "hf", str(tmp_path / "plain"))
+    assert learner_of(model, config(), splits).fresh().config.num_labels == 2
 
 
 def test_sequences_longer_than_a_hugging_face_model_takes(bert, data, splits, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no run\.json; expected a directory that 'dnazen gue"):
         Run(tmp_path)
     (tmp_path / "run.json").write_text('{"command": "pretrain", "settings": {}}')
-    with pytest.raises(InputError, match=r"run\.json is not of a benchmark"):
+    with pytest.raises(InputError, match="has no 'argv'"):
         Run(tmp_path)
 
 
@@ -128,14 +129,87 @@ def test_damage_is_told(made):
     for text, message in (
         (whole.replace("prediction", "guess"), "damaged predictions; expected columns label"),
         (whole + "61\t0\t7\n", "damaged predictions; .* of 0, 1; remove the cell"),
-        (whole[: len(whole) // 2].rsplit("\n", 1)[0] + "\n", "other test labels than .*seed-0"),
+        (
+            whole[: len(whole) // 2].rsplit("\n", 1)[0] + "\n",
+            "seed-1/.*predictions give",
+        ),
     ):
         table.write_text(text)
-        with pytest.raises(InputError, match=message):
-            _ = Run(made.path).tasks
+        assert_left_out(made.path, message)
     table.unlink()
-    with pytest.raises(InputError, match=r"test_predictions\.tsv: no such file; remove the cell"):
-        _ = Run(made.path).tasks
+    assert_left_out(made.path, r"test_predictions\.tsv: no such file; remove the cell")
+
+
+def assert_left_out(path, message):
+    """Seed 1 of ours on EMP/H3 is named, and all others are there."""
+    run = Run(path)
+    assert run.tasks["EMP/H3"].models["ours"].seeds == (0, 10)
+    assert run.tasks["EMP/H3"].models["twin"].seeds
+    [damage] = run.damaged
+    assert re.search(message, damage)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": "1"}, "'seed' is \"1\", not a whole number"),
+        ({"seed": 0}, "is of seed 0; expected seed-1"),
+        ({"test": {"mcc": "0.5", "collapsed": False}}, "'test.mcc' is"),
+        ({"test": {"mcc": float("nan"), "collapsed": False}}, "'test.mcc' is NaN"),
+        ({"test": {"mcc": 0.5}}, "has no 'test.collapsed'"),
+        ({"test": None}, "'test' is null, not an object"),
+        ({"cost": {}}, "has no 'cost.seconds'"),
+        ({"label_names": "01"}, "'label_names' is"),
+        ({"learning_rate": "5e-5"}, "'learning_rate' is"),
+        ({"dev": {"mcc": []}}, "'dev.mcc' is"),
+        ({"rows": {"train": -1}}, "'rows.train' is -1"),
+    ],
+)
+def test_a_damaged_record_is_named_and_the_rest_is_there(made, change, message):
+    path = made.path / "cells/ours/EMP/H3/lr-5e-05/seed-1/cell.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert_left_out(made.path, re.escape(message))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00", '{"seed": ' + "9" * 5000 + "}"])
+def test_a_record_that_is_no_json_is_named_and_the_rest_is_there(made, text):
+    path = made.path / "cells/ours/EMP/H3/lr-5e-05/seed-1/cell.json"
+    path.write_text(text)
+    assert_left_out(made.path, "seed-1/cell.json")
+
+
+@pytest.mark.parametrize(
+    ("file", "value"),
+    [
+        ("run.json", {"arms": [{"name": "../x", "kind": "kmer", "source": ""}]}),
+        ("run.json", {"settings": {"tasks": "EMP", "seeds": [0]}}),
+        ("run.json", {"settings": {"tasks": ["EMP"], "seeds": ["0"]}}),
+        ("choices.json", {"ours": {"EMP/H3": {"learning_rate": "x"}}}),
+        ("choices.json", {"../..": {"EMP/H3": {"learning_rate": 1e-4}}}),
+        ("choices.json", {"ours": []}),
+    ],
+)
+def test_a_damaged_record_of_the_run_is_an_error(made, file, value):
+    path = made.path / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | value))
+    with pytest.raises(InputError):
+        Run(made.path)
+
+
+@pytest.mark.parametrize("value", [[], {}, {"inputs": [{}]}, {"inputs": [{"what": 1}]}])
+def test_a_damaged_leakage_is_named(made, value):
+    made.write("leakage.json", value)
+    run = Run(made.path)
+    assert run.leakage == []
+    assert "leakage.json" in run.damaged[0]
+
+
+def test_a_damaged_task_is_named_and_the_others_are_there(made):
+    made.write("tasks/EMP/H3/task.json", {"said": 1})
+    run = Run(made.path)
+    assert "EMP/H3" not in run.tasks
+    assert run.tasks
+    assert "EMP/H3/task.json" in run.damaged[0]
 
 
 def test_a_score_that_its_predictions_do_not_give_is_told(made):
@@ -143,8 +217,7 @@ def test_a_score_that_its_predictions_do_not_give_is_told(made):
     record = json.loads(path.read_text())
     record["test"]["mcc"] = 0.99
     path.write_text(json.dumps(record))
-    with pytest.raises(InputError, match=r"tells mcc 0\.990000, its predictions give"):
-        _ = Run(made.path).tasks
+    assert_left_out(made.path, r"tells mcc 0\.990000, its predictions give")
     record["test"]["mcc"] = None  # a diverged model: nothing to hold against
     path.write_text(json.dumps(record))
     assert Run(made.path).tasks["EMP/H3"].models["ours"].seeds == (0, 1, 10)
@@ -152,5 +225,6 @@ def test_a_score_that_its_predictions_do_not_give_is_told(made):
 
 def test_densities_of_other_rows_are_told(made):
     made.write("tasks/EMP/H3/density.json", {"ggrams_of": "ours", "density": [0.5]})
-    with pytest.raises(InputError, match="1 densities of 60 test rows"):
-        _ = Run(made.path).tasks
+    run = Run(made.path)
+    assert run.tasks["EMP/H3"].strata is None
+    assert "1 densities of 60 test rows" in run.damaged[0]

@@ -12,19 +12,19 @@ import pytest
 from dnazen.cli import main
 from dnazen.errors import ConfigError
 from dnazen.ggrams.vocabulary import GGramVocabulary
-from dnazen.gue.settings import BenchmarkConfig
+from dnazen.gue.settings import BenchmarkConfig, BenchmarkModel, TaskSettings
 from dnazen.model.settings import ShapeConfig
-from dnazen.records import read_json
-from dnazen.study.study import (
-    StudyConfig,
-    gue_arms,
-    hidden_ggrams,
-    parse_study_arms,
-    pretrain_config,
-)
+from dnazen.records import read_json, write_json
+from dnazen.study.settings import StudyConfig
+from dnazen.study.study import benchmark_models, is_pretrained, pretraining_of
+from dnazen.training.pretrain import pretraining_identity
 from dnazen.training.settings import OptimizerConfig, PretrainConfig, RunConfig
 
-ARMS = ("ours: max_size=40", "twin: ggrams=none max_size=40", "fresh: random_of=ours")
+ARMS = {
+    "ours": {"mining": {"max_size": 40}},
+    "twin": {"ggrams": "none", "mining": {"max_size": 40}},
+    "fresh": {"random_of": "ours"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +43,11 @@ def gue(tmp_path_factory) -> Path:
     return folder
 
 
-def settings(ground, gue: Path, output: Path, **changes) -> StudyConfig:
+def settings(ground, gue: Path, **changes) -> StudyConfig:
     return replace(
         StudyConfig(
             arms=ARMS,
             corpus=ground.corpus,
-            output=output,
             pretrain=PretrainConfig(
                 max_steps=4,
                 tokens_per_batch=400,
@@ -60,47 +59,68 @@ def settings(ground, gue: Path, output: Path, **changes) -> StudyConfig:
                 optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=1),
                 run=RunConfig(device="cpu", precision="float32"),
             ),
-            gue=BenchmarkConfig(data=gue, tasks=("mouse/3",), seeds=(0, 1), epochs=1, device="cpu"),
+            gue=BenchmarkConfig(
+                data=gue,
+                tasks=("mouse/3",),
+                seeds=(0, 1),
+                common=TaskSettings(epochs=1),
+                device="cpu",
+            ),
         ),
         **changes,
     )
 
 
+def arm_of(config: StudyConfig, table: dict):
+    return replace(config, arms={"a": table}).resolved_arms["a"]
+
+
 def test_arms_differ_in_what_they_name_and_nothing_else(ground, gue, tmp_path):
-    config = settings(ground, gue, tmp_path / "out")
-    plain = pretrain_config(config, "a", parse_study_arms(["a:"])["a"], Path("v.tsv"), None)
-    assert plain.inputs.ggrams == Path("v.tsv")
+    config = settings(ground, gue)
+    out = tmp_path / "out"
+    plain = pretraining_of(config, out, "a", arm_of(config, {}))
+    assert plain.inputs.ggrams == out / "ggrams" / "pmi-1bit.tsv"
     assert plain.inputs.mask_ggrams is None
     assert plain.config.masking.ggram_share == 0.8
-    assert plain.output == tmp_path / "out" / "models" / "a"
-    masking, model, optimizer = (
-        plain.config.masking,
-        plain.config.model,
-        plain.config.optimizer,
-    )
-    changes = {
-        "ggrams=none": {"ggrams": None},
-        "masking=plain": {"masking": replace(masking, ggram_share=0.0)},
-        "ggrams=none masking=plain": {
-            "ggrams": None,
-            "masking": replace(masking, ggram_share=0.0),
-        },
-        "matches=unhidden": {"masking": replace(masking, matches="unhidden")},
-        "fusion=gated": {"model": replace(model, fusion="gated")},
-        "ggram_embedding=shared": {"model": replace(model, ggram_embedding="shared")},
-        "ggram_layers=0": {"model": replace(model, num_hidden_ggram_layers=0)},
-        "max_ggrams=30": {"model": replace(model, max_ggrams=30)},
-        "ggram_learning_rate=0.1": {"optimizer": replace(optimizer, ggram_learning_rate=0.1)},
-    }
-    for text, change in changes.items():
-        arm = parse_study_arms([f"a: {text}"])["a"]
-        run = pretrain_config(config, "a", arm, Path("v.tsv"), None)
-        inputs = plain.inputs._replace(**{k: v for k, v in change.items() if k == "ggrams"})
-        settings_changed = {k: v for k, v in change.items() if k != "ggrams"}
-        assert run.inputs == inputs, text
-        assert run.config == replace(plain.config, **settings_changed), text
-    models = gue_arms(replace(config, models=("bases: kmer",)), parse_study_arms(ARMS))
-    assert [(m.name, m.kind, Path(m.source).name) for m in models] == [
+    assert plain.output == out / "models" / "a"
+    no_share = replace(plain.config.masking, ggram_share=0.0)
+    changes = [
+        ({"ggrams": "none"}, {"ggrams": None, "mask_ggrams": plain.inputs.ggrams}),
+        ({"masking": {"ggram_share": 0}}, {"masking": no_share}),
+        (
+            {"ggrams": "none", "masking": {"ggram_share": 0.0}},
+            {"ggrams": None, "masking": no_share},
+        ),
+        (
+            {"masking": {"matches": "unhidden"}},
+            {"masking": replace(plain.config.masking, matches="unhidden")},
+        ),
+        ({"model": {"fusion": "gated"}}, {"model": replace(plain.config.model, fusion="gated")}),
+        (
+            {"model": {"ggram-embedding": "shared", "num_hidden_ggram_layers": 0}},
+            {
+                "model": replace(
+                    plain.config.model, ggram_embedding="shared", num_hidden_ggram_layers=0
+                )
+            },
+        ),
+        ({"model": {"max_ggrams": 30}}, {"model": replace(plain.config.model, max_ggrams=30)}),
+        (
+            {"optimizer": {"ggram_learning_rate": 0.1}},
+            {"optimizer": replace(plain.config.optimizer, ggram_learning_rate=0.1)},
+        ),
+    ]
+    for table, change in changes:
+        run = pretraining_of(config, out, "a", arm_of(config, table))
+        inputs = {k: v for k, v in change.items() if k in plain.inputs._fields}
+        changed = {k: v for k, v in change.items() if k not in inputs}
+        assert run.inputs == plain.inputs._replace(**inputs), table
+        assert run.config == replace(plain.config, **changed), table
+
+
+def test_arms_and_other_models_are_compared(ground, gue, tmp_path):
+    config = settings(ground, gue, models=(BenchmarkModel("bases", "kmer"),))
+    assert [(m.name, m.kind, Path(m.source).name) for m in benchmark_models(config, tmp_path)] == [
         ("ours", "dnazen", "ours"),
         ("twin", "dnazen", "twin"),
         ("fresh", "random", "ours"),
@@ -109,10 +129,10 @@ def test_arms_differ_in_what_they_name_and_nothing_else(ground, gue, tmp_path):
 
 
 def test_an_arm_may_hide_the_ggrams_of_the_study_and_see_its_own(ground, gue, tmp_path):
-    config = settings(ground, gue, tmp_path / "out")
-    arm = parse_study_arms(["few: max_size=9 masking=pmi"])["few"]
-    run = pretrain_config(config, "few", arm, Path("few.tsv"), hidden_ggrams(config, arm))
-    assert run.inputs.ggrams == Path("few.tsv")
+    config = settings(ground, gue)
+    arm = arm_of(config, {"hides": "study", "mining": {"max_size": 9}})
+    run = pretraining_of(config, tmp_path / "out", "few", arm)
+    assert run.inputs.ggrams == tmp_path / "out/ggrams/pmi-1bit-9.tsv"
     assert run.config.masking.ggram_share == 0.8
     hidden = GGramVocabulary.load(run.inputs.mask_ggrams)
     assert run.inputs.mask_ggrams == tmp_path / "out/ggrams/pmi-1bit.tsv"
@@ -120,51 +140,84 @@ def test_an_arm_may_hide_the_ggrams_of_the_study_and_see_its_own(ground, gue, tm
 
 
 @pytest.mark.parametrize(
-    ("text", "hidden"),
+    ("table", "hidden"),
     [
-        ("", None),
-        ("ggrams=none", "pmi-1bit.tsv"),
-        ("ggrams=none max_size=9", "pmi-1bit-9.tsv"),
-        ("ggrams=none masking=plain", None),
+        ({}, None),
+        ({"ggrams": "none"}, "pmi-1bit.tsv"),
+        ({"ggrams": "none", "mining": {"max_size": 9}}, "pmi-1bit-9.tsv"),
+        ({"ggrams": "none", "masking": {"ggram_share": 0.0}}, None),
     ],
 )
-def test_a_twin_hides_what_it_does_not_see(ground, gue, tmp_path, text, hidden):
-    config = settings(ground, gue, tmp_path / "out")
-    found = hidden_ggrams(config, parse_study_arms([f"a: {text}"])["a"])
-    assert found == (None if hidden is None else tmp_path / "out/ggrams" / hidden)
+def test_a_twin_hides_what_it_does_not_see(ground, gue, tmp_path, table, hidden):
+    config = settings(ground, gue)
+    run = pretraining_of(config, tmp_path / "out", "a", arm_of(config, table))
+    assert run.inputs.mask_ggrams == (None if hidden is None else tmp_path / "out/ggrams" / hidden)
 
 
 @pytest.mark.parametrize(
     ("arms", "message"),
     [
-        ((), "none is pre-trained"),
-        (("a: colour=red",), "unknown setting 'colour'"),
-        (("a: ggrams=many",), "ggrams must be one of pmi, frequency"),
-        (("a: ggram_embedding=none",), "ggram_embedding must be one of own, composed, shared"),
-        (("a: min_pmi=high",), "min_pmi cannot be 'high'"),
-        (("a:", "a:"), "two are called 'a'"),
-        (("a:", "b: random_of=c"), "'c' is no arm that is pre-trained"),
-        (("a:", "b: random_of=a fusion=mean"), "random_of stands alone"),
-        (("a: fusion",), "expected 'NAME: key=value key=value ...'"),
+        ({}, "none is pre-trained"),
+        ({"a": {"colour": "red"}}, "arms.a.colour: unknown setting"),
+        ({"a": {"ggrams": "many"}}, "arms.a.ggrams: expected one of pmi, frequency"),
+        (
+            {"a": {"model": {"ggram_embedding": "none"}}},
+            "arms.a.model.ggram_embedding: expected one of own, composed, shared",
+        ),
+        ({"a": {"mining": {"min_pmi": "high"}}}, "arms.a.mining.min_pmi: expected a number"),
+        ({"a": {"mining": {"method": "random"}}}, "arms.a.mining: .*leave it out"),
+        ({"a": {"masking": {"ggram_share": 1.5}}}, "^arms.a.masking.ggram_share: .*ggram_share"),
+        ({"a": {"masking": 1}}, "arms.a.masking: is a table"),
+        ({"a": {}, "b": {"random_of": "c"}}, "'c' is no arm that is pre-trained"),
+        ({"a": {}, "b": {"random_of": "a", "model": {}}}, "random_of stands alone"),
+        ({"../../evil": {}}, "'../../evil' cannot be a name"),
+        ({"/tmp/evil": {}}, "cannot be a name"),
+        ({"..": {}}, "cannot be a name"),
+        ({"": {}}, "cannot be a name"),
+        ({"a" * 101: {}}, "cannot be a name"),
     ],
 )
-def test_arms_of_another_form_are_refused(arms, message):
+def test_arms_that_cannot_be_are_refused(ground, gue, arms, message):
     with pytest.raises(ConfigError, match=message):
-        parse_study_arms(arms)
+        settings(ground, gue, arms=arms)
 
 
-def test_names_of_arms_and_models_are_told_apart(ground, gue, tmp_path):
-    config = settings(ground, gue, tmp_path / "out")
+def test_names_of_arms_and_models_are_told_apart(ground, gue):
+    config = settings(ground, gue)
     with pytest.raises(ConfigError, match="'ours' is the name of an arm"):
-        replace(config, models=("ours: kmer",))
+        replace(config, models=(BenchmarkModel("ours", "kmer"),))
     with pytest.raises(ConfigError, match="no arm 'nobody'"):
         replace(config, reference="nobody")
 
 
+def test_an_interrupted_arm_goes_on_with_the_same_settings_alone(ground, gue, tmp_path):
+    config = settings(ground, gue)
+    run = pretraining_of(config, tmp_path / "out", "a", arm_of(config, {}))
+    assert not is_pretrained(run)
+    run.output.mkdir(parents=True)
+    identity = pretraining_identity(run.inputs, run.config)
+    write_json(run.output / "run.json", {"identity": identity})
+    assert not is_pretrained(run)  # begun, and the same
+    assert not is_pretrained(run._replace(config=replace(run.config, save_steps=7)))
+    optimizer = replace(run.config.optimizer, learning_rate=0.05)
+    with pytest.raises(ConfigError, match=r"optimizer\.learning_rate: 0\.001, now 0\.05"):
+        is_pretrained(run._replace(config=replace(run.config, optimizer=optimizer)))
+    few = arm_of(config, {"mining": {"max_size": 9}})
+    with pytest.raises(ConfigError, match="another ggrams"):
+        is_pretrained(pretraining_of(config, tmp_path / "out", "a", few))
+
+
 RECIPE = """
-arms = ["ours: max_size=40", "twin: ggrams=none max_size=40", "fresh: random_of=ours"]
-models = ["bases: kmer"]
 reference = "twin"
+[models.bases]
+kind = "kmer"
+[arms.ours.mining]
+max-size = 40
+[arms.twin]
+ggrams = "none"
+mining = { max_size = 40 }
+[arms.fresh]
+random_of = "ours"
 [pretrain]
 max-steps = 4
 tokens-per-batch = 400
@@ -229,6 +282,6 @@ def test_a_study_goes_from_a_corpus_to_a_report_and_goes_on(ground, gue, tmp_pat
     assert main([*words[:-2], *nowhere]) == 2
     assert not (tmp_path / "nowhere").exists()
     assert main([*words, "--pretrain.max-steps", "5"]) == 2
-    assert "was made with another max_steps" in capsys.readouterr().err
+    assert "another max_steps" in capsys.readouterr().err
     assert main([*words, "--mining.min-count", "7"]) == 2
-    assert "was made with another min_count" in capsys.readouterr().err
+    assert "another min_count" in capsys.readouterr().err

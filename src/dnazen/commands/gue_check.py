@@ -1,10 +1,33 @@
-"""``dnazen gue check``."""
+"""``dnazen gue check``: what a data directory holds of GUE's 28 tasks."""
 
 from __future__ import annotations
 
-from ..gue.tasks import GueCheckConfig, check_command
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
 
 
-def run(settings: GueCheckConfig) -> None:
-    """Run the command."""
-    check_command(settings)
+@dataclass(frozen=True, kw_only=True)
+class GueCheckCommand:
+    """Say what a data directory holds of the 28 tasks of GUE."""
+
+    data: tyro.conf.Positional[Path]
+    """Directory in GUE's layout: EMP/H3/train.csv, ..., virus/covid/test.csv."""
+
+
+def run(settings: GueCheckCommand) -> None:
+    """Print a row a task: rows of each split, and whether they are the official ones."""
+    from ..gue.data import check
+    from ..gue.tasks import TASKS, Rows
+
+    print("task\tgroup\tmetric\ttrain\tdev\ttest\tstate")
+    states = []
+    for task in TASKS.values():
+        files = check(settings.data, task)
+        counts = (str(files.rows.get(split, "-")) for split in Rows._fields)
+        print(task.name, task.group, task.metric, *counts, files.data_state, sep="\t")
+        states.append(files.state)
+    numbers = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    print(f"{len(TASKS)} tasks: {numbers}", file=sys.stderr)

@@ -29,8 +29,10 @@ from ..training.metrics import Scores, score
 from ..training.settings import FinetuneConfig
 from ..training.trainer import use_bf16
 from .baselines import fit_kmers
-from .models import BenchmarkModel, learner_of, settings_of
-from .tasks import TASK_FILE
+from .data import TASK_FILE
+from .forms import TASK_FORM
+from .models import finetuning_of, learner_of
+from .settings import BenchmarkModel
 
 CELL_FILE = "cell.json"
 """Written last: a directory that has it is a finished cell."""
@@ -56,8 +58,8 @@ class Cell(NamedTuple):
     @property
     def identity(self) -> dict[str, Any]:
         """All that the result depends on, but for versions and hardware."""
-        prepared = read_json(self.data / TASK_FILE, "a prepared task")
-        settings = plain(settings_of(self.model, self.config))
+        prepared = read_json(self.data / TASK_FILE, "a prepared task", TASK_FORM)
+        settings = plain(finetuning_of(self.model, self.config))
         run = {key: settings["run"][key] for key in ("seed", "precision", "gradient_accumulation")}
         return {
             "kind": self.model.kind,
@@ -97,7 +99,7 @@ def run_cell(cell: Cell) -> None:
     began = time.perf_counter()
     _sweep(cell.output)
     with new_directory(cell.output) as directory:
-        config = settings_of(cell.model, cell.config)
+        config = finetuning_of(cell.model, cell.config)
         splits = load_splits(cell.data, LabelConfig(), SplitConfig())
         work = _kmers if cell.model.kind == "kmer" else _fine_tuned
         outcome = work(cell.model, config, splits, directory)
@@ -110,7 +112,7 @@ def run_cell(cell: Cell) -> None:
             "gue run",
             cell.identity,
             splits.inputs,
-            data_state=read_json(cell.data / TASK_FILE, "a prepared task")["said"],
+            data_state=read_json(cell.data / TASK_FILE, "a prepared task", TASK_FORM)["said"],
             arm=cell.model.name,
             task=cell.task,
             seed=config.run.seed,

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from .density import STRATA
 from .results import Finished, Run, TaskResults, common_seeds
+from .settings import DRAWS
 from .statistics import (
-    DRAWS,
     LEVEL,
     Draws,
     Estimate,
@@ -68,6 +68,8 @@ class TaskDifference(NamedTuple):
     """p-value, corrected for the tasks of the comparison."""
     false_discovery: float = math.nan
     """The same after Benjamini and Hochberg."""
+    collapsed: int = 0
+    """Collapsed cells of either model among those seeds: with one, nobody wins."""
 
 
 class Stratum(NamedTuple):
@@ -87,10 +89,13 @@ class OverallDifference(NamedTuple):
     wins: int
     ties: int
     losses: int
+    collapsed: int
+    """Tasks with a collapsed cell of either model: neither wins, ties nor losses."""
     sure_wins: int
     """Wins with a p-value below 0.05 after Holm."""
     sure_losses: int
     test: TaskTest
+    """Over the tasks with two seeds or more and no collapsed cell."""
 
 
 class Analysis(NamedTuple):
@@ -133,13 +138,17 @@ def analyse(run: Run, reference: str, *, draws: int = DRAWS) -> Analysis:
     for name in tqdm(names, desc="resampling", unit="task", disable=None, file=sys.stderr):
         results = run.tasks[name]
         everywhere = np.ones(len(results.labels), dtype=np.bool_)
-        found = _resampled(results, everywhere, draws)
+        resampled = _resampled(results, everywhere, draws)
         scores[name] = {
-            model: ModelScore(estimate(*found[model]), found[model].scores, finished.collapsed)
+            model: ModelScore(
+                estimate(*resampled[model]), resampled[model].scores, finished.collapsed
+            )
             for model, finished in results.models.items()
         }
-        for model, (seeds, each, drawn) in _against(results.models, found, reference):
-            difference = TaskDifference(estimate(each, drawn), effect_size(each), seeds)
+        for model, pair in _against(results.models, resampled, reference):
+            difference = TaskDifference(
+                pair.estimate, effect_size(pair.scores), pair.seeds, collapsed=pair.collapsed
+            )
             differences.setdefault(model, {})[name] = difference
         strata[name] = dict(_strata(results, reference, draws))
     models = [model for model in run.models if any(model in some for some in scores.values())]
@@ -149,18 +158,19 @@ def analyse(run: Run, reference: str, *, draws: int = DRAWS) -> Analysis:
 
 def overall_difference(differences: Iterable[TaskDifference]) -> OverallDifference:
     """Sum up the differences of tasks, one or more."""
-    some = list(differences)
-    values = [difference.estimate.value for difference in some]
-    sure = [d.estimate.value for d in some if d.holm < LEVEL]
+    tasks = list(differences)
+    values = [task.estimate.value for task in tasks if not task.collapsed]
+    sure = [task.estimate.value for task in tasks if task.holm < LEVEL]
     return OverallDifference(
-        tasks=len(some),
-        mean=mean_estimate([difference.estimate for difference in some]),
+        tasks=len(tasks),
+        mean=mean_estimate([task.estimate for task in tasks]),
         wins=sum(value >= TIE for value in values),
         ties=sum(abs(value) < TIE for value in values),
         losses=sum(value <= -TIE for value in values),
+        collapsed=sum(task.collapsed > 0 for task in tasks),
         sure_wins=sum(value > 0 for value in sure),
         sure_losses=sum(value < 0 for value in sure),
-        test=signed_rank(values),
+        test=signed_rank([task.estimate.value for task in tasks if task.estimate.testable]),
     )
 
 
@@ -176,14 +186,12 @@ def pooled(
     The estimate, and the number of its tasks and test rows; ``None`` where no task has it.
     """
     parts, rows = [], []
-    for some in strata.values():
-        here = some.get(stratum)
-        found = (
-            None if here is None else (here.differences if difference else here.scores).get(model)
-        )
-        if here is not None and found is not None:
-            parts.append(found)
-            rows.append(here.rows)
+    for by_name in strata.values():
+        if (cell := by_name.get(stratum)) is not None:
+            estimates = cell.differences if difference else cell.scores
+            if model in estimates:
+                parts.append(estimates[model])
+                rows.append(cell.rows)
     return (mean_estimate(parts, rows), len(parts), sum(rows)) if parts else None
 
 
@@ -205,10 +213,24 @@ def _resampled(
     }
 
 
+class _Pair(NamedTuple):
+    """A model minus the reference, on the seeds that both have."""
+
+    seeds: tuple[int, ...]
+    scores: Scores
+    draws: Draws
+    collapsed: int
+
+    @property
+    def estimate(self) -> Estimate:
+        mean = estimate(self.scores, self.draws)
+        return mean._replace(testable=mean.testable and not self.collapsed)
+
+
 def _against(
-    models: Mapping[str, Finished], found: Mapping[str, _Resampled], reference: str
-) -> Iterable[tuple[str, tuple[tuple[int, ...], Scores, Draws]]]:
-    """Each other model minus the reference: the common seeds, their scores and their draws."""
+    models: Mapping[str, Finished], resampled: Mapping[str, _Resampled], reference: str
+) -> Iterable[tuple[str, _Pair]]:
+    """Each other model minus the reference."""
     if reference not in models:
         return
     for model, finished in models.items():
@@ -217,9 +239,10 @@ def _against(
             continue
         ours = [finished.seeds.index(seed) for seed in seeds]
         theirs = [models[reference].seeds.index(seed) for seed in seeds]
-        scores = found[model].scores[ours] - found[reference].scores[theirs]
-        draws = found[model].draws[:, ours] - found[reference].draws[:, theirs]
-        yield model, (seeds, scores, draws)
+        scores = resampled[model].scores[ours] - resampled[reference].scores[theirs]
+        draws = resampled[model].draws[:, ours] - resampled[reference].draws[:, theirs]
+        collapsed = finished.collapsed[ours].sum() + models[reference].collapsed[theirs].sum()
+        yield model, _Pair(seeds, scores, draws, int(collapsed))
 
 
 def _strata(results: TaskResults, reference: str, draws: int) -> Iterable[tuple[str, Stratum]]:
@@ -230,18 +253,14 @@ def _strata(results: TaskResults, reference: str, draws: int) -> Iterable[tuple[
         rows = results.strata == number
         if rows.sum() < MIN_ROWS or len(np.unique(results.labels[rows])) < 2:
             continue
-        found = _resampled(results, rows, draws)
-        yield (
-            name,
-            Stratum(
-                int(rows.sum()),
-                {model: estimate(*some) for model, some in found.items()},
-                {
-                    model: estimate(each, drawn)
-                    for model, (_, each, drawn) in _against(results.models, found, reference)
-                },
-            ),
+        resampled = _resampled(results, rows, draws)
+        pairs = _against(results.models, resampled, reference)
+        stratum = Stratum(
+            int(rows.sum()),
+            {model: estimate(*drawn) for model, drawn in resampled.items()},
+            {model: pair.estimate for model, pair in pairs},
         )
+        yield name, stratum
 
 
 def _corrected(differences: dict[str, TaskDifference]) -> dict[str, TaskDifference]:

@@ -7,15 +7,17 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from ..errors import OutputError
-from ..records import plain, read_json
+from ..records import read_json
+from ..runs import require_same
 from ..workers.processes import Job, in_a_line, run_jobs
 from .cell import CELL_FILE, Cell, run_cell
+from .data import TASK_FILE
+from .forms import CELL_FORM
 
 LOG_FILE = "log.txt"
 """What the process of a cell said, in the cell's directory."""
@@ -40,7 +42,7 @@ def run_cells(cells: Sequence[Cell], *, jobs: int, ray: str | None = None) -> li
 
     Raises
     ------
-    OutputError
+    ConfigError
         If a cell was run with other settings.
     """
     missing = [cell for cell in cells if not is_done(cell)]
@@ -49,9 +51,9 @@ def run_cells(cells: Sequence[Cell], *, jobs: int, ray: str | None = None) -> li
     with tqdm(total=len(cells), initial=done, unit="cell", disable=None) as bar:
         for number, (cell, problem) in enumerate(_outcomes(missing, jobs, ray), done + 1):
             bar.update()
-            told = _told(cell) if problem is None else f"FAILED: {problem}"
+            outcome = _in_words(cell) if problem is None else f"FAILED: {problem}"
             name = f"{cell.model.name} on {cell.task}, seed {cell.config.run.seed}"
-            tqdm.write(f"{number}/{len(cells)} {name}: {told}", file=sys.stderr)
+            tqdm.write(f"{number}/{len(cells)} {name}: {outcome}", file=sys.stderr)
             if problem is not None:
                 failed.append(log_of(cell))
     return failed
@@ -64,21 +66,18 @@ def is_done(cell: Cell) -> bool:
 
     Raises
     ------
-    OutputError
-        If it was run with other settings.
+    ConfigError
+        If it was run with other settings, or on other data.
+    InputError
+        If its record is damaged.
     """
     path = cell.output / CELL_FILE
-    if not path.is_file():
+    if not path.is_file() or not (cell.data / TASK_FILE).is_file():
         return False
-    before = _flat(read_json(path, "a cell")["settings"])
-    now = _flat(plain(cell.identity))
-    for key, was in before.items():
-        will = now.get(key)
-        if was != will:
-            raise OutputError(
-                f"{path}: was run with another {key} ({was}, now {will}); name another output, or "
-                "remove the cell"
-            )
+    before = read_json(path, "a cell; remove its folder to run it again", CELL_FORM)["settings"]
+    require_same(
+        path, before, cell.identity, ignore_new=True, fix="name another output, or remove the cell"
+    )
     return True
 
 
@@ -113,8 +112,8 @@ def _outcomes(
     if ray is not None:
         from ..workers.cluster import spread
 
-        here = [_from_anywhere(cell) for cell in cells]
-        yield from zip(cells, spread(run_apart, here, ray), strict=True)
+        anywhere = [_from_anywhere(cell) for cell in cells]
+        yield from zip(cells, spread(run_apart, anywhere, ray), strict=True)
     elif jobs == 0:
         yield from ((cell, run_here(cell)) for cell in cells)
     else:
@@ -134,24 +133,15 @@ def _from_anywhere(cell: Cell) -> Cell:
     """The cell with paths that hold whatever the working directory."""
     model = cell.model
     if model.source and Path(model.source).is_dir():
-        model = model._replace(source=str(Path(model.source).absolute()))
+        model = replace(model, source=str(Path(model.source).absolute()))
     return cell._replace(model=model, data=cell.data.absolute(), output=cell.output.absolute())
 
 
-def _told(cell: Cell) -> str:
-    """A finished cell in a few words."""
-    found = read_json(cell.output / CELL_FILE, "a cell")
+def _in_words(cell: Cell) -> str:
+    """The scores of a finished cell in a few words."""
+    record = read_json(cell.output / CELL_FILE, "a cell", CELL_FORM)
     metric = cell.config.metric("single_label_classification")
-    score = found["test"][metric]
+    score = record["test"].get(metric)
     value = "none" if score is None else f"{score:.4f}"
-    collapsed = ", COLLAPSED" if found["test"]["collapsed"] else ""
-    return f"test {metric} {value}{collapsed} ({found['cost']['seconds']:.0f} s)"
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        inner = isinstance(value, dict)
-        flat |= _flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
-    return flat
+    collapsed = ", COLLAPSED" if record["test"]["collapsed"] else ""
+    return f"test {metric} {value}{collapsed} ({record['cost']['seconds']:.0f} s)"

@@ -46,9 +46,11 @@ def summary(run: Run, analysis: Analysis, model: str | None) -> Section:
         blocks += map(Text, _by_group(analysis, model))
     if run.missing:
         blocks += _missing(run)
+    if run.damaged:
+        blocks.append(Text(f"Damaged, and left out: {'; '.join(run.damaged)}."))
     if run.skipped:
-        told = listed(f"{task} ({state})" for task, state in run.skipped.items())
-        blocks.append(Text(f"Not run for want of data: {told}."))
+        states = listed(f"{task} ({state})" for task, state in run.skipped.items())
+        blocks.append(Text(f"Not run for want of data: {states}."))
     return Section("Summary", blocks)
 
 
@@ -65,10 +67,17 @@ def headline(analysis: Analysis, model: str | None) -> list[str]:
         f"significant after Holm; Wilcoxon's signed-rank test over tasks: p = "
         f"{p_value(whole.test.p_value)}."
     ]
-    if min(len(difference.seeds) for difference in differences.values()) == 1:
+    single = sum(len(difference.seeds) == 1 for difference in differences.values())
+    if single:
         words.append(
-            "Where there is one common seed, an interval tells of the test rows alone, not of how "
-            "seeds differ: no claim can rest on it."
+            f"Of {counted(single, 'task')} there is one common seed: the interval tells of the "
+            "test rows alone, not of how seeds differ. Such a difference is not significant, has "
+            "no p-value, and no claim can rest on it."
+        )
+    if whole.collapsed:
+        words.append(
+            f"On {counted(whole.collapsed, 'task')} a cell of either model collapsed: the "
+            "difference is in the mean, but it is no win, no loss and has no p-value."
         )
     return words
 
@@ -194,8 +203,10 @@ def comparisons(run: Run, analysis: Analysis) -> Section:
     blocks: list[Block] = [
         Text(
             f"Every model minus {analysis.reference}, on the seeds and test rows that both have. "
-            "A tie is a difference that rounds to 0.0 points. Significant: tasks with p < 0.05 "
-            "after Holm's correction for the tasks. Wilcoxon's test takes tasks as independent, "
+            "A tie is a difference that rounds to 0.0 points; where a cell of either model "
+            "collapsed, nobody wins. Significant: tasks with p < 0.05 after Holm's correction for "
+            "the tasks; a difference of one seed, or with a collapsed cell, has no p-value and is "
+            "never significant. Wilcoxon's test leaves those out, and takes tasks as independent, "
             "which those that share sequences (prom all, tata and notata) are not."
         ),
         Table(header, rows),
@@ -216,7 +227,9 @@ def comparisons(run: Run, analysis: Analysis) -> Section:
         tasks = [
             [task, *(_task_cell(analysis, a, task) for a in models)] for task in analysis.scores
         ]
-        blocks.append(Text("By task; * p < 0.05 after Holm's correction for the tasks."))
+        blocks.append(
+            Text("By task; * p < 0.05 after Holm's correction for the tasks; † a cell collapsed.")
+        )
         blocks.append(Table(["task", *models], tasks))
     return Section(f"Every model against {analysis.reference}", blocks)
 
@@ -230,8 +243,11 @@ def _group_cell(differences: Mapping[str, TaskDifference], tasks: Sequence[str])
 
 
 def _task_cell(analysis: Analysis, model: str, task: str) -> str:
-    found = analysis.differences[model].get(task)
-    return "-" if found is None else signed(found.estimate) + ("*" if found.holm < LEVEL else "")
+    difference = analysis.differences[model].get(task)
+    if difference is None:
+        return "-"
+    mark = "†" if difference.collapsed else "*" if difference.holm < LEVEL else ""
+    return signed(difference.estimate) + mark
 
 
 def head_to_head(run: Run, analysis: Analysis, model: str) -> Section:
@@ -240,7 +256,7 @@ def head_to_head(run: Run, analysis: Analysis, model: str) -> Section:
         [
             task,
             run.tasks[task].data_state,
-            f"{len(found.seeds)}",
+            f"{len(found.seeds)}" + (f" †{found.collapsed}" if found.collapsed else ""),
             signed(found.estimate),
             interval(found.estimate),
             p_value(found.estimate.p_value),
@@ -255,6 +271,7 @@ def head_to_head(run: Run, analysis: Analysis, model: str) -> Section:
     return Section(
         f"{model} against {analysis.reference}, task by task",
         [
+            Text("n/a: no test can rest on one seed, or on a cell that collapsed (†)."),
             Table(header, rows, names=2),
             Picture(
                 "difference",

@@ -16,14 +16,14 @@ def points(value: float | None) -> str:
     return UNDEFINED if value is None or value != value else f"{100 * value:.2f}"
 
 
-def signed(found: Estimate) -> str:
+def signed(difference: Estimate) -> str:
     """A difference times 100, with its sign."""
-    return f"{100 * found.value:+.2f}"
+    return f"{100 * difference.value:+.2f}"
 
 
-def interval(found: Estimate) -> str:
+def interval(mean: Estimate) -> str:
     """The 95 % interval times 100."""
-    low, high = found.interval
+    low, high = mean.interval
     return f"[{points(low)}, {points(high)}]"
 
 
@@ -39,9 +39,10 @@ def signed_number(value: float) -> str:
     return UNDEFINED if value != value else f"{value:+.2f}"
 
 
-def win_loss(found: OverallDifference) -> str:
-    """Wins, ties and losses."""
-    return f"{found.wins} / {found.ties} / {found.losses}"
+def win_loss(overall: OverallDifference) -> str:
+    """Wins, ties and losses, and the tasks where a collapsed cell leaves nobody the winner."""
+    collapsed = f" ({overall.collapsed} collapsed)" if overall.collapsed else ""
+    return f"{overall.wins} / {overall.ties} / {overall.losses}{collapsed}"
 
 
 def counted(number: int, what: str) -> str:

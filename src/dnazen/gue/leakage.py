@@ -15,7 +15,7 @@ from ..ggrams.vocabulary import GGramVocabulary
 from ..model.directory import GGRAMS_FILE
 from ..records import plain, read_json
 from ..tokens.corpus import Corpus
-from .models import BenchmarkModel
+from .settings import BenchmarkModel
 
 OVERLAP_BP = 50
 """Shortest shared stretch that counts as leaked."""

@@ -1,106 +1,60 @@
-"""The kinds of models that a benchmark compares, each as something that can be fine-tuned."""
+"""The models that a benchmark compares, each as something that can be fine-tuned."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers.utils import cached_file
 
-from ..errors import ConfigError, InputError
+from ..errors import InputError
 from ..model.batches import Example
-from ..model.directory import WEIGHTS_FILE
-from ..records import hash_file
+from ..model.directory import GGRAMS_FILE, RELEASED_GGRAMS_FILE, WEIGHTS_FILE
+from ..model.weights import adapter_base
+from ..records import hash_file, read_json
 from ..sequences.alphabet import Counts, normalise
 from ..sequences.splits import Split, Splits
 from ..tokens.encoding import EncodedExamples
 from ..training.finetune import EncodedSplits, Learner, dnazen_learner
 from ..training.settings import FinetuneConfig
 from .baselines import cnn_learner
+from .settings import BenchmarkModel
 
-KINDS = {
-    "dnazen": "a DNAZEN or DNABERT-2 directory, ours or released",
-    "e4bu": "the same, its G-grams left out",
-    "random": "the same, from random weights",
-    "hf": "a directory or name of a Hugging Face sequence classifier or encoder",
-    "cnn": "a small CNN on bases",
-    "kmer": "logistic regression on k-mers",
-}
-"""Kinds of models; the last two need no source."""
+_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.index.json")
+_CONFIGURATIONS = ("config.json", "adapter_config.json")
+_TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.*", "merges.txt", "*.model"),
+)
+_OF_TRAINING = ("optimizer*", "scheduler*", "training_args.bin", "rng_state*")
+"""Files that look like weights and are not the model's."""
 
-_WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt")
-_MODEL_SUFFIXES = (*_WEIGHTS_SUFFIXES, ".json", ".txt", ".tsv", ".model")
-_RECORDS = ("run.json", "history.json", "trainer_state.json")
-"""Of how a model came to be; not part of it."""
+_OF_ITS_MAKING = ("transformers_version", "_name_or_path", "base_model_name_or_path")
+"""What a configuration says of its history; not part of the model."""
+
+_CODE = ("auto_map", "custom_pipelines", "trust_remote_code")
+_ATTENTION = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
 
 CNN_LEARNING_RATE = 1e-3
 CNN_EPOCHS = 10
 """The least; decided here, for the CNN starts from nothing and is cheap."""
 
 
-class BenchmarkModel(NamedTuple):
-    """A model that is compared with others."""
-
-    name: str
-    kind: str
-    source: str
-    """Directory, or name; empty for the baselines."""
-
-    @property
-    def has_directory(self) -> bool:
-        """Whether the source is a DNAZEN model directory."""
-        return self.kind in ("dnazen", "e4bu", "random")
-
-
-def parse_model(text: str) -> BenchmarkModel:
-    """Read ``NAME: KIND SOURCE``, such as ``ours: dnazen runs/pretrained``, or ``kmer: kmer``.
-
-    Raises
-    ------
-    ConfigError
-        If it is of another form.
-    """
-    name, colon, rest = text.partition(":")
-    kind, *source = rest.split(maxsplit=1) if rest.split() else [""]
-    needed = kind not in ("cnn", "kmer")
-    name = name.strip()
-    if not colon or kind not in KINDS or bool(source) != needed or not _is_plain(name):
-        raise ConfigError(
-            f"{text!r} is no model; expected 'NAME: KIND SOURCE', NAME of letters, digits and -_., "
-            f"KIND one of {', '.join(KINDS)} (cnn and kmer without a source)"
-        )
-    return BenchmarkModel(name, kind, source[0].strip() if source else "")
-
-
-def parse_models(texts: Sequence[str]) -> list[BenchmarkModel]:
-    """Read several models of different names.
-
-    Raises
-    ------
-    ConfigError
-        If there is none, one is of another form, or two have one name.
-    """
-    models = [parse_model(text) for text in texts]
-    names = [model.name for model in models]
-    twice = {name for name in names if names.count(name) > 1}
-    if not models or twice:
-        what = f"two models are called {min(twice)!r}" if twice else "no model given"
-        raise ConfigError(f"models: {what}; expected one or more, each with a name of its own")
-    return models
-
-
 def model_sha256(model: BenchmarkModel) -> str | None:
-    """The hash of all that a model's directory says of the model; ``None`` where there is none.
+    """The hash of a model in a directory; ``None`` where there is none.
 
-    That is of weights, configuration, tokenizer and G-grams, whatever their files are called, so
-    it tells two models apart wherever they stand.
+    That is of weights, configuration, tokenizer and G-grams, and of nothing else: it tells two
+    models apart wherever they stand and however they came about. An adapter counts with its base.
 
     Raises
     ------
@@ -109,14 +63,9 @@ def model_sha256(model: BenchmarkModel) -> str | None:
     """
     directory = Path(model.source)
     if model.source and directory.is_dir():
-        files = [
-            file
-            for file in sorted(directory.iterdir())
-            if file.is_file() and file.suffix in _MODEL_SUFFIXES and file.name not in _RECORDS
-        ]
-        if any(file.suffix in _WEIGHTS_SUFFIXES for file in files):
-            told = "".join(f"{file.name} {hash_file(file).sha256}\n" for file in files)
-            return hashlib.sha256(told.encode()).hexdigest()
+        names = {path.name for path in directory.iterdir() if path.is_file()}
+        if any(_is_any(name, _WEIGHTS) for name in names):
+            return hashlib.sha256("".join(_identity(directory, names)).encode()).hexdigest()
     if model.has_directory or (directory.is_dir() and model.source):
         raise InputError(
             "no such model", path=model.source, expected=f"a folder with {WEIGHTS_FILE}"
@@ -124,8 +73,36 @@ def model_sha256(model: BenchmarkModel) -> str | None:
     return None
 
 
-def settings_of(model: BenchmarkModel, config: FinetuneConfig) -> FinetuneConfig:
-    """The settings that a model is trained with, those of the run being ``config``."""
+def _identity(directory: Path, names: set[str]) -> Iterator[str]:
+    """The files of a model, each with the hash of what the model is by it."""
+    for name in sorted(names):
+        path = directory / name
+        if _is_any(name, _CONFIGURATIONS):
+            settings = read_json(path, "a model's configuration")
+            kept = {key: value for key, value in settings.items() if key not in _OF_ITS_MAKING}
+            yield f"{name} {_sha256(json.dumps(kept, sort_keys=True).encode())}\n"
+        elif name == GGRAMS_FILE:  # without what it says of its mining
+            lines = path.read_bytes().split(b"\n")
+            table = b"\n".join(line for line in lines if not line.startswith(b"#"))
+            yield f"{name} {_sha256(table)}\n"
+        elif name == RELEASED_GGRAMS_FILE or _is_any(name, (*_WEIGHTS, *_TOKENIZER)):
+            yield f"{name} {hash_file(path).sha256}\n"
+    if (base := adapter_base(directory)) is not None:
+        yield f"base {model_sha256(BenchmarkModel('base', 'dnazen', str(base)))}\n"
+
+
+def _is_any(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(name, one) for one in patterns) and not any(
+        fnmatch(name, one) for one in _OF_TRAINING
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def finetuning_of(model: BenchmarkModel, config: FinetuneConfig) -> FinetuneConfig:
+    """The settings that a model is fine-tuned with, those of the benchmark being ``config``."""
     if model.kind == "cnn":
         optimizer = replace(config.optimizer, learning_rate=CNN_LEARNING_RATE)
         return replace(config, optimizer=optimizer, epochs=max(config.epochs, CNN_EPOCHS))
@@ -152,10 +129,11 @@ def learner_of(model: BenchmarkModel, config: FinetuneConfig, splits: Splits) ->
 
 
 def _hugging_face(source: str, config: FinetuneConfig, splits: Splits) -> Learner:
-    """A model and tokenizer that the Auto classes open; code from the source is not run."""
+    """A model and tokenizer that the Auto classes open; code of others is not run."""
     classes = len(splits.task.label_names)
+    _refuse_code(source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise _not_opened(source, error) from None
 
@@ -164,7 +142,7 @@ def _hugging_face(source: str, config: FinetuneConfig, splits: Splits) -> Learne
     def fresh() -> PreTrainedModel:
         try:
             return AutoModelForSequenceClassification.from_pretrained(
-                source, num_labels=classes, ignore_mismatched_sizes=True
+                source, num_labels=classes, ignore_mismatched_sizes=True, trust_remote_code=False
             )
         except (OSError, ValueError, KeyError) as error:
             raise _not_opened(source, error) from None
@@ -174,7 +152,7 @@ def _hugging_face(source: str, config: FinetuneConfig, splits: Splits) -> Learne
         cleaned = [normalise(row.sequences[0]) for row in rows]
         texts = [clean.decode() for clean, _ in cleaned]
         ids = tokenizer(texts)["input_ids"]
-        long = [number for number, some in enumerate(ids) if len(some) > limit]
+        long = [number for number, tokens in enumerate(ids) if len(tokens) > limit]
         if long and config.too_long == "refuse":
             raise InputError(
                 f"{len(ids[long[0]])} tokens of {source}",
@@ -184,8 +162,8 @@ def _hugging_face(source: str, config: FinetuneConfig, splits: Splits) -> Learne
             )
         if long:
             ids = tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
-        counts = functools.reduce(Counts.plus, (here for _, here in cleaned))
-        return EncodedExamples([np.array(some) for some in ids], counts, cut=len(long))
+        counts = functools.reduce(Counts.plus, (count for _, count in cleaned))
+        return EncodedExamples([np.array(tokens) for tokens in ids], counts, cut=len(long))
 
     def collate(examples: Sequence[Example]) -> dict[str, Tensor]:
         ids = [{"input_ids": example.tokens.tolist()} for example in examples]
@@ -198,6 +176,40 @@ def _hugging_face(source: str, config: FinetuneConfig, splits: Splits) -> Learne
     return Learner(encoded, collate, fresh)
 
 
+def _refuse_code(source: str) -> None:
+    """Raise InputError if a configuration names code of others, before transformers reads it."""
+    for name in ("config.json", "tokenizer_config.json"):
+        if Path(source).is_dir():
+            path = Path(source) / name
+        else:
+            try:
+                path = Path(cached_file(source, name) or "")
+            except (OSError, ValueError) as error:
+                if name == "config.json":
+                    raise _not_opened(source, error) from None
+                continue
+        if path.is_file():
+            settings = read_json(path, "a model's configuration")
+            for key in _names_of_code(settings):
+                raise InputError(
+                    f"'{key}' names code of others, which is never run",
+                    path=path,
+                    expected="a model that transformers has itself",
+                    fix="if it has, take the entry out of a copy",
+                )
+
+
+def _names_of_code(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Keys under which a configuration, or one within it, names code that is not transformers'."""
+    for key, value in settings.items():
+        # The names of transformers' own attentions are plain; those of others are repositories.
+        attention = key in _ATTENTION and not (value is None or str(value).isidentifier())
+        if (key in _CODE and value) or attention:
+            yield key
+        if isinstance(value, Mapping):
+            yield from _names_of_code(value)
+
+
 def _not_opened(source: str, error: Exception) -> InputError:
     problem = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return InputError(
@@ -205,7 +217,3 @@ def _not_opened(source: str, error: Exception) -> InputError:
         path=source,
         expected="a directory or Hugging Face name of a model without code of its own",
     )
-
-
-def _is_plain(name: str) -> bool:
-    return bool(name) and all(c.isalnum() or c in "-_." for c in name) and name.strip(".") == name

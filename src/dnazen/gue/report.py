@@ -1,14 +1,9 @@
-"""``dnazen gue report``: what a run has found, as HTML, Markdown, pictures and CSV."""
+"""The report of a run: scores, intervals and comparisons as HTML, Markdown, pictures and CSV."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from ..errors import ConfigError, InputError
 from ..outputs import new_directory, refuse_existing
@@ -29,95 +24,26 @@ from .findings import (
 from .grid import RUN_FILE
 from .provenance import beside_published, cost, how_made, leakage, learning_rates
 from .results import Run
-from .statistics import DRAWS
+from .settings import ReportConfig
 from .tables import write_tables
-from .tasks import published
 
 RECORD_FILE = "report.json"
-
-PUBLISHED_MODELS = (
-    "dnabert-2",
-    "dnabert-2-further-pretrained",
-    "nt-2.5b-multispecies",
-    "nt-v2-500m",
-    "caduceus",
-    "hyenadna",
-    "cnn",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportConfig:
-    """Report what a benchmark run has found: scores, intervals, paired comparisons, costs.
-
-    Writes OUTPUT/: report.html (one file with all of it), report.md with figures/, and tables/ with
-    the numbers as CSV. A run that is still going can be reported; an earlier report is replaced.
-    """
-
-    run: tyro.conf.Positional[Path]
-    """Directory that 'dnazen gue run' wrote."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Directory to write."""
-    reference: str | None = None
-    """The model that all others are compared with; by default the first e4bu, else the first."""
-    model: str | None = None
-    """The model that is compared with the reference task by task; by default the first other."""
-    draws: int = DRAWS
-    """Resamples of the test rows."""
-    published: tuple[str, ...] = PUBLISHED_MODELS
-    """Published models to show beside; published.csv has all."""
-
-    def __post_init__(self) -> None:
-        if self.draws < 100:
-            raise ConfigError(f"draws must be at least 100, got {self.draws}")
-        known = list(dict.fromkeys(row.model for row in published()))
-        unknown = [name for name in self.published if name not in known]
-        if unknown:
-            raise ConfigError(
-                f"published: no scores of {unknown[0]!r}; expected some of {', '.join(known)}"
-            )
-
-
-def report_command(config: ReportConfig) -> None:
-    """Run ``dnazen gue report``: write the report and print where it is.
-
-    Raises
-    ------
-    ConfigError
-        If a model named is not of the run.
-    InputError
-        If the run cannot be read, or has no finished cell.
-    OutputError
-        If the output holds something that is no report.
-    """
-    write_report(
-        config.run,
-        config.output,
-        reference=config.reference,
-        model=config.model,
-        draws=config.draws,
-        models=config.published,
-    )
-    print(f"report\t{config.output / 'report.html'}")
 
 
 def write_report(
     run: Path,
     output: Path,
+    config: ReportConfig | None = None,
     *,
-    reference: str | None = None,
-    model: str | None = None,
-    draws: int = DRAWS,
-    models: Sequence[str] = PUBLISHED_MODELS,
     title: str = "GUE: scores and comparisons",
     first: Sequence[Section] = (),
 ) -> None:
-    """Write the report of a run; an earlier report is replaced.
+    """Write the report of a run; an earlier report stands until the new one is whole.
 
     Parameters
     ----------
-    reference, model, draws, models
-        As in ``ReportConfig``; ``models`` are the published ones.
+    config
+        What is compared; by default as ``dnazen gue report`` compares.
     first
         Sections to stand before the others, such as what came before fine-tuning.
 
@@ -130,58 +56,61 @@ def write_report(
     OutputError
         If the output holds something that is no report.
     """
-    is_report = _is_report(output)
-    if not is_report:
+    config = config or ReportConfig()
+    if not _is_report(output):
         refuse_existing(output)
-    found = Run(run)
-    if not found.tasks:
-        raise InputError("no finished cell yet", path=run, fix="run it on, and report then")
-    against, compared = _pair(found, reference, model)
-    analysis = analyse(found, against, draws=draws)
-    sections = [*first, *_sections(found, analysis, compared, models, draws)]
-    document = Document(title, sections, headline(analysis, compared))
-    if is_report:
-        shutil.rmtree(output)
-    with new_directory(output) as directory:
+    results = Run(run)
+    if not results.tasks:
+        problem = "; ".join(["no finished cell yet", *results.damaged[:1]])
+        raise InputError(problem, path=run, fix="run it on, and report then")
+    _ = results.leakage  # read now: if it is damaged, the summary says so
+    reference, model = _pair(results, config.reference, config.model)
+    analysis = analyse(results, reference, draws=config.draws)
+    sections = [*first, *_sections(results, analysis, model, config)]
+    document = Document(title, sections, headline(analysis, model))
+    with new_directory(output, replaceable=_is_report) as directory:
         html, markdown = to_html(document), to_markdown(document, "figures")
         (directory / "report.html").write_text(html, encoding="utf-8")
         (directory / "report.md").write_text(markdown, encoding="utf-8")
         save_pictures(directory / "figures", document)
-        write_tables(directory / "tables", found, analysis)
+        write_tables(directory / "tables", results, analysis)
         record = run_record(
             "gue report",
-            {"run": run, "reference": against, "model": compared, "draws": draws},
+            {"run": run, "reference": reference, "model": model, "draws": config.draws},
             [hash_file(run / RUN_FILE)],
         )
         write_json(directory / RECORD_FILE, record)
 
 
 def _sections(
-    run: Run, analysis: Analysis, model: str | None, models: Sequence[str], draws: int
+    run: Run, analysis: Analysis, model: str | None, config: ReportConfig
 ) -> list[Section]:
     """All sections that have something to tell, in the order in which they are read."""
     pair = [] if model is None else [comparisons(run, analysis), head_to_head(run, analysis, model)]
-    found = [
+    sections = [
         summary(run, analysis, model),
         means(run, analysis),
         scores(run, analysis),
         *pair,
         density(run, analysis, model),
         collapsed(analysis),
-        beside_published(run, analysis, models),
+        beside_published(run, analysis, config.published),
         leakage(run),
         cost(run),
         learning_rates(run),
         every_score(analysis),
-        how_made(run, draws),
+        how_made(run, config.draws),
     ]
-    return [section for section in found if section.blocks]
+    return [section for section in sections if section.blocks]
 
 
 def _is_report(output: Path) -> bool:
     """Whether a directory is an earlier report, which alone may be replaced."""
-    path = output / RECORD_FILE
-    return path.is_file() and read_json(path, "a report's record").get("command") == "gue report"
+    try:
+        record = read_json(output / RECORD_FILE, "a report's record")
+    except (InputError, OSError):
+        return False
+    return record.get("command") == "gue report"
 
 
 def _pair(run: Run, reference: str | None, model: str | None) -> tuple[str, str | None]:

@@ -1,9 +1,11 @@
-"""What a run of ``dnazen gue run`` has found so far: predictions of its cells, as arrays."""
+"""The results of a run so far: the records and predictions of its cells, damaged ones left out."""
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,13 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ..errors import InputError
+from ..errors import ConfigError, InputError
+from ..overrides import require_name
 from ..records import read_json
 from .cell import CELL_FILE, PREDICTIONS_FILE
+from .data import TASK_FILE
 from .density import strata
+from .forms import CHOICES_FORM, DENSITY_FORM, LEAKAGE_FORM, RESULT_FORM, RUN_FORM, TASK_FORM
 from .grid import CHOICES_FILE, DENSITY_FILE, LEAKAGE_FILE, RUN_FILE
 from .statistics import scores_of
-from .tasks import TASK_FILE, TASKS, GueTask, Metric, find_tasks
+from .tasks import TASKS, GueTask, Metric, find_tasks
 
 Classes = Int[np.ndarray, "rows"]
 
@@ -87,6 +92,8 @@ class Missing(NamedTuple):
 class Run:
     """The directory of a run, read once; nothing in it is changed.
 
+    A damaged cell is left out, and named in ``damaged``; so are damaged densities and leakages.
+
     Parameters
     ----------
     path
@@ -95,7 +102,7 @@ class Run:
     Raises
     ------
     InputError
-        If it is no such directory, or a file of it is damaged.
+        If it is no such directory, or its record or its choices are damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,33 +111,33 @@ class Run:
             raise InputError(
                 f"no {RUN_FILE}", path=path, expected="a directory that 'dnazen gue run' wrote"
             )
-        self.record = read_json(path / RUN_FILE, "the record of a run")
-        settings = self.record.get("settings", {})
-        if "arms" not in self.record or "tasks" not in settings:
-            raise InputError(
-                f"{RUN_FILE} is not of a benchmark",
-                path=path,
-                expected="a directory that 'dnazen gue run' wrote",
-            )
-        self.settings: dict[str, Any] = settings
-        self.skipped: dict[str, str] = self.record.get("skipped", {})
+        self.record = read_json(path / RUN_FILE, "the record of a 'dnazen gue run'", RUN_FORM)
+        self.settings: dict[str, Any] = self.record["settings"]
+        self.skipped: dict[str, str] = self.record.get("skipped") or {}
         self.choices = self._choices()
-        self._asked: list[str] = [model["name"] for model in self.record["arms"]]
-        self.models: list[str] = list(dict.fromkeys([*self._asked, *self.choices]))
+        self._planned: list[str] = [model["name"] for model in self.record["arms"]]
+        self.models: list[str] = list(dict.fromkeys([*self._planned, *self.choices]))
         """Those of the last invocation, then those of earlier ones."""
+        for name in self.models:
+            try:
+                require_name(name, "a model")
+            except ConfigError as error:
+                raise InputError(str(error), path=path) from None
+        self.damaged: list[str] = []
+        """What is wrong with files that were left out; whole once ``tasks`` and ``leakage`` are."""
 
     @cached_property
     def tasks(self) -> dict[str, TaskResults]:
         """The tasks with a finished cell, in the order of the benchmark."""
-        found = {task.name: self._task(task) for task in TASKS.values()}
-        return {name: results for name, results in found.items() if results is not None}
+        results = {task.name: self._task(task) for task in TASKS.values()}
+        return {name: task for name, task in results.items() if task is not None}
 
     @cached_property
     def missing(self) -> list[Missing]:
         """The cells that are not finished, in the order of tasks, models, seeds."""
         cells = []
         for task in self._names:
-            for model in self._asked:
+            for model in self._planned:
                 done = self.tasks[task].models.get(model) if task in self.tasks else None
                 for seed in self.settings["seeds"]:
                     if done is None or seed not in done.seeds:
@@ -142,64 +149,90 @@ class Run:
     @property
     def expected(self) -> int:
         """The number of cells of the whole run, not counting those that try a learning rate."""
-        return len(self._names) * len(self._asked) * len(self.settings["seeds"])
+        return len(self._names) * len(self._planned) * len(self.settings["seeds"])
 
     @cached_property
     def leakage(self) -> list[dict[str, Any]]:
         """What inputs of training share with the test splits, as ``leakage.Leakage``."""
         path = self.path / LEAKAGE_FILE
-        inputs: list[dict[str, Any]] = (
-            read_json(path, "the leakage of a run")["inputs"] if path.is_file() else []
-        )
+        record: dict[str, Any] = {"inputs": []}
+        if path.is_file():
+            with self._damage_noted():
+                record = read_json(path, "the leakage of a run", LEAKAGE_FORM)
+        inputs: list[dict[str, Any]] = record["inputs"]
         return inputs
 
     @property
     def _names(self) -> list[str]:
-        asked = (task.name for task in find_tasks(self.settings["tasks"]))
-        return [name for name in asked if name not in self.skipped]
+        tasks = (task.name for task in find_tasks(self.settings["tasks"]))
+        return [name for name in tasks if name not in self.skipped]
+
+    @contextmanager
+    def _damage_noted(self) -> Iterator[None]:
+        """Go on after the block without what is damaged."""
+        try:
+            yield
+        except InputError as error:
+            self.damaged.append(str(error))
 
     def _choices(self) -> dict[str, dict[str, Any]]:
         path = self.path / CHOICES_FILE
-        return read_json(path, "the choices of a run") if path.is_file() else {}
+        return read_json(path, "the choices of a run", CHOICES_FORM) if path.is_file() else {}
 
     def _task(self, task: GueTask) -> TaskResults | None:
         prepared = self.path / "tasks" / task.name
         if not (prepared / TASK_FILE).is_file():
             return None
-        told = read_json(prepared / TASK_FILE, "a prepared task")
-        tables: dict[str, list[_Table]] = {}
+        record: dict[str, Any] = {}
+        with self._damage_noted():
+            record = read_json(prepared / TASK_FILE, "a prepared task", TASK_FORM)
+        if not record:
+            return None
+        cells = list(self._cells(task))
+        if not cells:
+            return None
+        common = Counter(cell.rows for cell in cells).most_common(1)[0][0]
+        by_model: dict[str, list[_Cell]] = {}
+        for cell in cells:
+            if cell.rows == common:
+                by_model.setdefault(cell.model, []).append(cell)
+            else:
+                self.damaged.append(f"{cell.path}: has other test labels than the other cells")
+        first = next(iter(by_model.values()))[0]
+        results = TaskResults(
+            task=task,
+            data_state=record["said"],
+            rows=record["rows"],
+            label_names=first.label_names,
+            labels=first.labels,
+            strata=None,
+            ggrams_of="",
+            models={model: _finished(some) for model, some in by_model.items()},
+        )
+        if (prepared / DENSITY_FILE).is_file():
+            with self._damage_noted():
+                results = _with_strata(results, prepared / DENSITY_FILE)
+        return results
+
+    def _cells(self, task: GueTask) -> Iterator[_Cell]:
+        """The whole cells of a task, models as in the run, seeds rising."""
         for model in self.models:
             choice = self.choices.get(model, {}).get(task.name)
             if choice is None:  # its learning rates are still being tried
                 continue
             folder = self.path / "cells" / model / task.name / f"lr-{choice['learning_rate']:g}"
-            cells = [_read_cell(path) for path in folder.glob(f"seed-*/{CELL_FILE}")]
-            if cells:
-                tables[model] = sorted(cells, key=lambda cell: cell.seed)
-        every = [table for some in tables.values() for table in some]
-        if not every:
-            return None
-        first = every[0]
-        for table in every:
-            _require_same_rows(first, table)
-        results = TaskResults(
-            task=task,
-            data_state=told["said"],
-            rows=told["rows"],
-            label_names=first.label_names,
-            labels=first.labels,
-            strata=None,
-            ggrams_of="",
-            models={model: _finished(some) for model, some in tables.items()},
-        )
-        _check_scores(results, tables)
-        return _with_strata(results, prepared / DENSITY_FILE)
+            whole = []
+            for path in folder.glob(f"seed-*/{CELL_FILE}"):
+                with self._damage_noted():
+                    whole.append(_read_cell(path, model, task.metric))
+            yield from sorted(whole, key=lambda cell: cell.seed)
 
 
-class _Table(NamedTuple):
+class _Cell(NamedTuple):
     """A cell's record and predictions."""
 
     path: Path
+    model: str
     record: dict[str, Any]
     label_names: tuple[str, ...]
     labels: Classes
@@ -209,12 +242,29 @@ class _Table(NamedTuple):
     def seed(self) -> int:
         return int(self.record["seed"])
 
+    @property
+    def rows(self) -> tuple[tuple[str, ...], bytes]:
+        """The test rows by their labels, to be compared."""
+        return self.label_names, self.labels.tobytes()
 
-def _read_cell(path: Path) -> _Table:
-    record = read_json(path, "the record of a cell")
+
+def _read_cell(path: Path, model: str, metric: Metric) -> _Cell:
+    """A cell whose record goes with its predictions."""
+    fix = "remove the cell's folder and run it again"
+    record = read_json(path, f"a cell; {fix}", RESULT_FORM)
+    if path.parent.name != f"seed-{record['seed']}":
+        raise InputError(f"is of seed {record['seed']}", path=path, expected=path.parent.name)
     names = tuple(record["label_names"])
     labels, predictions = _read_predictions(path.with_name(PREDICTIONS_FILE), names)
-    return _Table(path, record, names, labels, predictions)
+    if not len(labels):
+        raise InputError("no predictions", path=path.with_name(PREDICTIONS_FILE), fix=fix)
+    recorded = record["test"].get(metric)
+    score = float(scores_of(labels, predictions[None], len(names), metric)[0])
+    if recorded is not None and abs(recorded - score) > _SAME_SCORE:
+        raise InputError(
+            f"tells {metric} {recorded:.6f}, its predictions give {score:.6f}", path=path, fix=fix
+        )
+    return _Cell(path, model, record, names, labels, predictions)
 
 
 def _read_predictions(path: Path, names: tuple[str, ...]) -> tuple[Classes, Classes]:
@@ -230,7 +280,7 @@ def _read_predictions(path: Path, names: tuple[str, ...]) -> tuple[Classes, Clas
         raise InputError(
             "no such file", path=path, fix="remove the cell and run it again"
         ) from None
-    except (ValueError, KeyError, IndexError):
+    except (ValueError, KeyError, IndexError, csv.Error):
         raise InputError(
             "damaged predictions",
             path=path,
@@ -241,49 +291,25 @@ def _read_predictions(path: Path, names: tuple[str, ...]) -> tuple[Classes, Clas
     return table[:, 0], table[:, 1]
 
 
-def _require_same_rows(first: _Table, other: _Table) -> None:
-    if first.label_names != other.label_names or not np.array_equal(first.labels, other.labels):
-        raise InputError(
-            f"has other test labels than {first.path}",
-            path=other.path,
-            expected="cells of one run, on the same test split",
-        )
-
-
-def _finished(tables: list[_Table]) -> Finished:
+def _finished(cells: list[_Cell]) -> Finished:
     return Finished(
-        learning_rate=float(tables[0].record["learning_rate"]),
-        seeds=tuple(table.seed for table in tables),
-        predictions=np.stack([table.predictions for table in tables]),
-        records=tuple(table.record for table in tables),
+        learning_rate=float(cells[0].record["learning_rate"]),
+        seeds=tuple(cell.seed for cell in cells),
+        predictions=np.stack([cell.predictions for cell in cells]),
+        records=tuple(cell.record for cell in cells),
     )
 
 
-def _check_scores(results: TaskResults, tables: dict[str, list[_Table]]) -> None:
-    """Raise where predictions do not give the score that their cell tells."""
-    for model, some in tables.items():
-        for table, score in zip(some, results.scores(model), strict=True):
-            told = table.record["test"][results.task.metric]
-            if told is not None and abs(told - score) > _SAME_SCORE:
-                raise InputError(
-                    f"tells {results.task.metric} {told:.6f}, its predictions give {score:.6f}",
-                    path=table.path,
-                    fix="remove the cell and run it again",
-                )
-
-
 def _with_strata(results: TaskResults, path: Path) -> TaskResults:
-    if not path.is_file():
-        return results
-    told = read_json(path, "the G-gram density of a test split")
-    density = np.array(told["density"], dtype=np.float64)
+    record = read_json(path, "the G-gram density of a test split", DENSITY_FORM)
+    density = np.array(record["density"], dtype=np.float64)
     if len(density) != len(results.labels):
         raise InputError(
             f"{len(density):,} densities of {len(results.labels):,} test rows",
             path=path,
             fix="remove this file and run again",
         )
-    return results._replace(strata=strata(density), ggrams_of=told["ggrams_of"])
+    return results._replace(strata=strata(density), ggrams_of=record["ggrams_of"])
 
 
 def common_seeds(*models: Finished) -> tuple[int, ...]:

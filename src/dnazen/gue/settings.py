@@ -1,28 +1,160 @@
-"""The settings of a benchmark's grid, and the plan that they make of each task."""
+"""The settings of a benchmark: models, tasks, seeds; imports nothing heavy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from ..errors import ConfigError
 from ..model.settings import ClassifierPooling
-from .models import BenchmarkModel
-from .tasks import TASKS, GueTask, find_tasks
+from ..overrides import from_words, named_tables, override, require_name, words_of
+from ..settings import FLAT, require_choices, require_fractions, require_numbers
+from .tasks import TASKS, GueTask, find_tasks, published
+
+Kind = Literal["dnazen", "e4bu", "random", "hf", "cnn", "kmer"]
+
+KINDS: dict[Kind, str] = {
+    "dnazen": "a DNAZEN or DNABERT-2 directory, ours or released",
+    "e4bu": "the same, its G-grams left out",
+    "random": "the same, from random weights",
+    "hf": "a directory or name of a Hugging Face sequence classifier or encoder",
+    "cnn": "a small CNN on bases",
+    "kmer": "logistic regression on k-mers",
+}
+"""Kinds of models; the last two need no source."""
+
+DRAWS = 2000
+"""Bootstrap resamples."""
+
+WARMUP_STEPS = 50
+"""Of every task, unless another number is set."""
+
+MOST_JOBS = 4096
 
 
-class Plan(NamedTuple):
-    """A task and the settings it is run with."""
+@dataclass(frozen=True)
+class BenchmarkModel:
+    """A model that is compared with others."""
 
-    task: GueTask
-    learning_rates: tuple[float, ...]
-    epochs: int
-    batch_size: int
-    warmup_steps: int
-    max_train_rows: int | None
-    max_dev_rows: int | None
+    name: str
+    """Of letters, digits and -_., for it names folders."""
+    kind: Kind
+    """dnazen, e4bu, random, hf, cnn or kmer."""
+    source: str = ""
+    """Directory, or name; empty for the baselines."""
+
+    def __post_init__(self) -> None:
+        require_name(self.name, "models")
+        place = f"models.{self.name}"
+        if self.kind not in KINDS:
+            raise ConfigError(f"{place}: kind must be one of {', '.join(KINDS)}")
+        if bool(self.source.strip()) != (self.kind not in ("cnn", "kmer")):
+            wrong = "takes no source" if self.source else "needs a source, a directory or name"
+            raise ConfigError(f"{place}: {self.kind} {wrong}")
+
+    @property
+    def has_directory(self) -> bool:
+        """Whether the source is a DNAZEN model directory."""
+        return self.kind in ("dnazen", "e4bu", "random")
+
+
+def parse_models(words: Sequence[str]) -> tuple[BenchmarkModel, ...]:
+    """Read models of different names, each ``NAME: KIND SOURCE`` or ``NAME={JSON}``.
+
+    Raises
+    ------
+    ConfigError
+        If one is of another form, or two have one name.
+
+    Examples
+    --------
+    >>> parse_models(["base: kmer"])
+    (BenchmarkModel(name='base', kind='kmer', source=''),)
+    """
+    models = []
+    for word in words:
+        name, _, text = word.partition(":")
+        if "={" in name:
+            [(name, table)] = named_tables([word], "models").items()
+        else:
+            kind, *source = text.split(maxsplit=1) if text.strip() else [""]
+            table = {"kind": kind, "source": "".join(source).strip()}
+        shape = BenchmarkModel(name.strip(), "kmer")
+        if table.get("kind") not in tuple(KINDS):
+            raise ConfigError(
+                f"models: {word!r} is no model; expected 'NAME: KIND SOURCE', KIND one of "
+                f"{', '.join(KINDS)} (cnn and kmer without a source)"
+            )
+        models.append(override(shape, table, f"models.{shape.name}"))
+    require_different(models)
+    return tuple(models)
+
+
+def require_different(models: Sequence[BenchmarkModel]) -> None:
+    """Raise ConfigError if two models have one name."""
+    names = [model.name for model in models]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"models: two are called {twice[0]!r}; expected different names")
+
+
+def _spelt(models: Sequence[BenchmarkModel]) -> list[str]:
+    return [f"{model.name}: {model.kind} {model.source}".strip() for model in models]
+
+
+Models = Annotated[
+    tuple[BenchmarkModel, ...], from_words(parse_models, _spelt, "'NAME: KIND SOURCE'")
+]
+"""Models on the command line; tables ``[models.NAME]`` in recipes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSettings:
+    """How models are fine-tuned on tasks; None leaves what is set elsewhere."""
+
+    learning_rates: tuple[float, ...] | None = None
+    """Of several, dev chooses one for each model and task, with the first seed. By default the
+    task's own. The CNN and the k-mers have their own."""
+    epochs: int | None = None
+    """Passes over train; by default the task's own."""
+    batch_size: int | None = None
+    """Examples per batch; by default the task's own."""
+    warmup_steps: int | None = None
+    """Optimizer steps of linear rise of the learning rate; by default 50."""
+    max_train_rows: int | None = None
+    """Train on a sample of at most so many rows."""
+    max_dev_rows: int | None = None
+    """Choose the epoch, and the learning rate, on a sample of at most so many rows of dev."""
+
+    def __post_init__(self) -> None:
+        require_numbers(self, names="epochs batch_size max_train_rows max_dev_rows", least=1)
+        require_numbers(self, names="warmup_steps", least=0)
+        rates = self.learning_rates
+        if rates is not None and not (rates and all(0 < rate <= 1 for rate in rates)):
+            raise ConfigError(f"learning_rates must be one or more in 0 < x <= 1, got {rates}")
+        if rates is not None and len(set(rates)) < len(rates):
+            raise ConfigError(f"learning_rates must differ, got {rates}")
+
+
+def _task_tables(words: Sequence[str]) -> dict[str, TaskSettings]:
+    tables = named_tables(words, "task_settings")
+    return {n: override(TaskSettings(), t, f"task_settings.{n}") for n, t in tables.items()}
+
+
+def _task_words(tables: dict[str, TaskSettings]) -> list[str]:
+    return words_of({name: _set(settings) for name, settings in tables.items()})
+
+
+def _set(settings: TaskSettings) -> dict[str, Any]:
+    """The settings that are not None."""
+    values = {one.name: getattr(settings, one.name) for one in fields(settings)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+TaskTables = Annotated[
+    dict[str, TaskSettings], from_words(_task_tables, _task_words, "TASK={JSON}")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,28 +167,17 @@ class BenchmarkConfig:
     """Tasks, such as EMP/H3, or folders of tasks, such as EMP; run in this order."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Seeds of fine-tuning; all tasks are run with the first one, then all with the next."""
-    learning_rates: tuple[float, ...] = ()
-    """Of several, dev chooses one for each model and task, with the first seed. By default the
-    task's own. The CNN and the k-mers have their own."""
-    epochs: int | None = None
-    """Passes over train; by default the task's own."""
-    batch_size: int | None = None
-    """Examples per batch; by default the task's own."""
+    common: Annotated[TaskSettings, FLAT] = field(default_factory=TaskSettings)
+    """How models are fine-tuned on all tasks."""
+    task_settings: TaskTables = field(default_factory=dict)
+    """Other settings for some tasks or folders of tasks, in a recipe tables such as
+    [task-settings.EMP]; on the command line 'EMP={"epochs": 2}'. A later one wins."""
     pooling: ClassifierPooling = "cls"
     """What the classifier on a DNAZEN model reads: [CLS], or the mean of the tokens."""
-    warmup_steps: int = 50
-    """Optimizer steps of linear rise of the learning rate."""
     patience: int | None = None
     """Stop after so many epochs without a better dev score; by default never."""
-    max_train_rows: int | None = None
-    """Train on a sample of at most so many rows."""
-    max_dev_rows: int | None = None
-    """Choose the epoch, and the learning rate, on a sample of at most so many rows of dev."""
     train_from_dev: float = 0.0
     """Of tasks without a train split, the fraction of dev to train on; 0 skips them."""
-    task_settings: tuple[str, ...] = ()
-    """Other settings for some tasks, such as 'EMP: epochs=2 learning_rates=1e-4,3e-4', of epochs,
-    batch_size, learning_rates, warmup_steps, max_train_rows and max_dev_rows; a later one wins."""
     max_tokens: int = 1024
     """Longest sequence; a longer one is refused, never cut."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
@@ -72,93 +193,94 @@ class BenchmarkConfig:
     """Run the cells on a Ray cluster: its address, or 'local'. Its machines must see all paths."""
 
     def __post_init__(self) -> None:
+        require_choices(self)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError("seeds must be one or more different numbers")
-        if self.jobs < 0:
-            raise ConfigError(f"jobs must be >= 0, got {self.jobs}")
-        if not 0 <= self.train_from_dev < 1:
-            raise ConfigError(f"train_from_dev must lie in 0 <= x < 1, got {self.train_from_dev}")
+        if not all(0 <= seed < 1 << 32 for seed in self.seeds):  # what numpy's generator takes
+            raise ConfigError(f"seeds must lie in 0 to {(1 << 32) - 1}, got {self.seeds}")
+        require_numbers(self, names="patience", least=1)
+        require_numbers(self, names="max_tokens", least=3)
+        require_numbers(self, names="jobs", least=0, most=MOST_JOBS)
+        require_fractions(self, names="train_from_dev")
+        if self.train_from_dev == 1:
+            raise ConfigError("train_from_dev must be below 1, or nothing is left of dev")
         plan_tasks(self)
 
 
-def plan_tasks(config: BenchmarkConfig) -> list[Plan]:
-    """The tasks of a grid, each with its settings.
+class PlannedTask(NamedTuple):
+    """A task and the settings it is run with."""
+
+    task: GueTask
+    learning_rates: tuple[float, ...]
+    epochs: int
+    batch_size: int
+    warmup_steps: int
+    max_train_rows: int | None
+    max_dev_rows: int | None
+
+
+def plan_tasks(config: BenchmarkConfig) -> list[PlannedTask]:
+    """The tasks of a benchmark, each with its settings.
 
     Raises
     ------
     ConfigError
-        If a task or a setting is unknown or out of range.
+        If a task is unknown.
     """
-    plans = {}
+    named = [
+        ({task.name for task in find_tasks([name])}, settings)
+        for name, settings in config.task_settings.items()
+    ]
+    planned = []
     for task in find_tasks(config.tasks):
-        own = Plan(
-            task,
-            config.learning_rates or (task.learning_rate,),
-            config.epochs or task.epochs,
-            config.batch_size or task.batch_size,
-            config.warmup_steps,
-            config.max_train_rows,
-            config.max_dev_rows,
-        )
-        plans[task.name] = own
-    for text in config.task_settings:
-        name, settings = named_settings(text)
-        changes = {key: _task_setting(text, key, value) for key, value in settings.items()}
-        for task in find_tasks([name]):
-            if task.name in plans:
-                plans[task.name] = plans[task.name]._replace(**changes)
-    for plan in plans.values():
-        rows = [n for n in (plan.max_train_rows, plan.max_dev_rows) if n is not None]
-        numbers = (plan.epochs, plan.batch_size, *plan.learning_rates, *rows)
-        if min(numbers) <= 0 or plan.warmup_steps < 0:
+        own: dict[str, Any] = {
+            "learning_rates": (task.learning_rate,),
+            "epochs": task.epochs,
+            "batch_size": task.batch_size,
+            "warmup_steps": WARMUP_STEPS,
+            "max_train_rows": None,
+            "max_dev_rows": None,
+        }
+        own |= _set(config.common)
+        for tasks, settings in named:
+            own |= _set(settings) if task.name in tasks else {}
+        planned.append(PlannedTask(task, **own))
+    return planned
+
+
+def rates_of(model: BenchmarkModel, task: PlannedTask) -> tuple[float, ...]:
+    """The learning rates to try; the baselines have one of their own, whatever is set."""
+    return task.learning_rates[:1] if model.kind in ("cnn", "kmer") else task.learning_rates
+
+
+PUBLISHED_MODELS = (
+    "dnabert-2",
+    "dnabert-2-further-pretrained",
+    "nt-2.5b-multispecies",
+    "nt-v2-500m",
+    "caduceus",
+    "hyenadna",
+    "cnn",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """What a report compares, and how."""
+
+    reference: str | None = None
+    """The model that all others are compared with; by default the first e4bu, else the first."""
+    model: str | None = None
+    """The model that is compared with the reference task by task; by default the first other."""
+    draws: int = DRAWS
+    """Resamples of the test rows, 100 to 1,000,000."""
+    published: tuple[str, ...] = PUBLISHED_MODELS
+    """Published models to show beside; published.csv has all."""
+
+    def __post_init__(self) -> None:
+        require_numbers(self, names="draws", least=100, most=1_000_000)
+        names = list(dict.fromkeys(row.model for row in published()))
+        if unknown := [name for name in self.published if name not in names]:
             raise ConfigError(
-                f"{plan.task.name}: epochs, batch_size, learning_rates, max_train_rows and "
-                "max_dev_rows must be > 0, warmup_steps >= 0"
+                f"published: no scores of {unknown[0]!r}; expected some of {', '.join(names)}"
             )
-    return list(plans.values())
-
-
-def named_settings(text: str) -> tuple[str, dict[str, str]]:
-    """Read ``NAME: key=value key=value``; the settings may be none.
-
-    Raises
-    ------
-    ConfigError
-        If it is of another form.
-
-    Examples
-    --------
-    >>> named_settings("EMP: epochs=2 learning_rates=1e-4,3e-4")
-    ('EMP', {'epochs': '2', 'learning_rates': '1e-4,3e-4'})
-    """
-    name, _, rest = text.partition(":")
-    pairs = [word.partition("=") for word in rest.split()]
-    if not name.strip() or not all(key and equals for key, equals, _ in pairs):
-        raise ConfigError(f"{text!r}: expected 'NAME: key=value key=value ...'")
-    return name.strip(), {key: value for key, _, value in pairs}
-
-
-def rates_of(model: BenchmarkModel, plan: Plan) -> tuple[float, ...]:
-    """The learning rates to try; the baselines have one of their own, whatever is asked for."""
-    return plan.learning_rates[:1] if model.kind in ("cnn", "kmer") else plan.learning_rates
-
-
-_TASK_SETTINGS: dict[str, Callable[[str], Any]] = {
-    "epochs": int,
-    "batch_size": int,
-    "warmup_steps": int,
-    "max_train_rows": int,
-    "max_dev_rows": int,
-    "learning_rates": lambda text: tuple(map(float, text.split(","))),
-}
-
-
-def _task_setting(text: str, key: str, value: str) -> Any:
-    """A setting of a task from its text."""
-    try:
-        return _TASK_SETTINGS[key](value)
-    except KeyError:
-        expected = ", ".join(_TASK_SETTINGS)
-        raise ConfigError(f"{text!r}: unknown setting {key!r}; expected {expected}") from None
-    except ValueError:
-        raise ConfigError(f"{text!r}: {key} cannot be {value!r}") from None

@@ -16,10 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 from scipy.stats import false_discovery_control, rankdata, t, wilcoxon
 
+from .settings import DRAWS
 from .tasks import Metric
-
-DRAWS = 2000
-"""Bootstrap resamples."""
 
 LEVEL = 0.05
 """Of significance; intervals hold the rest."""
@@ -48,6 +46,9 @@ class Estimate(NamedTuple):
     standard_error: float
     df: float
     """Degrees of freedom of Student's t; infinite where seeds are not what limits it."""
+    testable: bool = True
+    """False where no test can rest on it: it is of one seed, which does not tell how seeds differ,
+    or a collapsed cell has a part in it."""
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -57,7 +58,9 @@ class Estimate(NamedTuple):
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of the value being 0; 1 where nothing differs at all."""
+        """Two-sided, of the value being 0; 1 where nothing differs at all; NaN of no test."""
+        if not self.testable:
+            return math.nan
         if self.value == 0:
             return 1.0
         if self.standard_error == 0:
@@ -176,7 +179,7 @@ def estimate(scores: Scores, draws: Draws) -> Estimate:
     seeds = len(scores)
     value = float(scores.mean())
     if seeds == 1:
-        return Estimate(value, float(draws.std(ddof=1)), math.inf)
+        return Estimate(value, float(draws.std(ddof=1)), math.inf, testable=False)
     of_seeds = float(scores.var(ddof=1)) / seeds
     covariance = np.cov(draws, rowvar=False)
     pairs = float(covariance.sum() - np.trace(covariance))
@@ -200,6 +203,7 @@ def mean_estimate(parts: Sequence[Estimate], weights: Sequence[float] | None = N
         float(shares @ [part.value for part in parts]),
         math.sqrt(variance),
         variance**2 / lost if lost > 0 else math.inf,
+        all(part.testable for part in parts),
     )
 
 

@@ -87,6 +87,7 @@ def _differences(run: Run, analysis: Analysis) -> Iterator[dict[str, Any]]:
                 "task": task,
                 "data": run.tasks[task].data_state,
                 "seeds": " ".join(map(str, difference.seeds)),
+                "collapsed": difference.collapsed,
                 **_estimate("difference", difference.estimate),
                 "p": difference.estimate.p_value,
                 "p_holm": difference.holm,
