@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnazen.arrays import GrowingArray
+from dnazen.errors import OutputError
 
 
 def test_a_growing_array_keeps_its_header_s_length(tmp_path):
@@ -46,3 +48,26 @@ def test_rows_have_a_shape(tmp_path):
         grown.append(np.ones((2, 3)))
         assert grown.mapped().shape == (2, 3)
     assert np.load(tmp_path / "x.npy").shape == (2, 3)
+
+
+def test_a_full_folder_for_temporary_files_is_named(monkeypatch):
+    full = partial(open, "/dev/full", "w+b")
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    monkeypatch.setattr("tempfile.tempdir", "/small")
+    message = r"/small: cannot be written \(No space left on device\); set TMPDIR"
+
+    def grow(rows):
+        with GrowingArray(None, np.int64) as grown:
+            grown.append(rows)
+            return grown.mapped()
+
+    for rows in (range(3), range(100_000)):  # kept back by the buffer, and not
+        with pytest.raises(OutputError, match=message):
+            grow(rows)
+
+
+def test_no_folder_for_temporary_files_is_said(monkeypatch):
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/proc/nowhere"])
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with pytest.raises(OutputError, match=r"temporary files: cannot be written .*; set TMPDIR"):
+        GrowingArray(None, np.int64).__enter__()
