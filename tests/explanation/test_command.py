@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import shutil
 from collections import defaultdict
 
 import numpy as np
@@ -14,6 +16,7 @@ from memelite.io import write_meme
 from sklearn.metrics import roc_auc_score
 
 import dnazen
+from directories import rewrite
 from dnazen import cli
 from dnazen.commands.explain import ExplainCommand
 from dnazen.errors import ConfigError
@@ -321,3 +324,33 @@ def test_ggrams_are_a_bed_file_of_nine_columns_and_three_more(out, expected):
         assert (red > blue) == (removal > 0)
         assert [float(x) for x in more[:2]] == pytest.approx([removal, attribution], abs=1e-5)
         assert more[2] == "yes"
+
+
+def test_a_pipe_is_read_once(model, bases, tmp_path):
+    """A pipe is empty when it has been read, and has no hash."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, f">piped\n{bases[:60]}\n".encode())
+    os.close(write_end)
+    words = ["explain", str(model), f"/dev/fd/{read_end}", "-o", str(tmp_path / "out")]
+    assert cli.main([*words, "--steps", "2", "--draw", "0"]) == 0
+    os.close(read_end)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["inputs"] == []
+    assert [row["name"] for row in table(tmp_path / "out" / "sequences.tsv")] == ["piped"]
+
+
+def test_weights_that_give_no_numbers(model, bases, tmp_path, capsys):
+    folder = shutil.copytree(model, tmp_path / "model")
+    rewrite(folder, lambda weights: weights["classifier.bias"].fill_(float("nan")))
+    assert (
+        cli.main(
+            ["explain", str(folder), str(fasta_of(tmp_path, bases)), "-o", str(tmp_path / "out")]
+        )
+        == 2
+    )
+    assert capsys.readouterr().err.startswith("dnazen: error: ")
+
+
+def fasta_of(folder, bases):
+    path = folder / "s.fa"
+    path.write_text(f">one\n{bases[:60]}\n")
+    return path

@@ -91,7 +91,7 @@ def run(settings: ExplainCommand) -> None:
                     drawn.append(Drawn(explanation, hits))
                 progress.update()
             effects = files.ranked()
-        paths = [path for path in (*settings.sequences, *settings.motifs) if str(path) != "-"]
+        paths = [path for path in (*settings.sequences, *settings.motifs) if path.is_file()]
         record_of_run = run_record(
             "explain",
             settings,

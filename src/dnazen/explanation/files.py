@@ -147,19 +147,19 @@ class ExplanationFiles:
                 [number, record.name, *effect[:2], places, *numbers, explanation.target]
             )
             key = explanation.target, effect.ggram_id
-            known = self.effects.get(key, Effects(*key, effect.bases))
-            self.effects[key] = known.plus(effect)
+            earlier = self.effects.get(key, Effects(*key, effect.bases))
+            self.effects[key] = earlier.plus(effect)
         self._write_tracks(record, explanation, hits)
 
     def _write_tracks(
         self, record: InputRecord, explanation: Explanation, hits: Sequence[Hit]
     ) -> None:
         target = file_name(explanation.target)
-        values = {"attribution": explanation.by_token, "occlusion": explanation.occlusion}
-        for name, some in values.items():
-            if some is not None:
+        tracks = {"attribution": explanation.by_token, "occlusion": explanation.occlusion}
+        for name, values in tracks.items():
+            if values is not None:
                 handle = self._open(f"{name}.{target}.bedgraph")
-                handle.writelines(_bedgraph(record, explanation, some.tolist()))
+                handle.writelines(_bedgraph(record, explanation, values.tolist()))
         most = max((abs(effect.removal) for effect in explanation.ggrams), default=0.0)
         for effect in explanation.ggrams:
             numbers = _number(effect.removal), _number(effect.attribution)
@@ -194,15 +194,15 @@ class ExplanationFiles:
 
 
 def _sequence_cells(explanation: Explanation) -> list[Any]:
-    found = explanation.attribution
+    attribution = explanation.attribution
     numbers = (
         explanation.probability,
-        found.output,
-        found.baseline,
-        found.gap,
-        float(found.tokens.sum()),
-        float(found.ggrams.sum()),
-        found.output - explanation.removal.together,
+        attribution.output,
+        attribution.baseline,
+        attribution.gap,
+        float(attribution.tokens.sum()),
+        float(attribution.ggrams.sum()),
+        attribution.output - explanation.removal.together,
         explanation.agreement,
     )
     return [

@@ -54,7 +54,7 @@ def explanation_page(
         "those of the G-grams over a base included. Point at a box for its numbers; the tables "
         "below each drawing have them too."
     )
-    parts = [Section(some.explanation.record.name, [*_blocks(some, motifs)]) for some in drawn]
+    parts = [Section(one.explanation.record.name, [*_blocks(one, motifs)]) for one in drawn]
     sections += [Section("Sequences", [text, *parts]), files_section(files)]
     return to_html(Document(title, sections, [message]))
 
