@@ -107,7 +107,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError("no such recipe", path=path, expected="a TOML file") from None
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
-        problem = "nested too deeply" if isinstance(error, RecursionError) else error
+        deep = isinstance(error, RecursionError)
+        problem = "nested too deeply" if deep else str(error).partition(";")[0]
         raise InputError(f"not valid TOML ({problem})", path=path) from None
 
 
