@@ -75,6 +75,11 @@ def test_letters_that_are_no_bases_have_no_scores(directory):
     assert dnazen.score_mutations(directory, "").shape == (0, 4, 4)
     with pytest.raises(InputError, match="character '-' is no nucleotide"):
         dnazen.score_mutations(directory, "AC-GT")
+    for value in (None, 3.5, ["ACGT"]):
+        with pytest.raises(
+            InputError, match=r"the sequence: .*expected text, bytes, or a Biopython"
+        ):
+            dnazen.score_mutations(directory, value)
 
 
 @pytest.mark.parametrize("region", ["b:1-40", "a:300-340"])

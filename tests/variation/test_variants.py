@@ -232,3 +232,22 @@ def test_the_library_takes_variants_as_tuples_and_as_a_file(directory, contigs, 
     lines += [f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t." for chrom, pos, ref, alt in variants]
     path.write_text("\n".join(lines) + "\n")
     assert list(model.score_variants(genome, path, CONFIG)) == scored_variants
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        (
+            ("1", 3.5, "A", "C"),
+            r"variant 2: \('1', 3\.5, 'A', 'C'\); expected \(chrom, pos, ref, alt",
+        ),
+        (("1", float("nan"), "A", "C"), "variant 2: .*pos a whole number"),
+        (("1", 3, "A"), "variant 2: "),
+        (None, "variant 2: None; expected"),
+        (("1", 3, None, "C"), "variant 2, ref: None; expected text, bytes, or a Biopython"),
+        (("1", 3, "A", 7), "variant 2, alt: 7; expected text"),
+    ],
+)
+def test_tuples_that_are_no_variants(directory, genome, variant, message):
+    with pytest.raises(InputError, match=message):
+        list(dnazen.score_variants(directory, genome.path, [("1", 3, "A", "C"), variant], CONFIG))

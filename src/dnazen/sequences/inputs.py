@@ -192,19 +192,7 @@ def letters_of(sequence: object, what: str) -> bytes:
     >>> letters_of("ACgt", "sequence 1")
     b'ACgt'
     """
-    content = getattr(sequence, "seq", sequence)  # of a Biopython SeqRecord and of pyfaidx
-    try:
-        if isinstance(content, (bytes, bytearray, memoryview)):
-            letters = bytes(content)
-        elif isinstance(content, str) or hasattr(content, "reverse_complement"):
-            letters = str(content).encode("utf-8", "replace")
-        else:
-            raise InputError(
-                f"{what}: {_described(sequence)}",
-                expected="text, bytes, or a Biopython sequence",
-            )
-    except ValueError as error:  # Biopython's sequences of a length alone
-        raise InputError(f"{what}: has no letters ({error})") from None
+    letters = text_of(sequence, what).encode("utf-8", "replace")
     if foreign(letters):
         character = letters[letters.index(foreign(letters).encode("latin-1")) :][:4]
         raise InputError(
@@ -212,6 +200,27 @@ def letters_of(sequence: object, what: str) -> bytes:
             expected="A C G T U, N or another IUPAC code",
         )
     return letters
+
+
+def text_of(sequence: object, what: str) -> str:
+    """The text of a sequence or allele that a library's user gives, as ``letters_of`` takes it.
+
+    Raises
+    ------
+    InputError
+        If it has none.
+    """
+    content = getattr(sequence, "seq", sequence)  # of a Biopython SeqRecord and of pyfaidx
+    if isinstance(content, bytes | bytearray | memoryview):
+        return bytes(content).decode("latin-1")
+    if not isinstance(content, str) and not hasattr(content, "reverse_complement"):
+        raise InputError(
+            f"{what}: {_described(sequence)}", expected="text, bytes, or a Biopython sequence"
+        )
+    try:
+        return str(content)
+    except ValueError as error:  # Biopython's sequences of a length alone
+        raise InputError(f"{what}: has no letters ({error})") from None
 
 
 def _record_of(number: int, sequence: object) -> InputRecord:

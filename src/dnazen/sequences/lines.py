@@ -180,7 +180,7 @@ def _unpacked(path: str, packing: str, stored: io.BufferedReader[_Watched]) -> A
 
 def _only_member(path: str) -> Any:
     """The file in a zip archive of one file."""
-    by_hand = f"{unpack_command('zip', path)} | dnazen ... -"
+    by_hand = f"{unpack_command('zip', 'FILE')} | dnazen ... -"
     if not Path(path).is_file():
         raise InputError("zip from a pipe", path=path, expected="a file", fix=by_hand)
     try:

@@ -17,6 +17,7 @@ from ..inference.opened import OpenedModel, opened
 from ..sequences.alphabet import BASES, foreign, normalise, reverse_complement
 from ..sequences.contigs import ContigNames
 from ..sequences.indexed import IndexedGenome
+from ..sequences.inputs import letters_of
 from ..sequences.regions import Region, parse_region
 from .alignment import AllelePair
 from .scores import score_pairs, scores_of
@@ -75,12 +76,10 @@ def score_mutations(
     Raises
     ------
     InputError
-        If the model cannot be read, or a letter is no nucleotide.
+        If the model cannot be read, it is no sequence, or a letter is no nucleotide.
     """
     model = opened(model)
-    letters = sequence.encode() if isinstance(sequence, str) else sequence
-    if bad := foreign(letters):
-        raise InputError(f"character {bad!r} is no nucleotide", expected="A C G T")
+    letters = letters_of(sequence, "the sequence")
     parts = list(region_scores(model, _whole(letters), config or ScoringConfig()))
     return np.concatenate([np.zeros((0, 4, len(scores_of(model)))), *parts])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -18,6 +19,7 @@ from ..inference.opened import OpenedModel, opened
 from ..sequences.alphabet import BASES, normalise
 from ..sequences.contigs import ContigNames
 from ..sequences.indexed import IndexedGenome
+from ..sequences.inputs import text_of
 from .alignment import AllelePair
 from .scores import score_pairs, scores_of
 from .settings import ReferenceConfig, ScoringConfig
@@ -98,7 +100,7 @@ def score_variants(
     Raises
     ------
     InputError
-        If the model, the genome or the file cannot be read.
+        If the model, the genome or the file cannot be read, or a tuple is no variant.
     """
     model = opened(model)
     config = ScoringConfig() if config is None else config
@@ -119,8 +121,17 @@ def score_variants(
 
 
 def _as_rows(variants: Iterable[tuple[str, int, str, str]]) -> Iterator[VcfRow]:
-    for number, (chrom, pos, ref, alt) in enumerate(variants, 1):
-        yield VcfRow(f"variant {number}", chrom, pos - 1, ref, (alt,), ())
+    for number, variant in enumerate(variants, 1):
+        at = f"variant {number}"
+        try:
+            chrom, pos, ref, alt = variant
+            start = operator.index(pos) - 1
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{at}: {variant!r:.80}", expected="(chrom, pos, ref, alt), pos a whole number"
+            ) from None
+        ref, alt = text_of(ref, f"{at}, ref"), text_of(alt, f"{at}, alt")
+        yield VcfRow(at, text_of(chrom, f"{at}, chrom"), start, ref, (alt,), ())
 
 
 def survey(
