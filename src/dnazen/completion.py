@@ -8,6 +8,7 @@ from typing import Annotated, get_args, get_origin
 from tyro.conf import Positional
 
 from .errors import ConfigError
+from .overrides import takes_words
 from .settings import choices, dataclass_in, fields_by_name
 
 SHELLS = ("bash", "zsh", "fish")
@@ -42,7 +43,7 @@ def flags_of(settings: type, prefix: str = "") -> Flags:
     flags: Flags = {}
     for name, annotated in fields_by_name(settings).items():
         kind, *marks = get_args(annotated) if get_origin(annotated) is Annotated else [annotated]
-        inner = dataclass_in(kind)
+        inner = None if takes_words(annotated) else dataclass_in(kind)
         name = name.replace("_", "-")
         if inner is not None:
             flags |= flags_of(inner, f"{prefix}{name}.")
