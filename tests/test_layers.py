@@ -145,7 +145,7 @@ def test_reading_genomes_and_mining_needs_no_torch():
     assert done.stdout.strip() == "False", done.stderr
 
 
-NOT_YET_LIGHT = {"gue check", "gue run", "gue report", "study", "convert"}
+NOT_YET_LIGHT = {"convert"}
 
 HELP = """
 import contextlib, io, sys
