@@ -45,6 +45,14 @@ SHAPE = {
 }
 
 
+SPECIAL_BASES = [[4], [], [], [], [4]]
+"""Of [UNK] [CLS] [SEP] [PAD] [MASK]: 4 is a base that is not seen."""
+TOKEN_BASES = SPECIAL_BASES + [
+    np.random.default_rng(token).integers(0, 4, 1 + token % 4).tolist()
+    for token in range(len(SPECIAL_BASES), VOCAB)
+]
+
+
 def shape(**changes) -> DnazenConfig:
     return DnazenConfig(**{**SHAPE, **changes})
 
@@ -56,6 +64,10 @@ def random_model(kind=DnazenForMaskedLM, seed=0, **changes):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.normal_(1.0 if "norm.weight" in name else 0.0, 0.3)
+        for name, table in model.named_buffers():
+            if name.endswith("bases.table"):
+                rows = [bases + [-1] * (4 - len(bases)) for bases in TOKEN_BASES]
+                table.copy_(torch.tensor(rows))
     return model
 
 
@@ -172,6 +184,27 @@ def naive_layer(w, name, x, config, *, slopes, gated):
     return norm("feed_forward", x + dense("feed_forward.output", inner))
 
 
+def naive_bases(w, tokens):
+    """What the base view adds to each token: largest and mean state of its bases, projected."""
+    bases = [(base, place) for place, token in enumerate(tokens) for base in TOKEN_BASES[token]]
+    x = torch.zeros(1, 4, max(1, len(bases)), dtype=torch.float64)
+    for at, (base, _) in enumerate(bases):
+        if base < 4:
+            x[0, base, at] = 1
+    for name in ("first", "second"):
+        weight, bias = w[f"dnazen.bases.{name}.weight"], w[f"dnazen.bases.{name}.bias"]
+        x = torch.relu(torch.nn.functional.conv1d(x, weight, bias, padding=weight.shape[2] // 2))
+    added = []
+    for place in range(len(tokens)):
+        own = [x[0, :, at] for at, (_, owner) in enumerate(bases) if owner == place]
+        if own:
+            both = torch.cat([torch.stack(own).amax(0), torch.stack(own).mean(0)])
+            added.append(w["dnazen.bases.output.weight"] @ both)
+        else:
+            added.append(torch.zeros(len(w["dnazen.bases.output.weight"]), dtype=torch.float64))
+    return torch.stack(added)
+
+
 def naive_states(w, config, sequence):
     """States of one sequence's tokens, and those of its G-grams (None if it has none)."""
 
@@ -189,6 +222,8 @@ def naive_states(w, config, sequence):
         )
 
     tokens = looked_up("dnazen.embeddings", sequence.tokens)
+    if config.base_channels:
+        tokens = tokens + naive_bases(w, sequence.tokens)
     h = embed("dnazen.embeddings", tokens)
     mu = matrix = None
     if sequence.ids and config.ggram_vocab_size:
@@ -246,6 +281,8 @@ VARIANTS = [
     {"ggram_embedding": "composed"},
     {"ggram_embedding": "shared", "fusion": "mean"},
     {"ggram_vocab_size": 0},
+    {"base_channels": 5, "longest_token_bp": 4},
+    {"base_channels": 3, "longest_token_bp": 4, "ggram_embedding": "composed"},
 ]
 
 

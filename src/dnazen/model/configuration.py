@@ -62,6 +62,10 @@ class DnazenConfig(PreTrainedConfig):
         of ``[CLS]``).
     classifier_dropout
         Before a task's linear layer; ``None`` takes ``hidden_dropout_prob``.
+    base_channels
+        Channels of the base view (``bases``); 0 is a model without one (Decided here).
+    longest_token_bp
+        Bases of the longest token, for the base view's table.
     max_tokens
         Longest example of fine-tuning, [CLS] and [SEP] included; ``None`` before it.
     sequences_per_example
@@ -95,6 +99,8 @@ class DnazenConfig(PreTrainedConfig):
         layer_norm_eps: float = 1e-12,
         type_vocab_size: int = 2,
         pad_token_id: int = 3,
+        base_channels: int = 0,
+        longest_token_bp: int = 0,
         max_tokens: int | None = None,
         sequences_per_example: int = 1,
         tie_word_embeddings: bool = True,
@@ -121,6 +127,8 @@ class DnazenConfig(PreTrainedConfig):
             ggram_vocab_size=ggram_vocab_size,
             max_ggrams=0 if max_ggrams is None else max_ggrams,
             pad_token_id=pad_token_id,
+            base_channels=base_channels,
+            longest_token_bp=longest_token_bp,
         )
         _require_whole(4, _MOST, max_tokens=4 if max_tokens is None else max_tokens)
         _require_whole(1, 2, sequences_per_example=sequences_per_example)
@@ -175,6 +183,8 @@ class DnazenConfig(PreTrainedConfig):
         self.initializer_range = initializer_range
         self.layer_norm_eps = layer_norm_eps
         self.type_vocab_size = type_vocab_size
+        self.base_channels = base_channels
+        self.longest_token_bp = longest_token_bp
         self.max_tokens = max_tokens
         self.sequences_per_example = sequences_per_example
         super().__init__(

@@ -65,6 +65,8 @@ def _require_released_shape(config: DnazenConfig) -> None:
         raise ConfigError(
             f"the released classifier reads [CLS], this model's {config.classifier_pooling!r}"
         )
+    if config.base_channels:
+        raise ConfigError("the released format has no base view, this model has one")
     if not config.ggram_vocab_size:
         return
     if config.fusion != "sum":

@@ -6,6 +6,7 @@ configurations: reading a model takes half the time so.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +26,7 @@ from transformers.utils import can_return_tuple
 
 from ..ggrams.masking import NO_LABEL
 from .attention import alibi_slopes
+from .bases import BaseView
 from .configuration import DnazenConfig
 from .networks import (
     FusedEncoder,
@@ -97,6 +99,10 @@ class DnazenModel(DnazenPreTrainedModel, FusedEncoder):
         super()._init_weights(module)
         if module is self:  # a buffer that is not stored must be made again after loading
             self.slopes = alibi_slopes(self.config.num_attention_heads).to(self.slopes.device)
+        if isinstance(module, BaseView):
+            for convolution in (module.first, module.second):
+                initialization.kaiming_uniform_(convolution.weight, a=math.sqrt(5))
+            initialization.zeros_(module.output.weight)
         if isinstance(module, RowEmbedding) and self.config.ggram_embedding == "composed":
             initialization.zeros_(module.weight)
 

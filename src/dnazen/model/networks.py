@@ -9,7 +9,7 @@ Inputs of every model (``*`` is optional):
 ``ggram_offsets`` *   (batch + 1,)                slots of sequence b: offsets[b] : offsets[b + 1]
 ``cover_token`` *     (pairs,)                    b * width + i for each covered token ...
 ``cover_slot`` *      (pairs,)                    ... and the slot in ``ggram_ids`` that covers it
-``inputs_embeds`` *   (batch, width, hidden)      in place of looked-up token embeddings
+``inputs_embeds`` *   (batch, width, hidden)      in place of ``FusedEncoder.look_up``
 ``ggram_embeds`` *    (slots, hidden)             in place of looked-up G-gram embeddings
 ====================  ==========================  =============================================
 
@@ -33,6 +33,7 @@ from transformers.utils import can_return_tuple
 
 from ..ggrams.masking import NO_LABEL
 from .attention import alibi_slopes, plan_attention
+from .bases import BaseView
 from .configuration import DnazenConfig
 from .layers import Embeddings, EncoderLayer, Fusion, mean_of_covered
 from .layout import Layout, layout_of_mask, layout_of_offsets
@@ -106,6 +107,9 @@ class FusedEncoder(Network):
         self.embeddings = Embeddings(
             config, nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         )
+        if config.base_channels:
+            shape = config.vocab_size, config.longest_token_bp
+            self.bases = BaseView(shape, config.base_channels, config.hidden_size)
         self.layers = nn.ModuleList(
             EncoderLayer(config, gated=True) for _ in range(config.num_hidden_layers)
         )
@@ -175,7 +179,7 @@ class FusedEncoder(Network):
             else layout_of_mask(attention_mask)
         )
         flat = layout.flat(given)
-        looked_up = flat if inputs_embeds is not None else self.embeddings.word_embeddings(flat)
+        looked_up = flat if inputs_embeds is not None else self.look_up(flat, layout)
         states = self.embeddings(looked_up)
         how = {
             "implementation": self.config._attn_implementation,
@@ -228,6 +232,17 @@ class FusedEncoder(Network):
             ggram_hidden_states=tuple(ggram_trail) if trail and ggram_trail else None,
             attentions=tuple(attentions) if attend else None,
         )
+
+    def look_up(self, tokens: Int[Tensor, "rows"], layout: Layout) -> Float[Tensor, "rows hidden"]:
+        """The embeddings of tokens, with what the base view adds; ``inputs_embeds`` replaces them.
+
+        Parameters
+        ----------
+        layout
+            Tells the sequences apart whose tokens these are.
+        """
+        rows: Tensor = self.embeddings.word_embeddings(tokens)
+        return rows + self.bases(tokens, layout) if self.config.base_channels else rows
 
     def _has_ggrams(self, ggrams: Tensor | None, *places: Tensor | None) -> bool:
         """Whether a batch has G-grams.

@@ -16,6 +16,9 @@ MOST_LAYERS = 1024
 """Of an encoder; also of the heads of its attention."""
 
 
+MOST_BASE_CHANNELS = 4096
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShapeConfig:
     """Shape of a model that starts from random weights."""
@@ -31,6 +34,8 @@ class ShapeConfig:
     """Layers of the G-gram encoder; by default the size's."""
     max_ggrams: int | None = None
     """Cap on the distinct G-grams of a sequence."""
+    base_channels: int = 0
+    """Channels of the base view, convolutions over single bases beside the tokens; 0 for none."""
     hidden_dropout_prob: float = 0.1
     """Dropout of both encoders."""
 
@@ -38,4 +43,5 @@ class ShapeConfig:
         require_choices(self)
         require_numbers(self, names="num_hidden_ggram_layers", least=0, most=MOST_LAYERS)
         require_numbers(self, names="max_ggrams", least=0)
+        require_numbers(self, names="base_channels", least=0, most=MOST_BASE_CHANNELS)
         require_numbers(self, names="hidden_dropout_prob", least=0, most=0.99)

@@ -28,6 +28,8 @@ ADAPTER_BASE_FILE = "base.json"
 """Size and hash of the weights that an adapter was trained on."""
 HEADS = ("head.", "pooler.", "classifier.")
 """Where the names of task-specific weights begin."""
+BASE_VIEW = ("dnazen.bases.",)
+"""Where the names of the base view's weights begin."""
 GGRAM_PARTS = ("dnazen.ggram_", "dnazen.fusions.")
 """Where the names of the weights begin that E4BU alone does not have."""
 _SMALL_MODEL = 10_000_000

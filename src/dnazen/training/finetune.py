@@ -22,11 +22,12 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainerControl, set_seed
 
 from ..inference.prediction import logits_of
+from ..model.bases import base_table, longest_token_bp
 from ..model.batches import Collator, Example
 from ..model.directory import ModelDirectory, open_directory, save_directory
 from ..model.modeling import DnazenForSequenceClassification
 from ..model.networks import classification_loss
-from ..model.weights import GGRAM_PARTS, HEADS, load_weights, read_weights
+from ..model.weights import BASE_VIEW, GGRAM_PARTS, HEADS, load_weights, read_weights
 from ..sequences.labelled import Label
 from ..sequences.settings import ProblemType
 from ..sequences.splits import Split, Splits
@@ -341,12 +342,20 @@ def _fresh_classifier(
     shape.classifier_pooling = config.pooling
     shape.max_tokens = config.max_tokens
     shape.sequences_per_example = len(splits.train.table.rows[0].sequences)
+    channels = shape.base_channels if config.base_channels is None else config.base_channels
+    new_view = channels != shape.base_channels
+    if new_view:
+        shape.base_channels = channels
+        shape.longest_token_bp = longest_token_bp(parts.tokenizer)
     model = DnazenForSequenceClassification(shape)
+    if shape.base_channels:
+        model.dnazen.bases.table.copy_(base_table(parts.tokenizer, shape.vocab_size))
     if not config.from_random_weights:
         weights = read_weights(directory, shape)
-        left_out = (*HEADS, *GGRAM_PARTS) if config.without_ggrams else HEADS
+        left_out = (*HEADS, *(GGRAM_PARTS if config.without_ggrams else ()))
+        left_out = (*left_out, *(BASE_VIEW if new_view else ()))
         encoder = {name: w for name, w in weights.items() if not name.startswith(left_out)}
-        load_weights(model, encoder, directory)
+        load_weights(model, encoder, directory, may_miss=(*HEADS, *(BASE_VIEW if new_view else ())))
     choose_attention(model, config.run)
     adapted = add_adapter(model, config.lora, directory) if config.lora.rank else model
     compile_layers(adapted, config.run)

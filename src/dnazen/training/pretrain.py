@@ -28,6 +28,7 @@ from ..ggrams.masking import NO_LABEL
 from ..ggrams.matching import Matcher
 from ..ggrams.vocabulary import GGramVocabulary
 from ..inference.loop import run
+from ..model.bases import base_table, longest_token_bp
 from ..model.batches import Collator, Example
 from ..model.configuration import DnazenConfig
 from ..model.directory import ModelDirectory, open_directory, save_directory
@@ -232,6 +233,9 @@ def pretrain(
     if inputs.init is not None:
         source = read_weights(inputs.init, parts.config)
         load_weights(model, source, inputs.init, may_miss=may_miss)
+    if parts.config.base_channels:
+        table = base_table(parts.tokenizer, parts.config.vocab_size)
+        model.dnazen.bases.table.copy_(table)
     choose_attention(model, config.run)
     compile_layers(model, config.run)
     longest, seed = config.max_tokens - 2, config.run.seed
@@ -336,6 +340,9 @@ def starting_point(
         vocabulary.require_tokenizer(corpus.tokenizer_sha256, inputs.ggrams)
     if inputs.init is None:
         config = _random_shape(shape, corpus.vocab_size, _rows(vocabulary))
+        if shape.base_channels:
+            config.base_channels = shape.base_channels
+            config.longest_token_bp = longest_token_bp(corpus.tokenizer)
         return ModelDirectory(config, corpus.tokenizer, vocabulary), ()
     start = open_directory(inputs.init)
     if tokenizer_sha256(start.tokenizer) != corpus.tokenizer_sha256:

@@ -10,7 +10,7 @@ import tyro
 
 from ..errors import ConfigError
 from ..ggrams.settings import MaskingConfig
-from ..model.settings import ClassifierPooling, ShapeConfig
+from ..model.settings import MOST_BASE_CHANNELS, ClassifierPooling, ShapeConfig
 from ..sequences.settings import ProblemType
 from ..settings import require_choices, require_fractions, require_numbers
 from ..tokens.settings import MOST_TOKENS, TooLong, require_max_tokens
@@ -184,6 +184,9 @@ class FinetuneConfig:
     """Take only shape, tokenizer and G-grams from the model; start from random weights."""
     pooling: ClassifierPooling = "cls"
     """What the classifier reads: the state of [CLS], or the mean of the tokens' states."""
+    base_channels: int | None = None
+    """Give the model a base view of so many channels, convolutions over single bases beside the
+    tokens, which adds nothing at first; 64 is plenty. By default the view that it has, if any."""
     without_ggrams: bool = False
     """Leave the model's G-grams out: its E4BU alone."""
     epochs: int = 3
@@ -209,6 +212,7 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         require_choices(self)
         require_numbers(self, names="epochs batch_size patience", least=1)
+        require_numbers(self, names="base_channels", least=1, most=MOST_BASE_CHANNELS)
         require_max_tokens(self.max_tokens)
         if self.lora.rank and self.from_random_weights:
             raise ConfigError("an adapter needs a trained model; leave from_random_weights out")
