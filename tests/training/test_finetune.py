@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, Trainer
 
+import dnazen
 from directories import random_directory
 from dnazen import cli
 from dnazen.commands.finetune import FinetuneCommand
@@ -23,10 +24,15 @@ from dnazen.commands.finetune import run as run_finetune
 from dnazen.commands.predict import PredictCommand
 from dnazen.commands.predict import run as predict
 from dnazen.errors import ConfigError, InputError, OutputError, Terminated
+from dnazen.model.batches import Collator, Example
 from dnazen.model.configuration import DnazenConfig
+from dnazen.model.directory import open_directory
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.records import hash_file
 from dnazen.sequences.settings import LabelConfig, SplitConfig
+from dnazen.sequences.splits import load_splits
+from dnazen.tokens.tokenizer import load_tokenizer, token_strings
+from dnazen.training.finetune import dnazen_learner
 from dnazen.training.metrics import score
 from dnazen.training.scale import Scale
 from dnazen.training.settings import METRICS, FinetuneConfig, OptimizerConfig, RunConfig
@@ -445,6 +451,34 @@ def test_a_model_that_reads_the_mean_predicts_so_too(pretrained, task, tmp_path)
     )
     first, again = table(tmp_path / "run/test_predictions.tsv"), table(out)
     assert [row["prediction"] for row in first] == [row["prediction"] for row in again]
+
+
+def test_a_base_view_adds_nothing_at_first_and_learns(pretrained, task, tmp_path):
+    config = FinetuneConfig(base_channels=6)
+    splits = load_splits(task, LabelConfig(), SplitConfig())
+    given = dnazen.load(pretrained, "cpu").encoder
+    fresh = dnazen_learner(pretrained, splits, config).fresh().eval()
+    batch = Collator.of(open_directory(pretrained))([Example(np.array([7, 9, 5, 6]))])
+    with torch.no_grad():
+        expected = given(**batch).last_hidden_state
+        assert torch.equal(fresh.dnazen(**batch).last_hidden_state, expected)
+    strings = token_strings(load_tokenizer(pretrained))
+    assert fresh.dnazen.bases.table[7].ge(0).sum() == len(strings[7])
+
+    scores = finetune(settings(task, pretrained, tmp_path / "run", base_channels=6, epochs=6))
+    assert scores["mcc"] > 0.8
+    tuned = dnazen.load(tmp_path / "run", "cpu")
+    assert tuned.encoder.bases.output.weight.any()
+    rows = table(tmp_path / "run" / "test_predictions.tsv")
+    lines = (task / "test.csv").read_text().splitlines()[1:]
+    letters = [line.split(",")[0] for line in lines]
+    for row, prediction in zip(rows, tuned.predict(letters), strict=True):
+        assert prediction.label == row["prediction"]
+        assert prediction.probabilities["1"] == pytest.approx(float(row["p_1"]), abs=1e-5)
+    # Fine-tuned again, it keeps the view that it has.
+    again = dnazen_learner(tmp_path / "run", splits, FinetuneConfig()).fresh()
+    assert torch.equal(again.dnazen.bases.output.weight, tuned.encoder.bases.output.weight)
+    assert cli.main(["convert", str(tmp_path / "run"), "--to", "released", "-o", "x"]) == 2
 
 
 def test_patience_stops_early(pretrained, task, tmp_path):
