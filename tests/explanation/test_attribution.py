@@ -25,6 +25,7 @@ from dnazen.explanation.attribution import (
 )
 from dnazen.explanation.settings import ExplanationConfig
 from dnazen.inference.opened import OpenedModel
+from dnazen.model.bases import base_table
 from dnazen.model.batches import Example
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.tokens.special import MASK, UNK
@@ -119,6 +120,25 @@ def test_attributions_sum_for_models_of_other_shapes_too(ground, tmp_path, embed
     assert total == pytest.approx(found.output - found.baseline, abs=1e-4)
     # The row of a composed G-gram starts at the padding's: what it tells is its tokens'.
     assert found.ggrams.any() == (embedding == "shared")
+
+
+def test_attributions_of_a_base_view_sum_too(ground, tmp_path):
+    """The view's share of a token is the token's: it is hidden with it at the baseline."""
+    shape = {"base_channels": 5, "longest_token_bp": 64}
+    model = model_of(ground, tmp_path / "m", **shape)
+    view = model.encoder.bases
+    with torch.no_grad():
+        table = base_table(model.tokenizer, model.config.vocab_size)
+        view.table[:, : table.shape[1]] = table
+        view.output.weight.normal_(0, 0.5)
+    tokens = sequence_of(model)
+    result = integrated_gradients(model, tokens, OUTPUT, dataclasses.replace(CONFIG, steps=128))
+    assert abs(result.gap) < 1e-3 * max(1.0, abs(result.output - result.baseline))
+    assert result.output == pytest.approx(output_at(model, tokens), abs=1e-5)
+    with torch.no_grad():
+        view.output.weight.zero_()
+    without = integrated_gradients(model, tokens, OUTPUT, CONFIG)
+    assert without.output != pytest.approx(result.output, abs=1e-3)
 
 
 def test_more_steps_tell_the_same(model):

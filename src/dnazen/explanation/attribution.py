@@ -270,7 +270,7 @@ def _path(
     input_ids = inputs["input_ids"]  # copies of one sequence, so none is padded
     baseline = input_ids.clone()
     baseline[:, 1:-1] = MASK
-    tables = [(model.encoder.embeddings.word_embeddings, baseline, input_ids)]
+    tables = [(model.encoder.token_embeddings, baseline, input_ids)]
     at = torch.tensor([point.at for point in points], dtype=model.dtype, device=model.device)
     places = [at[:, None, None]]
     ggram_ids = inputs.get("ggram_ids")

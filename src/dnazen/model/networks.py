@@ -233,6 +233,14 @@ class FusedEncoder(Network):
             attentions=tuple(attentions) if attend else None,
         )
 
+    def token_embeddings(
+        self, input_ids: Int[Tensor, "batch width"]
+    ) -> Float[Tensor, "batch width hidden"]:
+        """What ``inputs_embeds`` stands for, of sequences without padding."""
+        sequences, width = input_ids.shape
+        layout = Layout(sequences, width, None, None)
+        return layout.box(self.look_up(layout.flat(input_ids), layout))
+
     def look_up(self, tokens: Int[Tensor, "rows"], layout: Layout) -> Float[Tensor, "rows hidden"]:
         """The embeddings of tokens, with what the base view adds; ``inputs_embeds`` replaces them.
 
