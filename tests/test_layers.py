@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import dis
+import importlib
 import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -168,3 +172,22 @@ def test_help_and_refusals_of_commands_load_nothing_heavy():
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def global_names(code):
+    """Every global name that a piece of code, or one inside it, looks up."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "LOAD_GLOBAL":
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from global_names(constant)
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"__main__"}))
+def test_every_name_that_a_function_uses_is_there(module):
+    """Shapes in annotations are no names, so the linter and the type checker leave this out."""
+    name = "dnazen" if module == "__init__" else f"dnazen.{module}"
+    there = vars(importlib.import_module(name)) | vars(builtins)
+    code = compile(MODULES[module].read_text(), name, "exec", dont_inherit=True)
+    assert not [used for used in global_names(code) if used not in there]

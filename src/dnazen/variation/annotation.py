@@ -264,7 +264,7 @@ def _provenance(
     model: OpenedModel, genome: IndexedGenome, config: ScoringConfig, prefix: str
 ) -> bytes:
     text = (
-        f"##{prefix}_variants=dnazen {version('dnazen')}; model {model.source}; genome "
+        f"##{prefix}_variants=dnazen {package_version()}; model {model.source}; genome "
         f"{genome.path}; window_bp {config.window_bp}; strands {config.strands}"
     )
     return printable(text).encode()
