@@ -13,9 +13,10 @@ import torch
 
 from directories import as_dnabert2, assert_bit_equal, random_directory, rewrite, weights_of
 from dnazen.cli import main
+from dnazen.commands.convert import ConvertCommand
+from dnazen.commands.convert import run as convert
 from dnazen.errors import ConfigError, InputError, OutputError
-from dnazen.model.convert import ConvertConfig, convert
-from dnazen.model.directory import open_directory, open_model
+from dnazen.model.directory import open_directory
 from dnazen.model.modeling import DnazenForMaskedLM
 from dnazen.model.released import config_from_released
 from dnazen.records import hash_file, read_json
@@ -24,8 +25,8 @@ from dnazen.records import hash_file, read_json
 @pytest.mark.parametrize("part", ["checkpoint", "classifier"])
 def test_conversion_there_and_back_loses_nothing(released, tmp_path, part):
     source = released / part
-    convert(ConvertConfig(model=source, output=tmp_path / "ours"))
-    convert(ConvertConfig(model=tmp_path / "ours", output=tmp_path / "theirs", to="released"))
+    convert(ConvertCommand(model=source, output=tmp_path / "ours"))
+    convert(ConvertCommand(model=tmp_path / "ours", output=tmp_path / "theirs", to="released"))
     assert_bit_equal(weights_of(tmp_path / "theirs"), weights_of(source))
     for name in ("ngram.json", "tokenizer.json"):
         one, other = (json.loads((d / name).read_text()) for d in (source, tmp_path / "theirs"))
@@ -37,7 +38,7 @@ def test_conversion_there_and_back_loses_nothing(released, tmp_path, part):
     assert config_from_released(one).to_dict() == config_from_released(other).to_dict()
     assert one["architectures"] == other["architectures"]
 
-    convert(ConvertConfig(model=tmp_path / "theirs", output=tmp_path / "again"))
+    convert(ConvertCommand(model=tmp_path / "theirs", output=tmp_path / "again"))
     assert_bit_equal(weights_of(tmp_path / "again"), weights_of(tmp_path / "ours"))
     for name in ("ggrams.tsv", "config.json"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "ours" / name).read_bytes()
@@ -45,8 +46,8 @@ def test_conversion_there_and_back_loses_nothing(released, tmp_path, part):
 
 def test_our_own_model_survives_the_released_format(ground, tmp_path):
     model, parts = random_directory(ground, tmp_path / "ours")
-    convert(ConvertConfig(model=tmp_path / "ours", output=tmp_path / "theirs", to="released"))
-    again = open_model(DnazenForMaskedLM, tmp_path / "theirs")
+    convert(ConvertCommand(model=tmp_path / "ours", output=tmp_path / "theirs", to="released"))
+    again = DnazenForMaskedLM.from_released(tmp_path / "theirs")
     for name, tensor in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor)
     vocabulary = open_directory(tmp_path / "theirs").vocabulary
@@ -67,14 +68,14 @@ def test_our_own_model_survives_the_released_format(ground, tmp_path):
 def test_what_the_released_code_cannot_compute_is_not_written(ground, tmp_path, changes, message):
     random_directory(ground, tmp_path / "ours", **changes)
     with pytest.raises(ConfigError, match=message):
-        convert(ConvertConfig(model=tmp_path / "ours", output=tmp_path / "out", to="released"))
+        convert(ConvertCommand(model=tmp_path / "ours", output=tmp_path / "out", to="released"))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_dnabert2_directory_comes_back_without_its_second_copies(released, tmp_path):
     directory = as_dnabert2(released / "checkpoint", tmp_path / "dnabert2")
-    convert(ConvertConfig(model=directory, output=tmp_path / "ours"))
-    convert(ConvertConfig(model=tmp_path / "ours", output=tmp_path / "theirs", to="released"))
+    convert(ConvertCommand(model=directory, output=tmp_path / "ours"))
+    convert(ConvertCommand(model=tmp_path / "ours", output=tmp_path / "theirs", to="released"))
     stored = {n: x for n, x in weights_of(released / "checkpoint").items() if "ngram" not in n}
     assert_bit_equal(weights_of(tmp_path / "theirs"), stored)
     assert not (tmp_path / "theirs" / "ngram.json").exists()
@@ -97,7 +98,7 @@ def test_a_conversion_invents_no_weights(released, tmp_path):
     source = Path(shutil.copytree(released / "checkpoint", tmp_path / "copy"))
     rewrite(source, lambda w: [w.pop(n) for n in list(w) if n.startswith("cls.")])
     with pytest.raises(InputError, match=r"weights are missing: head\.dense\.weight"):
-        convert(ConvertConfig(model=source, output=tmp_path / "out"))
+        convert(ConvertCommand(model=source, output=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -107,7 +108,7 @@ def test_a_conversion_to_a_full_disk_leaves_nothing(released, tmp_path, to):
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
         with pytest.raises(OutputError, match=r"cannot be written \(.*File too large"):
-            convert(ConvertConfig(model=released / "checkpoint", output=tmp_path / "out", to=to))
+            convert(ConvertCommand(model=released / "checkpoint", output=tmp_path / "out", to=to))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from directories import assert_bit_equal, random_directory, rewrite, weights_of
+from dnazen.commands.convert import ConvertCommand
+from dnazen.commands.convert import run as convert
 from dnazen.errors import InputError
-from dnazen.model.convert import ConvertConfig, convert
-from dnazen.model.directory import open_directory, open_model
+from dnazen.model.directory import open_directory
 from dnazen.model.modeling import (
     DnazenForMaskedLM,
     DnazenForSequenceClassification,
@@ -26,18 +27,18 @@ from dnazen.records import read_json
 
 
 def test_a_head_that_is_missing_is_told_and_one_that_is_not_used_too(released, tmp_path, capsys):
-    open_model(DnazenForSequenceClassification, released / "checkpoint")
+    DnazenForSequenceClassification.from_released(released / "checkpoint")
     told = capsys.readouterr().err
     assert "has no pooler, classifier: starting at random" in told
     assert "also has head: not used here" in told
-    open_model(DnazenModel, released / "checkpoint")
+    DnazenModel.from_released(released / "checkpoint")
     assert capsys.readouterr().err.count("note: ") == 1
-    open_model(DnazenForMaskedLM, released / "checkpoint")
+    DnazenForMaskedLM.from_released(released / "checkpoint")
     assert capsys.readouterr().err == ""
 
 
 def test_a_classifier_of_other_classes_starts_anew(released, capsys):
-    model = open_model(DnazenForSequenceClassification, released / "classifier", num_labels=7)
+    model = DnazenForSequenceClassification.from_released(released / "classifier", num_labels=7)
     assert model.classifier.weight.shape == (7, 48)
     assert "has no classifier: starting at random" in capsys.readouterr().err
     stored = weights_of(released / "classifier")
@@ -52,7 +53,7 @@ def copy(released, tmp_path):
 
 def refusal_of(directory: Path) -> str:
     with pytest.raises(InputError) as caught:
-        open_model(DnazenForMaskedLM, directory)
+        DnazenForMaskedLM.from_released(directory)
     message = str(caught.value)
     assert "\n" not in message
     assert str(directory) in message
@@ -98,10 +99,10 @@ def test_absent_weights_are_refused(copy):
 
 
 def test_pickled_weights_load_as_the_safe_ones_do(copy):
-    expected = open_model(DnazenForMaskedLM, copy).state_dict()
+    expected = DnazenForMaskedLM.from_released(copy).state_dict()
     torch.save(weights_of(copy), copy / "pytorch_model.bin")
     (copy / "model.safetensors").unlink()
-    found = open_model(DnazenForMaskedLM, copy).state_dict()
+    found = DnazenForMaskedLM.from_released(copy).state_dict()
     assert_bit_equal(found, expected)
 
 
@@ -191,7 +192,7 @@ def test_a_configuration_that_does_not_fit_is_refused(copy, changes, message):
     edit_config(copy, **changes)
     with pytest.raises(InputError) as caught:  # noqa: PT012
         open_directory(copy)
-        open_model(DnazenForMaskedLM, copy)
+        DnazenForMaskedLM.from_released(copy)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -263,7 +264,7 @@ def test_files_have_the_permissions_of_the_umask(ground, tmp_path, umask, mode):
     before = os.umask(umask)
     try:
         random_directory(ground, tmp_path / "ours")
-        convert(ConvertConfig(model=tmp_path / "ours", output=tmp_path / "theirs", to="released"))
+        convert(ConvertCommand(model=tmp_path / "ours", output=tmp_path / "theirs", to="released"))
     finally:
         os.umask(before)
     for folder in ("ours", "theirs"):

@@ -13,7 +13,7 @@ from directories import as_dnabert2
 from dnazen.errors import InputError
 from dnazen.ggrams.matching import Matcher
 from dnazen.model.batches import Collator, Example
-from dnazen.model.directory import open_directory, open_model
+from dnazen.model.directory import open_directory
 from dnazen.model.modeling import (
     DnazenForMaskedLM,
     DnazenForSequenceClassification,
@@ -74,7 +74,7 @@ def test_slots_and_cover_are_those_of_the_release(batch, expected):
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_masked_lm_computes_what_the_release_does(released, batch, expected, implementation):
-    model = open_model(DnazenForMaskedLM, released / "checkpoint")
+    model = DnazenForMaskedLM.from_released(released / "checkpoint")
     model.set_attn_implementation(implementation)
     width = batch["input_ids"].shape[1]
     labels = boxed(expected["mlm_labels"], width)
@@ -89,7 +89,7 @@ def test_masked_lm_computes_what_the_release_does(released, batch, expected, imp
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_the_classifier_computes_what_the_release_does(released, batch, expected, implementation):
-    model = open_model(DnazenForSequenceClassification, released / "classifier")
+    model = DnazenForSequenceClassification.from_released(released / "classifier")
     model.set_attn_implementation(implementation)
     with torch.no_grad():
         torch.testing.assert_close(model(**batch).logits, expected["class_logits"], **CLOSE)
@@ -141,8 +141,8 @@ def test_a_dnabert2_directory_is_e4bu(released, tmp_path, batch):
     assert parts.vocabulary is None
     assert parts.config.ggram_vocab_size == 0
     assert parts.config.pad_token_id == 3
-    model = open_model(DnazenForMaskedLM, directory)
-    whole = open_model(DnazenForMaskedLM, released / "checkpoint")
+    model = DnazenForMaskedLM.from_released(directory)
+    whole = DnazenForMaskedLM.from_released(released / "checkpoint")
     plain = {n: batch[n] for n in ("input_ids", "attention_mask")}
     with torch.no_grad():
         bare = whole(**plain, ggram_ids=torch.empty(0, dtype=torch.long))

@@ -20,7 +20,7 @@ from dnazen.commands.finetune import FinetuneCommand
 from dnazen.errors import ConfigError, InputError
 from dnazen.inference.opened import OpenedModel
 from dnazen.model.batches import Collator, Example
-from dnazen.model.directory import open_directory, open_model
+from dnazen.model.directory import open_directory
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.tokens.tokenizer import encode
 from dnazen.training.adapters import TRAINED_WHOLE, add_adapter
@@ -91,7 +91,7 @@ def test_the_directory_is_small_and_names_its_base(adapter, base):
 
 
 def test_every_matrix_product_of_both_encoders_is_adapted_and_no_table(base):
-    model = open_model(DnazenForSequenceClassification, base)
+    model = DnazenForSequenceClassification.from_released(base)
     products = {
         name for name, part in model.dnazen.named_modules() if isinstance(part, torch.nn.Linear)
     }
@@ -108,7 +108,7 @@ def test_every_matrix_product_of_both_encoders_is_adapted_and_no_table(base):
 
 
 def test_training_changes_the_adapted_layers_and_nothing_else(adapter, base):
-    model = open_model(DnazenForSequenceClassification, adapter)
+    model = DnazenForSequenceClassification.from_released(adapter)
     before = weights_of(base)
     changed = {
         name
@@ -121,9 +121,9 @@ def test_training_changes_the_adapted_layers_and_nothing_else(adapter, base):
 
 
 def test_reading_an_adapter_gives_what_peft_computes_and_merges(adapter, base, batch):
-    ours = open_model(DnazenForSequenceClassification, adapter)
+    ours = DnazenForSequenceClassification.from_released(adapter)
     config = open_directory(adapter).config
-    plain = open_model(DnazenForSequenceClassification, base, config=config)
+    plain = DnazenForSequenceClassification.from_released(base, config=config)
     theirs = PeftModel.from_pretrained(plain, str(adapter))
     expected = logits(theirs, batch)
     assert expected.std() > 1e-3

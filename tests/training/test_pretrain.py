@@ -32,7 +32,7 @@ from dnazen.ggrams.masking import mask, sequence_keys
 from dnazen.ggrams.matching import Matcher
 from dnazen.ggrams.settings import MaskingConfig
 from dnazen.ggrams.vocabulary import GGramVocabulary
-from dnazen.model.directory import open_directory, open_model
+from dnazen.model.directory import open_directory
 from dnazen.model.modeling import DnazenForMaskedLM
 from dnazen.model.settings import ShapeConfig
 from dnazen.records import hash_file, read_json
@@ -202,7 +202,7 @@ def test_a_run_leaves_a_model_its_scores_and_its_record(ground, run):
 def test_scores_are_those_of_a_sum_by_hand(ground, run):
     """Held-out loss, accuracy and bits per base, one example at a time."""
     corpus = Corpus.open(ground.corpus)
-    model = open_model(DnazenForMaskedLM, run)
+    model = DnazenForMaskedLM.from_released(run)
     matcher = Matcher(GGramVocabulary.load(ground.ggrams))
     strings = token_strings(corpus.tokenizer)
     held = heldout_sequences(corpus, 0.1, 200_000, 0)

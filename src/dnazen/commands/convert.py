@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
-from ..model.convert import ConvertConfig, convert
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from ..settings import require_choices
 
 
-def run(settings: ConvertConfig) -> None:
-    """Run the command."""
-    convert(settings)
+@dataclass(frozen=True, kw_only=True)
+class ConvertCommand:
+    """Convert a model directory.
+
+    Reads ours, a released DNAZEN directory, or a DNABERT-2 directory; which one is told by its
+    config.json. Weights, token ids and G-gram ids are kept bit for bit.
+    """
+
+    model: tyro.conf.Positional[Path]
+    """Model directory to read."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """New directory to write."""
+    to: Literal["dnazen", "released"] = "dnazen"
+    """Format to write; 'released' writes DNAZEN's, or DNABERT-2's for a model without G-grams."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+
+
+def run(settings: ConvertCommand) -> None:
+    """Write the directory."""
+    from ..model.convert import convert
+
+    convert(settings.model, settings.output, settings.to)
+    print(f"wrote {settings.output}", file=sys.stderr)

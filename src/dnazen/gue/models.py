@@ -19,8 +19,9 @@ from transformers.utils import cached_file
 
 from ..errors import InputError
 from ..model.batches import Example
-from ..model.directory import GGRAMS_FILE, RELEASED_GGRAMS_FILE, WEIGHTS_FILE
-from ..model.weights import adapter_base
+from ..model.directory import GGRAMS_FILE
+from ..model.released import RELEASED_GGRAMS_FILE
+from ..model.weights import WEIGHTS_FILE, adapter_base
 from ..records import hash_file, read_json
 from ..sequences.alphabet import Counts, normalise
 from ..sequences.splits import Split, Splits

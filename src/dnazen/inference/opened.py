@@ -17,8 +17,9 @@ from ..errors import ConfigError, InputError
 from ..ggrams.vocabulary import GGramVocabulary
 from ..model.batches import Collator
 from ..model.configuration import DnazenConfig
-from ..model.directory import load_weights, open_directory, read_weights
+from ..model.directory import open_directory
 from ..model.networks import FusedEncoder, MaskedLM, Network, SequenceClassifier
+from ..model.weights import load_weights, read_weights
 from ..sequences.labelled import Task
 from .loop import Item, Result, run
 from .settings import TOKENS_PER_BATCH

@@ -1,13 +1,10 @@
-"""``dnazen convert``: model directories between our format and the released one, without loss."""
+"""Model directories from our format to the released one and back, without loss."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
 from safetensors.torch import save_file
 
 from ..errors import ConfigError
@@ -15,48 +12,27 @@ from ..outputs import new_directory
 from ..records import hash_file, run_record, write_json
 from ..tokens.tokenizer import save_tokenizer
 from .configuration import DnazenConfig
-from .directory import (
-    RELEASED_GGRAMS_FILE,
-    WEIGHTS_FILE,
-    ModelDirectory,
-    files_for,
-    load_weights,
-    open_directory,
-    read_weights,
-    save_directory,
-)
+from .directory import ModelDirectory, files_for, open_directory, save_directory
 from .modeling import (
     DnazenForMaskedLM,
     DnazenForSequenceClassification,
     DnazenPreTrainedModel,
 )
 from .released import (
+    CLASSIFIER,
+    MASKED_LM,
+    RELEASED_GGRAMS_FILE,
     config_to_released,
     released_cap,
     weights_to_released,
     write_released_ggrams,
 )
+from .weights import WEIGHTS_FILE, load_weights, read_weights
 
 _ARCHITECTURE = {
-    DnazenForMaskedLM: "ZenForMaskedLM",
-    DnazenForSequenceClassification: "ZenForSequenceClassification",
+    DnazenForMaskedLM: MASKED_LM,
+    DnazenForSequenceClassification: CLASSIFIER,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvertConfig:
-    """Convert a model directory.
-
-    Reads ours, a released DNAZEN directory, or a DNABERT-2 directory; which one is told by its
-    config.json. Weights, token ids and G-gram ids are kept bit for bit.
-    """
-
-    model: tyro.conf.Positional[Path]
-    """Model directory to read."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """New directory to write."""
-    to: Literal["dnazen", "released"] = "dnazen"
-    """Format to write; 'released' writes DNAZEN's, or DNABERT-2's for a model without G-grams."""
 
 
 def _require_released_shape(config: DnazenConfig) -> None:
@@ -98,8 +74,8 @@ def _save_released(directory: Path, model: DnazenPreTrainedModel, parts: ModelDi
         write_released_ggrams(path, parts.vocabulary, parts.tokenizer, cap)
 
 
-def convert(config: ConvertConfig) -> None:
-    """Run ``dnazen convert``.
+def convert(source: Path, output: Path, to: Literal["dnazen", "released"] = "dnazen") -> None:
+    """Write a model directory, ours or a released one, in one of the two formats.
 
     Raises
     ------
@@ -107,23 +83,25 @@ def convert(config: ConvertConfig) -> None:
         If the directory is no model, or weights are missing, unknown or of another shape.
     ConfigError
         If the model cannot be written in the released format.
+    OutputError
+        If the output is taken or cannot be written.
     """
-    parts = open_directory(config.model)
-    weights = read_weights(config.model, parts.config)
+    parts = open_directory(source)
+    weights = read_weights(source, parts.config)
     kind: type[DnazenPreTrainedModel] = (
         DnazenForSequenceClassification
         if any(name.startswith("classifier.") for name in weights)
         else DnazenForMaskedLM
     )
     model = kind(parts.config)
-    load_weights(model, weights, config.model, may_miss=())  # a conversion invents no weights
-    with new_directory(config.output) as partial:
-        if config.to == "dnazen":
+    load_weights(model, weights, source, may_miss=())  # a conversion invents no weights
+    with new_directory(output) as partial:
+        if to == "dnazen":
             save_directory(partial, model, parts.tokenizer, parts.vocabulary)
         else:
             _require_released_shape(model.config)
             with files_for(partial) as files:
                 _save_released(files, model, parts)
-        inputs = [hash_file(p) for p in sorted(config.model.iterdir()) if p.is_file()]
-        write_json(partial / "convert.json", run_record("convert", config, inputs))
-    print(f"wrote {config.output}", file=sys.stderr)
+        inputs = [hash_file(path) for path in sorted(source.iterdir()) if path.is_file()]
+        settings = {"model": source, "output": output, "to": to}
+        write_json(partial / "convert.json", run_record("convert", settings, inputs))

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from tokenizers import Tokenizer
 from transformers.utils import logging as hf_logging
@@ -20,45 +20,13 @@ from ..errors import InputError
 from ..ggrams.vocabulary import GGramVocabulary
 from ..tokens.tokenizer import load_tokenizer, save_tokenizer, tokenizer_sha256
 from .configuration import DnazenConfig
-from .released import read_released_ggrams
-from .weights import (
-    GGRAM_PARTS,
-    HEADS,
-    PICKLED_WEIGHTS_FILE,
-    WEIGHTS_FILE,
-    WEIGHTS_FILES,
-    adapter_base,
-    load_weights,
-    read_config,
-    read_weights,
-    weights_being_written,
-)
-
-__all__ = [
-    "GGRAMS_FILE",
-    "GGRAM_PARTS",
-    "HEADS",
-    "PICKLED_WEIGHTS_FILE",
-    "RELEASED_GGRAMS_FILE",
-    "WEIGHTS_FILE",
-    "ModelDirectory",
-    "files_for",
-    "load_weights",
-    "open_directory",
-    "open_model",
-    "read_config",
-    "read_weights",
-    "save_directory",
-    "weights_being_written",
-]
+from .released import RELEASED_GGRAMS_FILE, read_released_ggrams
+from .weights import WEIGHTS_FILES, adapter_base, read_config, weights_being_written
 
 if TYPE_CHECKING:
     from .modeling import DnazenPreTrainedModel
 
-Model = TypeVar("Model", bound="DnazenPreTrainedModel")
-
 GGRAMS_FILE = "ggrams.tsv"
-RELEASED_GGRAMS_FILE = "ngram.json"
 
 
 class ModelDirectory(NamedTuple):
@@ -103,13 +71,6 @@ def open_directory(directory: Path) -> ModelDirectory:
             expected="one row for each G-gram and one for the padding",
         )
     return ModelDirectory(config, tokenizer, vocabulary)
-
-
-def open_model(
-    kind: type[Model], directory: Path, *, config: DnazenConfig | None = None, **changes: Any
-) -> Model:
-    """``kind.from_released`` under another name."""
-    return kind.from_released(directory, config=config, **changes)
 
 
 def save_directory(

@@ -24,6 +24,11 @@ from ..records import read_json
 from ..tokens.tokenizer import token_strings, tokenizer_sha256
 from .configuration import DnazenConfig, task_settings
 
+RELEASED_GGRAMS_FILE = "ngram.json"
+PICKLED_WEIGHTS_FILE = "pytorch_model.bin"
+MASKED_LM, CLASSIFIER = "ZenForMaskedLM", "ZenForSequenceClassification"
+"""What the released code calls its models."""
+
 _ONCE = {
     "bert.embeddings.word_embeddings": "dnazen.embeddings.word_embeddings",
     "bert.embeddings.token_type_embeddings": "dnazen.embeddings.token_type_embeddings",
@@ -122,6 +127,11 @@ def config_to_released(config: DnazenConfig, architecture: str) -> dict[str, Any
             "max_ngram_count": released_cap(config),
         }
     return theirs
+
+
+def has_released_names(state: Mapping[str, Tensor]) -> bool:
+    """Whether weights bear the names of the released format."""
+    return any(name.startswith("bert.") for name in state)
 
 
 def weights_from_released(state: Mapping[str, Tensor], config: DnazenConfig) -> dict[str, Tensor]:

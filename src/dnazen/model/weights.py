@@ -17,10 +17,15 @@ from torch import Tensor, nn
 from ..errors import ConfigError, InputError, OutputError
 from ..records import hash_file, read_json
 from .configuration import DnazenConfig, config_from_stored, is_number
-from .released import config_from_released, is_released, weights_from_released
+from .released import (
+    PICKLED_WEIGHTS_FILE,
+    config_from_released,
+    has_released_names,
+    is_released,
+    weights_from_released,
+)
 
 WEIGHTS_FILE = "model.safetensors"
-PICKLED_WEIGHTS_FILE = "pytorch_model.bin"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
 ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 WEIGHTS_FILES = (WEIGHTS_FILE, PICKLED_WEIGHTS_FILE, ADAPTER_WEIGHTS_FILE)
@@ -102,7 +107,7 @@ def read_weights(directory: Path, config: DnazenConfig) -> dict[str, Tensor]:
     if base is not None:
         return _merged(directory, base, config)
     state = _tensors(weights_file(directory))
-    if any(name.startswith("bert.") for name in state):
+    if has_released_names(state):
         return weights_from_released(state, config)
     return dict(state)
 

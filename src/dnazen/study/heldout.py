@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..model.directory import read_config
+from ..model.weights import read_config
 from ..records import read_json
 from ..report.charts import GRID, label, styles
 from ..report.document import Picture, Section, Table, Text
