@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 from scipy import stats
 from sklearn.metrics import matthews_corrcoef
 
 from benchmark_runs import MadeUpRun
 from dnazen.cli import main
+from dnazen.commands.gue_run import GueRunCommand
 from dnazen.errors import ConfigError
 from dnazen.gue.formats import p_value, points
+from dnazen.gue.provenance import _recipe
 from dnazen.gue.report import write_report
-from dnazen.gue.settings import PUBLISHED_MODELS, ReportConfig
+from dnazen.gue.results import Run
+from dnazen.gue.settings import PUBLISHED_MODELS, ReportConfig, TaskSettings
 from dnazen.report.document import Section, Text
+from dnazen.settings import recipe_flags
 from report.test_document import read
 
 ARMS = {"ours": "dnazen", "twin": "e4bu", "weak": "random"}
@@ -362,3 +369,25 @@ def test_published_models_are_known():
     assert config.published == PUBLISHED_MODELS
     with pytest.raises(ConfigError, match="no scores of 'x'"):
         ReportConfig(published=("x",))
+
+
+def test_the_recipe_of_a_report_gives_the_run_again(tmp_path):
+    made = MadeUpRun(tmp_path, {"a.b": "dnazen", "k": "kmer"}, ["mouse"])
+    record = json.loads((made.path / "run.json").read_text())
+    record["arms"][1]["source"] = ""
+    record["settings"]["task_settings"] = {
+        "EMP/H3": {"epochs": 2, "learning_rates": None},
+        "tf": {"learning_rates": [1e-4]},
+    }
+    made.write("run.json", record)
+    recipe = tomllib.loads(_recipe(Run(made.path)))
+    assert recipe["models"] == {
+        "a.b": {"kind": "dnazen", "source": "models/a.b"},
+        "k": {"kind": "kmer"},
+    }
+    assert recipe["task_settings"] == {"EMP/H3": {"epochs": 2}, "tf": {"learning_rates": [1e-4]}}
+    (tmp_path / "gue.toml").write_text(_recipe(Run(made.path)))
+    flags = recipe_flags(tmp_path / "gue.toml", GueRunCommand)
+    command = tyro.cli(GueRunCommand, args=[*flags, "-o", "out"])
+    assert [model.name for model in command.models] == ["a.b", "k"]
+    assert command.benchmark.task_settings["EMP/H3"] == TaskSettings(epochs=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -192,17 +193,28 @@ def how_made(run: Run, draws: int) -> Section:
             Table(["what", "of these cells"], versions, names=2),
             Text("The command, and its settings as a recipe:"),
             Code(f"dnazen {shlex.join(run.record['argv'])}"),
-            Code("\n".join(_toml(run.settings))),
+            Code(_recipe(run)),
         ],
     )
 
 
+def _recipe(run: Run) -> str:
+    """The settings and the models of a run as a recipe; what is not set is left out."""
+    models = {model["name"]: {**model, "name": None} for model in run.record["arms"]}
+    settings = {key: value for key, value in run.settings.items() if key != "models"}
+    return "\n".join(_toml({**settings, "models": models}))
+
+
 def _toml(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Settings as a recipe; what is not set is left out."""
     tables = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
     for key, value in settings.items():
-        if value is not None and key not in tables:
-            yield f"{key} = {json.dumps(value)}"
+        if value not in (None, "", []) and key not in tables:
+            yield f"{_key(key)} = {json.dumps(value)}"
     for key, value in tables.items():
-        yield f"[{prefix}{key}]"
-        yield from _toml(value, f"{prefix}{key}.")
+        yield f"[{prefix}{_key(key)}]"
+        yield from _toml(value, f"{prefix}{_key(key)}.")
+
+
+def _key(name: str) -> str:
+    """A name as a key of TOML."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
