@@ -70,7 +70,7 @@ def test_collapsed_seeds_count_and_are_told(made, analysis):
     assert found.collapsed.tolist() == [False, True, False]
     assert found.estimate.value == pytest.approx(sum(others) / 3)
     assert found.mean_without_collapsed == pytest.approx(np.mean(others))
-    nothing = ModelScore(found.estimate, found.each, np.ones(3, dtype=bool))
+    nothing = ModelScore(found.estimate, found.by_seed, np.ones(3, dtype=bool))
     assert math.isnan(nothing.mean_without_collapsed)
 
 

@@ -68,9 +68,9 @@ def fit_kmers(splits: Splits, metric: str) -> KmerFit:
             strength,
             model.coef_.size + model.classes_.size,
         )
-        found = score("single_label_classification", np.array(splits.dev.labels), fitted.dev)
-        if best is None or found[metric] > best[0]:
-            best = found[metric], fitted
+        dev_scores = score("single_label_classification", np.array(splits.dev.labels), fitted.dev)
+        if best is None or dev_scores[metric] > best[0]:
+            best = dev_scores[metric], fitted
     assert best is not None
     return best[1]
 
@@ -132,16 +132,16 @@ def _texts(split: Split) -> list[str]:
 
 
 def _logits(model: LogisticRegression, features: Any) -> Float[np.ndarray, "examples classes"]:
-    found: Float[np.ndarray, "..."] = model.decision_function(features)
-    return np.stack([np.zeros_like(found), found], axis=1) if found.ndim == 1 else found
+    decision: Float[np.ndarray, "..."] = model.decision_function(features)
+    return np.stack([np.zeros_like(decision), decision], axis=1) if decision.ndim == 1 else decision
 
 
 def _bases(split: Split) -> EncodedExamples:
     counts = Counts()
     tokens = []
     for row in split.table.rows:
-        clean, here = normalise(row.sequences[0])
-        counts = counts.plus(here)
+        clean, letter_counts = normalise(row.sequences[0])
+        counts = counts.plus(letter_counts)
         tokens.append(_CODES[np.frombuffer(clean, dtype=np.uint8)])
     return EncodedExamples(tokens, counts, cut=0)
 

@@ -195,12 +195,12 @@ def flops_per_sequence(model: PreTrainedModel, learner: Learner) -> float:
 
     Counted are matrix products, convolutions and attention, a multiply-add as two.
     """
-    some = learner.encoded.test.tokens[:_FLOPS_EXAMPLES]
-    batch = learner.collator([Example(tokens) for tokens in some])
+    sequences = learner.encoded.test.tokens[:_FLOPS_EXAMPLES]
+    batch = learner.collator([Example(tokens) for tokens in sequences])
     # The fused kernel of CPUs is not known to the counter; its sum, spelt out, is.
     with sdpa_kernel([SDPBackend.MATH]), FlopCounterMode(display=False) as counter:
         model(**{name: tensor.to(model.device) for name, tensor in batch.items()})
-    return float(counter.get_total_flops()) / len(some)
+    return float(counter.get_total_flops()) / len(sequences)
 
 
 def _number(value: float | None) -> float | None:

@@ -41,19 +41,19 @@ class ModelScore(NamedTuple):
     """A model on a task."""
 
     estimate: Estimate
-    each: Scores
+    by_seed: Scores
     """The score of each seed."""
     collapsed: Bool[np.ndarray, "seeds"]
 
     @property
     def sd(self) -> float:
         """Standard deviation over seeds; NaN of one."""
-        return float(self.each.std(ddof=1)) if len(self.each) > 1 else math.nan
+        return float(self.by_seed.std(ddof=1)) if len(self.by_seed) > 1 else math.nan
 
     @property
     def mean_without_collapsed(self) -> float:
         """The mean of the seeds that did not collapse; NaN where all did."""
-        left = self.each[~self.collapsed]
+        left = self.by_seed[~self.collapsed]
         return float(left.mean()) if len(left) else math.nan
 
 
@@ -114,7 +114,7 @@ class Analysis(NamedTuple):
     @property
     def shared_tasks(self) -> list[str]:
         """The tasks on which every model has a finished cell: means over them can be compared."""
-        return [task for task, found in self.scores.items() if len(found) == len(self.models)]
+        return [task for task, by_model in self.scores.items() if len(by_model) == len(self.models)]
 
     def mean(self, model: str, tasks: Sequence[str]) -> Estimate:
         """The mean score of a model over tasks, each counting the same."""
@@ -151,7 +151,9 @@ def analyse(run: Run, reference: str, *, draws: int = DRAWS) -> Analysis:
             )
             differences.setdefault(model, {})[name] = difference
         strata[name] = dict(_strata(results, reference, draws))
-    models = [model for model in run.models if any(model in some for some in scores.values())]
+    models = [
+        model for model in run.models if any(model in by_model for by_model in scores.values())
+    ]
     corrected = {model: _corrected(differences[model]) for model in models if model in differences}
     return Analysis(reference, models, scores, corrected, strata)
 
@@ -205,11 +207,13 @@ def _resampled(
 ) -> dict[str, _Resampled]:
     """Scores of each model's seeds on some of the rows, as they are and resampled."""
     labels, classes, metric = results.labels[rows], len(results.label_names), results.task.metric
-    some = {model: finished.predictions[:, rows] for model, finished in results.models.items()}
-    drawn = resampled_scores(labels, some, classes, metric, draws=draws)
+    predictions = {
+        model: finished.predictions[:, rows] for model, finished in results.models.items()
+    }
+    drawn = resampled_scores(labels, predictions, classes, metric, draws=draws)
     return {
         model: _Resampled(scores_of(labels, predictions, classes, metric), drawn[model])
-        for model, predictions in some.items()
+        for model, predictions in predictions.items()
     }
 
 

@@ -133,10 +133,10 @@ def prepare(
             f"trained on {len(train):,} rows of dev, the other {len(dev):,} choose the epoch"
         )
     for split, most in (("train", max_train_rows), ("dev", max_dev_rows)):
-        there = len(rows[split])
-        if most is not None and there > most:
-            states.append(f"a sample of {most:,} of {there:,} {split} rows")
-            drawn = np.random.default_rng(0).choice(there, most, replace=False)
+        present = len(rows[split])
+        if most is not None and present > most:
+            states.append(f"a sample of {most:,} of {present:,} {split} rows")
+            drawn = np.random.default_rng(0).choice(present, most, replace=False)
             rows[split] = [rows[split][i] for i in np.sort(drawn)]
     in_words = "; ".join(states)
     with new_directory(target) as directory:

@@ -22,7 +22,7 @@ def densities(
     places = [""] * len(sequences)
     length = Length(1 << 30, "refuse")
     tokens = encode_examples(tokenizer, [(s,) for s in sequences], length, places).tokens
-    offsets = np.concatenate([[0], np.cumsum([len(some) for some in tokens])]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in tokens])]).astype(np.int64)
     matches = Matcher(vocabulary).match(np.concatenate(tokens), offsets)
     owner = np.searchsorted(offsets, np.unique(matches.cover_token), side="right") - 1
     covered = np.bincount(owner, minlength=len(sequences))
@@ -35,6 +35,6 @@ def strata(density: Float[np.ndarray, "sequences"]) -> Int[np.ndarray, "sequence
     Decided here: *none* has no G-gram; the others are parted at the median density of those that
     have one, which counts as low.
     """
-    some = density > 0
-    middle = np.median(density[some]) if some.any() else 0.0
-    return some.astype(np.int64) + (some & (density > middle))
+    covered = density > 0
+    middle = np.median(density[covered]) if covered.any() else 0.0
+    return covered.astype(np.int64) + (covered & (density > middle))

@@ -48,8 +48,8 @@ def forest_plot(analysis: Analysis, model: str) -> Figure:
     """A model minus the reference on every task, with the means of groups and of all tasks."""
     differences = analysis.differences[model]
     rows: list[tuple[str, Estimate, bool, bool]] = []
-    for group, some in groupby(differences, lambda task: TASKS[task].group):
-        tasks = list(some)
+    for group, members in groupby(differences, lambda task: TASKS[task].group):
+        tasks = list(members)
         rows += [
             (task, differences[task].estimate, differences[task].holm < LEVEL, False)
             for task in tasks
@@ -85,11 +85,11 @@ def strata_plot(run: Run, analysis: Analysis, model: str) -> Figure:
     scores, differences = figure.subplots(1, 2, width_ratios=[3, 2])
     shared = {task: analysis.strata[task] for task in analysis.shared_tasks}
     for number, name in enumerate(analysis.models):
-        some = [pooled(shared, stratum, name, difference=False) for stratum in STRATA]
+        estimates = [pooled(shared, stratum, name, difference=False) for stratum in STRATA]
         shift = 0.5 * (number + 0.5) / len(analysis.models) - 0.25
-        _upright(scores, some, shift, **style[name])
-    some = [pooled(analysis.strata, stratum, model, difference=True) for stratum in STRATA]
-    _upright(differences, some, 0.0, marker="o", color="#000000", markersize=6)
+        _upright(scores, estimates, shift, **style[name])
+    estimates = [pooled(analysis.strata, stratum, model, difference=True) for stratum in STRATA]
+    _upright(differences, estimates, 0.0, marker="o", color="#000000", markersize=6)
     differences.axhline(0, color=MUTED, linewidth=1)
     scores.set_ylabel("score × 100")
     differences.set_ylabel(f"{label(model)} minus\n{label(analysis.reference)}, points")
@@ -141,10 +141,10 @@ def _whisker(axis: Axes, estimate: Estimate, place: float, **style: Any) -> None
 
 
 def _upright(
-    axis: Axes, some: Sequence[tuple[Estimate, int, int] | None], shift: float, **style: Any
+    axis: Axes, estimates: Sequence[tuple[Estimate, int, int] | None], shift: float, **style: Any
 ) -> None:
     """Points with intervals, one a stratum."""
-    for place, stratum in enumerate(some):
+    for place, stratum in enumerate(estimates):
         if stratum is not None:
             low, high = (100 * end for end in stratum[0].interval)
             x = place + shift

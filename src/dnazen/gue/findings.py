@@ -31,7 +31,7 @@ def summary(run: Run, analysis: Analysis, model: str | None) -> Section:
     done = run.expected - len(run.missing)
     begun = sum(cell.begun for cell in run.missing)
     collapsed = sum(
-        int(s.collapsed.sum()) for some in analysis.scores.values() for s in some.values()
+        int(s.collapsed.sum()) for by_model in analysis.scores.values() for s in by_model.values()
     )
     blocks: list[Block] = [
         Text(
@@ -99,16 +99,16 @@ def _by_group(analysis: Analysis, model: str) -> Iterator[str]:
 
 def _missing(run: Run) -> Iterator[Block]:
     by_model = Counter(cell.model for cell in run.missing)
-    told = listed(f"{model} {by_model[model]:,}" for model in run.models if by_model[model])
+    counts = listed(f"{model} {by_model[model]:,}" for model in run.models if by_model[model])
     yield Text(
-        f"Still missing: {told}. What follows is of the finished cells; two models are compared on "
-        "the seeds that both have."
+        f"Still missing: {counts}. What follows is of the finished cells; two models are compared "
+        "on the seeds that both have."
     )
     begun = [cell for cell in run.missing if cell.begun]
     if begun:
-        told = listed(f"{cell.model} on {cell.task}, seed {cell.seed}" for cell in begun[:10])
+        counts = listed(f"{cell.model} on {cell.task}, seed {cell.seed}" for cell in begun[:10])
         more = f", and {len(begun) - 10:,} more" if len(begun) > 10 else ""
-        yield Text(f"Failed or at work, with a log beside the cell: {told}{more}.")
+        yield Text(f"Failed or at work, with a log beside the cell: {counts}{more}.")
 
 
 def means(run: Run, analysis: Analysis) -> Section:
@@ -119,12 +119,12 @@ def means(run: Run, analysis: Analysis) -> Section:
         return Section(title, [Text("There is no task on which every model has a finished cell.")])
     rows = []
     for group, tasks in [*_groups(shared).items(), ("all tasks", shared)]:
-        found = [analysis.mean(model, tasks) for model in analysis.models]
-        cells = [f"{points(mean.value)} {interval(mean)}" for mean in found]
+        means = [analysis.mean(model, tasks) for model in analysis.models]
+        cells = [f"{points(mean.value)} {interval(mean)}" for mean in means]
         rows.append([group, _number_of(run, tasks), *cells])
-    some = [[analysis.scores[task][model] for task in shared] for model in analysis.models]
-    if any(score.collapsed.any() for scores in some for score in scores):
-        others = [sum(s.mean_without_collapsed for s in scores) / len(shared) for scores in some]
+    by_task = [[analysis.scores[task][model] for task in shared] for model in analysis.models]
+    if any(score.collapsed.any() for scores in by_task for score in scores):
+        others = [sum(s.mean_without_collapsed for s in scores) / len(shared) for scores in by_task]
         name = "all tasks, without the collapsed cells"
         rows.append([name, _number_of(run, shared), *map(points, others)])
     left = len(analysis.scores) - len(shared)
@@ -148,8 +148,8 @@ def scores(run: Run, analysis: Analysis) -> Section:
     full = len(run.settings["seeds"])
     rows = [
         [task, run.tasks[task].data_state, f"{len(run.tasks[task].labels):,}"]
-        + [_score_cell(some.get(model), full) for model in analysis.models]
-        for task, some in analysis.scores.items()
+        + [_score_cell(by_model.get(model), full) for model in analysis.models]
+        for task, by_model in analysis.scores.items()
     ]
     return Section(
         "Scores by task",
@@ -171,7 +171,7 @@ def scores(run: Run, analysis: Analysis) -> Section:
 def _score_cell(score: ModelScore | None, full: int) -> str:
     if score is None:
         return "-"
-    number = len(score.each)
+    number = len(score.by_seed)
     text = f"{points(score.estimate.value)} ± {points(score.sd)}"
     if number < full:
         text += f" ({number})"
@@ -180,10 +180,11 @@ def _score_cell(score: ModelScore | None, full: int) -> str:
 
 def comparisons(run: Run, analysis: Analysis) -> Section:
     """Every model against the reference: over tasks, by group and by task."""
-    found = {
-        model: overall_difference(some.values()) for model, some in analysis.differences.items()
+    overall = {
+        model: overall_difference(by_task.values())
+        for model, by_task in analysis.differences.items()
     }
-    corrected = holm([comparison.test.p_value for comparison in found.values()])
+    corrected = holm([comparison.test.p_value for comparison in overall.values()])
     rows = [
         [
             model,
@@ -196,7 +197,7 @@ def comparisons(run: Run, analysis: Analysis) -> Section:
             p_value(strict),
             signed_number(c.test.effect_size),
         ]
-        for (model, c), strict in zip(found.items(), corrected, strict=True)
+        for (model, c), strict in zip(overall.items(), corrected, strict=True)
     ]
     header = ["model", "tasks", "difference", "95 % interval", "wins / ties / losses"]
     header += ["significant (Holm)", "Wilcoxon p", "p, Holm over models", "rank-biserial"]
@@ -217,12 +218,12 @@ def comparisons(run: Run, analysis: Analysis) -> Section:
             Table(
                 ["model", *groups],
                 [
-                    [model, *(_group_cell(some, tasks) for tasks in groups.values())]
-                    for model, some in analysis.differences.items()
+                    [model, *(_group_cell(by_task, tasks) for tasks in groups.values())]
+                    for model, by_task in analysis.differences.items()
                 ],
             )
         )
-    if len(found) > 1:
+    if len(overall) > 1:
         models = list(analysis.differences)
         tasks = [
             [task, *(_task_cell(analysis, a, task) for a in models)] for task in analysis.scores
@@ -235,11 +236,11 @@ def comparisons(run: Run, analysis: Analysis) -> Section:
 
 
 def _group_cell(differences: Mapping[str, TaskDifference], tasks: Sequence[str]) -> str:
-    some = [differences[task] for task in tasks if task in differences]
-    if not some:
+    shared_differences = [differences[task] for task in tasks if task in differences]
+    if not shared_differences:
         return "-"
-    found = overall_difference(some)
-    return f"{signed(found.mean)} {interval(found.mean)} {win_loss(found)}"
+    difference = overall_difference(shared_differences)
+    return f"{signed(difference.mean)} {interval(difference.mean)} {win_loss(difference)}"
 
 
 def _task_cell(analysis: Analysis, model: str, task: str) -> str:
@@ -256,15 +257,16 @@ def head_to_head(run: Run, analysis: Analysis, model: str) -> Section:
         [
             task,
             run.tasks[task].data_state,
-            f"{len(found.seeds)}" + (f" †{found.collapsed}" if found.collapsed else ""),
-            signed(found.estimate),
-            interval(found.estimate),
-            p_value(found.estimate.p_value),
-            p_value(found.holm),
-            p_value(found.false_discovery),
-            signed_number(found.effect_size),
+            f"{len(difference.seeds)}"
+            + (f" †{difference.collapsed}" if difference.collapsed else ""),
+            signed(difference.estimate),
+            interval(difference.estimate),
+            p_value(difference.estimate.p_value),
+            p_value(difference.holm),
+            p_value(difference.false_discovery),
+            signed_number(difference.effect_size),
         ]
-        for task, found in analysis.differences[model].items()
+        for task, difference in analysis.differences[model].items()
     ]
     header = ["task", "data", "seeds", "difference", "95 % interval"]
     header += ["p", "p, Holm", "p, Benjamini-Hochberg", "d_z over seeds"]
@@ -291,10 +293,12 @@ def density(run: Run, analysis: Analysis, model: str | None) -> Section:
     shared = {task: analysis.strata[task] for task in analysis.shared_tasks}
     rows = []
     for stratum in STRATA:
-        found = {name: pooled(shared, stratum, name, difference=False) for name in analysis.models}
-        first = next((some for some in found.values() if some is not None), None)
+        by_model = {
+            name: pooled(shared, stratum, name, difference=False) for name in analysis.models
+        }
+        first = next((estimate for estimate in by_model.values() if estimate is not None), None)
         numbers = ["0", "0"] if first is None else [f"{first[1]}", f"{first[2]:,}"]
-        cells = [_estimate_cell(some) for some in found.values()]
+        cells = [_estimate_cell(estimate) for estimate in by_model.values()]
         rows.append([stratum, *numbers, *cells])
     of = listed(dict.fromkeys(t.ggrams_of for t in run.tasks.values() if t.ggrams_of))
     blocks: list[Block] = [
@@ -323,15 +327,15 @@ def density(run: Run, analysis: Analysis, model: str | None) -> Section:
 def _stratum_rows(analysis: Analysis) -> Iterator[list[str]]:
     for model in analysis.differences:
         for stratum in STRATA:
-            found = pooled(analysis.strata, stratum, model, difference=True)
-            if found is not None:
-                mean, tasks, rows = found
+            estimate = pooled(analysis.strata, stratum, model, difference=True)
+            if estimate is not None:
+                mean, tasks, rows = estimate
                 numbers = [f"{tasks}", f"{rows:,}", signed(mean), interval(mean)]
                 yield [model, stratum, *numbers, p_value(mean.p_value)]
 
 
-def _estimate_cell(found: tuple[Estimate, int, int] | None) -> str:
-    return UNDEFINED if found is None else f"{points(found[0].value)} {interval(found[0])}"
+def _estimate_cell(estimate: tuple[Estimate, int, int] | None) -> str:
+    return UNDEFINED if estimate is None else f"{points(estimate[0].value)} {interval(estimate[0])}"
 
 
 def collapsed(analysis: Analysis) -> Section:
@@ -340,12 +344,12 @@ def collapsed(analysis: Analysis) -> Section:
         [
             task,
             model,
-            f"{score.collapsed.sum()} of {len(score.each)}",
+            f"{score.collapsed.sum()} of {len(score.by_seed)}",
             points(score.estimate.value),
             points(score.mean_without_collapsed),
         ]
-        for task, some in analysis.scores.items()
-        for model, score in some.items()
+        for task, by_model in analysis.scores.items()
+        for model, score in by_model.items()
         if score.collapsed.any()
     ]
     header = ["task", "model", "collapsed seeds", "mean", "mean of the others"]
@@ -370,17 +374,17 @@ def every_score(analysis: Analysis) -> Section:
             points(score.estimate.value),
             points(score.sd),
             interval(score.estimate),
-            ", ".join(map(points, score.each)),
+            ", ".join(map(points, score.by_seed)),
         ]
-        for task, some in analysis.scores.items()
-        for model, score in some.items()
+        for task, by_model in analysis.scores.items()
+        for model, score in by_model.items()
     ]
     header = ["task", "model", "mean", "SD", "95 % interval", "each seed"]
     return Section("Every mean with its interval", [Table(header, rows, names=2)], folded=True)
 
 
 def _groups(tasks: Sequence[str]) -> dict[str, list[str]]:
-    return {name: list(some) for name, some in groupby(tasks, lambda task: TASKS[task].group)}
+    return {name: list(members) for name, members in groupby(tasks, lambda task: TASKS[task].group)}
 
 
 def _number_of(run: Run, tasks: Collection[str]) -> str:

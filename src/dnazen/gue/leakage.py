@@ -46,7 +46,7 @@ class Leakage(NamedTuple):
 
 
 def leakages(
-    models: Sequence[BenchmarkModel], tests: dict[str, Path], known: Iterable[dict[str, Any]] = ()
+    models: Sequence[BenchmarkModel], tests: dict[str, Path], earlier: Iterable[dict[str, Any]] = ()
 ) -> list[dict[str, Any]]:
     """What the inputs of the models' pre-training and G-gram mining share with test files.
 
@@ -65,8 +65,8 @@ def leakages(
             for what, source in _inputs(Path(model.source)):
                 if what == "mining" or model.kind != "random":
                     read_by.setdefault((what, source), []).append(model.name)
-    before = {(entry["what"], entry["source"]): entry for entry in known if not entry["problem"]}
-    found = []
+    before = {(entry["what"], entry["source"]): entry for entry in earlier if not entry["problem"]}
+    entries = []
     for (what, source), names in read_by.items():
         entry = before.pop((what, source), {"arms": [], "tasks": {}})
         models_of = list(dict.fromkeys([*entry["arms"], *names]))
@@ -77,8 +77,8 @@ def leakages(
                 shared |= _shared(what, Path(source), unknown)
             except DnazenError as error:
                 problem = str(error)
-        found.append(plain(Leakage(what, source, models_of, shared, problem)))
-    return found + list(before.values())
+        entries.append(plain(Leakage(what, source, models_of, shared, problem)))
+    return entries + list(before.values())
 
 
 def _inputs(directory: Path) -> Iterator[tuple[str, str]]:

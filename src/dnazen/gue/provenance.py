@@ -18,21 +18,23 @@ from .tasks import Published, published
 
 def beside_published(run: Run, analysis: Analysis, published_models: Sequence[str]) -> Section:
     """Published scores in columns of their own."""
-    known = [row for row in published() if row.task in run.tasks and row.model in published_models]
-    columns = dict.fromkeys((row.model, row.source) for row in known)
+    rows_shown = [
+        row for row in published() if row.task in run.tasks and row.model in published_models
+    ]
+    columns = dict.fromkeys((row.model, row.source) for row in rows_shown)
     columns = dict.fromkeys(sorted(columns, key=lambda column: published_models.index(column[0])))
     sources = list(dict.fromkeys(row.source for row in published()))
-    by_place = {(row.task, row.model, row.source): row for row in known}
+    by_place = {(row.task, row.model, row.source): row for row in rows_shown}
     rows = [
         [task, run.tasks[task].data_state]
-        + [points(some[a].estimate.value) if a in some else "-" for a in analysis.models]
+        + [points(by_model[a].estimate.value) if a in by_model else "-" for a in analysis.models]
         + [_published_cell(by_place.get((task, *column))) for column in columns]
-        for task, some in analysis.scores.items()
+        for task, by_model in analysis.scores.items()
     ]
     header = ["task", "data of this run", *(f"{model} (this run)" for model in analysis.models)]
     header += [f"{model} [{sources.index(source) + 1}]" for model, source in columns]
     cited = dict.fromkeys(source for _, source in columns)
-    told = "; ".join(f"[{sources.index(source) + 1}] {source}" for source in cited)
+    sources_cited = "; ".join(f"[{sources.index(source) + 1}] {source}" for source in cited)
     return Section(
         "Beside published scores",
         [
@@ -40,7 +42,7 @@ def beside_published(run: Run, analysis: Analysis, published_models: Sequence[st
                 "Published scores stand in columns of their own and enter no computation: they are "
                 "of other models, other settings, mostly one seed, and the whole train splits; "
                 "where the data of this run are partial they cannot be compared. published.csv has "
-                f"the other published models too. Sources: {told}."
+                f"the other published models too. Sources: {sources_cited}."
             ),
             Table(header, rows, names=2),
         ]
@@ -62,16 +64,17 @@ def leakage(run: Run) -> Section:
         words = "Nothing is known of what the models were pre-trained on or mined from."
         return Section(title, [Text(words)])
     inputs = [(f"{entry['what']} [{i + 1}]", entry) for i, entry in enumerate(run.leakage)]
-    known = [(name, entry) for name, entry in inputs if entry["tasks"]]
+    with_tasks = [(name, entry) for name, entry in inputs if entry["tasks"]]
     rows = [
-        [task, f"{len(results.labels):,}"] + [_shared_cell(e["tasks"].get(task)) for _, e in known]
+        [task, f"{len(results.labels):,}"]
+        + [_shared_cell(e["tasks"].get(task)) for _, e in with_tasks]
         for task, results in run.tasks.items()
     ]
     legend = [
         [name, listed(entry["arms"]), entry["source"], entry["problem"]] for name, entry in inputs
     ]
-    told = {model for _, entry in inputs for model in entry["arms"]}
-    unknown = [model for model in run.models if model not in told]
+    models_named = {model for _, entry in inputs for model in entry["arms"]}
+    unknown = [model for model in run.models if model not in models_named]
     note = f" Of {listed(unknown)} nothing is known." if unknown else ""
     return Section(
         title,
@@ -82,7 +85,7 @@ def leakage(run: Run) -> Section:
                 f"{OVERLAP_BP} bases or more, and how many sequences partly / wholly. "
                 "Pre-training reads no labels, but has seen such sequences." + note
             ),
-            Table(["task", "test rows", *(name for name, _ in known)], rows),
+            Table(["task", "test rows", *(name for name, _ in with_tasks)], rows),
             Table(["input", "models", "source", "not known, because"], legend, names=4),
         ],
     )

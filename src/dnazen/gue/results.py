@@ -207,7 +207,7 @@ class Run:
             labels=first.labels,
             strata=None,
             ggrams_of="",
-            models={model: _finished(some) for model, some in by_model.items()},
+            models={model: _finished(cells) for model, cells in by_model.items()},
         )
         if (prepared / DENSITY_FILE).is_file():
             with self._damage_noted():

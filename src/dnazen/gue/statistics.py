@@ -111,8 +111,8 @@ def score_tally(counts: Tally, metric: Metric) -> Float[np.ndarray, "*some"]:
     true, predicted = np.broadcast_arrays(counts.true, counts.predicted)
     if metric == "f1":
         size = true + predicted
-        each = np.divide(2 * counts.right, size, out=np.zeros_like(size), where=size > 0)
-        f1: Float[np.ndarray, "*some"] = each.sum(-1) / np.maximum(1, (size > 0).sum(-1))
+        by_class = np.divide(2 * counts.right, size, out=np.zeros_like(size), where=size > 0)
+        f1: Float[np.ndarray, "*some"] = by_class.sum(-1) / np.maximum(1, (size > 0).sum(-1))
         return f1
     rows = true.sum(-1)
     covariance = counts.right.sum(-1) * rows - (true * predicted).sum(-1)
@@ -132,8 +132,8 @@ def scores_of(
 ) -> Scores:
     """The score of each seed on all rows."""
     once = np.ones((1, len(labels)), dtype=np.float32)
-    found: Scores = score_tally(tally(labels, predictions, classes, once), metric)[0]
-    return found
+    scores: Scores = score_tally(tally(labels, predictions, classes, once), metric)[0]
+    return scores
 
 
 def resampled_scores(
@@ -149,11 +149,13 @@ def resampled_scores(
 
     The same ``rng_seed`` and number of rows give the same resamples.
     """
-    found: dict[str, list[Draws]] = {model: [] for model in predictions}
+    draws_by_model: dict[str, list[Draws]] = {model: [] for model in predictions}
     for weights in _resamples(len(labels), draws, np.random.default_rng(rng_seed)):
-        for model, some in predictions.items():
-            found[model].append(score_tally(tally(labels, some, classes, weights), metric))
-    return {model: np.concatenate(blocks) for model, blocks in found.items()}
+        for model, by_seed in predictions.items():
+            draws_by_model[model].append(
+                score_tally(tally(labels, by_seed, classes, weights), metric)
+            )
+    return {model: np.concatenate(blocks) for model, blocks in draws_by_model.items()}
 
 
 def _resamples(
@@ -162,10 +164,12 @@ def _resamples(
     """How often each row is drawn, some draws at a time."""
     block = max(1, _ROWS_A_BLOCK // rows)
     for start in range(0, draws, block):
-        some = min(block, draws - start)
-        drawn = rng.integers(rows, size=(some, rows)) + np.arange(some)[:, None] * rows
-        counts = np.bincount(drawn.ravel(), minlength=some * rows)
-        yield counts.reshape(some, rows).astype(np.float32)
+        block_draws = min(block, draws - start)
+        drawn = (
+            rng.integers(rows, size=(block_draws, rows)) + np.arange(block_draws)[:, None] * rows
+        )
+        counts = np.bincount(drawn.ravel(), minlength=block_draws * rows)
+        yield counts.reshape(block_draws, rows).astype(np.float32)
 
 
 def estimate(scores: Scores, draws: Draws) -> Estimate:
@@ -232,12 +236,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     NaN stays NaN and does not count as a test.
     """
     values = np.asarray(p_values, dtype=np.float64)
-    known = _known(values)
-    order = np.argsort(values[known], kind="stable")
-    steps = values[known][order] * np.arange(len(order), 0, -1)
+    defined = _defined(values)
+    order = np.argsort(values[defined], kind="stable")
+    steps = values[defined][order] * np.arange(len(order), 0, -1)
     adjusted = np.empty(len(order))
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    values[known] = adjusted
+    values[defined] = adjusted
     return [float(p) for p in values]
 
 
@@ -247,12 +251,12 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     NaN stays NaN and does not count as a test.
     """
     values = np.asarray(p_values, dtype=np.float64)
-    known = _known(values)
-    if known.any():
-        values[known] = false_discovery_control(values[known])
+    defined = _defined(values)
+    if defined.any():
+        values[defined] = false_discovery_control(values[defined])
     return [float(p) for p in values]
 
 
-def _known(values: Float[np.ndarray, "tests"]) -> Bool[np.ndarray, "tests"]:
-    known: Bool[np.ndarray, "tests"] = ~np.isnan(values)
-    return known
+def _defined(values: Float[np.ndarray, "tests"]) -> Bool[np.ndarray, "tests"]:
+    defined: Bool[np.ndarray, "tests"] = ~np.isnan(values)
+    return defined

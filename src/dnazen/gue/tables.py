@@ -60,9 +60,9 @@ def _cells(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _scores(run: Run, analysis: Analysis) -> Iterator[dict[str, Any]]:
-    for task, some in analysis.scores.items():
+    for task, by_model in analysis.scores.items():
         results = run.tasks[task]
-        for model, score in some.items():
+        for model, score in by_model.items():
             yield {
                 "task": task,
                 "group": results.task.group,
@@ -70,7 +70,7 @@ def _scores(run: Run, analysis: Analysis) -> Iterator[dict[str, Any]]:
                 "metric": results.task.metric,
                 "data": results.data_state,
                 "test_rows": len(results.labels),
-                "seeds": len(score.each),
+                "seeds": len(score.by_seed),
                 **_estimate("mean", score.estimate),
                 "sd": score.sd,
                 "collapsed": int(score.collapsed.sum()),
@@ -79,8 +79,8 @@ def _scores(run: Run, analysis: Analysis) -> Iterator[dict[str, Any]]:
 
 
 def _differences(run: Run, analysis: Analysis) -> Iterator[dict[str, Any]]:
-    for model, some in analysis.differences.items():
-        for task, difference in some.items():
+    for model, by_task in analysis.differences.items():
+        for task, difference in by_task.items():
             yield {
                 "model": model,
                 "reference": analysis.reference,
@@ -102,9 +102,9 @@ def _strata(analysis: Analysis) -> Iterator[dict[str, Any]]:
             for model, score in stratum.scores.items():
                 row = {"task": task, "density": name, "test_rows": stratum.rows, "model": model}
                 row |= _estimate("mean", score)
-                found = stratum.differences.get(model)
+                difference = stratum.differences.get(model)
                 nothing = Estimate(float("nan"), float("nan"), float("nan"))
-                yield row | _estimate("difference", nothing if found is None else found)
+                yield row | _estimate("difference", nothing if difference is None else difference)
 
 
 def _leakage(run: Run) -> Iterator[dict[str, Any]]:
@@ -114,6 +114,6 @@ def _leakage(run: Run) -> Iterator[dict[str, Any]]:
             yield about | {"models": " ".join(entry["arms"]), "task": task} | shared
 
 
-def _estimate(name: str, found: Estimate) -> dict[str, Any]:
-    low, high = found.interval
-    return {name: found.value, f"{name}_low": low, f"{name}_high": high}
+def _estimate(name: str, estimate: Estimate) -> dict[str, Any]:
+    low, high = estimate.interval
+    return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}

@@ -137,13 +137,13 @@ def find_tasks(names: Iterable[str]) -> list[GueTask]:
     ConfigError
         If a name is no task of GUE.
     """
-    found: dict[str, GueTask] = {}
+    tasks: dict[str, GueTask] = {}
     for name in names:
-        these = [t for t in TASKS.values() if t.name == name or t.name.split("/")[0] == name]
-        if not these:
+        matching = [t for t in TASKS.values() if t.name == name or t.name.split("/")[0] == name]
+        if not matching:
             raise ConfigError(
                 f"{name!r} is no task of GUE; expected some of {', '.join(TASKS)}, or a folder of "
                 "them such as EMP"
             )
-        found |= {task.name: task for task in these}
-    return list(found.values())
+        tasks |= {task.name: task for task in matching}
+    return list(tasks.values())

@@ -131,6 +131,6 @@ class BaseView(nn.Module):
 
     def _seen(self, codes: Int[Tensor, "sequences longest"]) -> Float[Tensor, "s longest 4"]:
         """One-hot bases; nothing where a base is unknown or none is."""
-        known = codes.clamp(min=0, max=UNKNOWN)
-        seen = one_hot(torch.where(codes == NONE, UNKNOWN, known), 5)[..., :4]
+        seen_codes = codes.clamp(min=0, max=UNKNOWN)
+        seen = one_hot(torch.where(codes == NONE, UNKNOWN, seen_codes), 5)[..., :4]
         return seen.to(self.first.weight.dtype)

@@ -141,11 +141,11 @@ def token_budget_batches(
     per_pool = max(1, pool * tokens_per_batch // max(1, int(lengths.mean())))
     batches = []
     for start in range(0, len(order), per_pool):
-        some = order[start : start + per_pool]
-        some = some[np.argsort(-lengths[some], kind="stable")]
+        members = order[start : start + per_pool]
+        members = members[np.argsort(-lengths[members], kind="stable")]
         first = 0
-        while first < len(some):
-            count = max(1, tokens_per_batch // int(lengths[some[first]]))
-            batches.append(some[first : first + count])
+        while first < len(members):
+            count = max(1, tokens_per_batch // int(lengths[members[first]]))
+            batches.append(members[first : first + count])
             first += count
     return [batches[i] for i in rng.permutation(len(batches))]

@@ -196,10 +196,10 @@ def _next_base(directory: Path) -> Path | None:
 
 def require_same_base(directory: Path, base: Path) -> None:
     """Raise InputError if an adapter's base has other weights than in its training."""
-    known = directory / ADAPTER_BASE_FILE
-    if not known.exists():  # an adapter that peft wrote
+    record = directory / ADAPTER_BASE_FILE
+    if not record.exists():  # an adapter that peft wrote
         return
-    trained_on = read_json(known, "an adapter's base").get("sha256")
+    trained_on = read_json(record, "an adapter's base").get("sha256")
     if hash_file(weights_file(base)).sha256 != trained_on:
         raise InputError(
             f"the weights in {base} are not those that this adapter was trained on",

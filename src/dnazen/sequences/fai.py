@@ -173,8 +173,8 @@ def _next_record(read_at: ReadAt, place: int) -> int:
     """Where the next line begins that starts with ``>``, or the end of the file."""
     previous = b"\n"
     while block := read_at(place, _BLOCK):
-        if (found := (previous + block).find(b"\n>")) >= 0:
-            return place + found
+        if (header := (previous + block).find(b"\n>")) >= 0:
+            return place + header
         place += len(block)
         previous = block[-1:]
     return place

@@ -91,11 +91,11 @@ def _lengths_picture(comparison: Comparison) -> Figure:
     looks = styles(dict.fromkeys(curves, "control"))
     drawing = Figure(figsize=(8, 3.5), layout="constrained")
     axes = drawing.subplots()
-    for name, (places, some) in curves.items():
+    for name, (places, matching_rows) in curves.items():
         bins = lengths[places] // _BP_A_BIN
         some_bins = np.unique(bins)
-        shares = np.array([some[bins == b].mean() for b in some_bins])
-        drawn = np.array([some[bins == b].size for b in some_bins])
+        shares = np.array([matching_rows[bins == b].mean() for b in some_bins])
+        drawn = np.array([matching_rows[bins == b].size for b in some_bins])
         axes.errorbar(
             (some_bins + 0.5) * _BP_A_BIN,
             shares,
