@@ -105,8 +105,9 @@ def test_python_of_the_explain_page_runs(
     (block,) = blocks("docs/explain.md", "python")
     names: dict[str, object] = {}
     exec(compile(block, "docs", "exec"), names)
-    found = names["found"]
-    assert len(capsys.readouterr().out.splitlines()) == len(found.ggrams)  # type: ignore[attr-defined]
+    explanation = names["explanation"]
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(explanation.ggrams)  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow

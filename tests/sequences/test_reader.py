@@ -365,3 +365,10 @@ def test_a_twobit_is_read_like_any_other(tmp_path):
     records = list(read_records(path, identify=seen.append))
     assert records == [Record("a", b"ACGTN"), Record("b", b"GG")]
     assert seen == [hash_file(path)]
+
+
+def test_a_name_with_a_nul_is_refused(tmp_path):
+    path = tmp_path / "named.csv"
+    path.write_bytes(b'name,sequence\n"a\0b",ACGT\n')
+    with pytest.raises(InputError, match=r"named\.csv:2: a name holds a NUL; copy the file again"):
+        list(read_records(path))

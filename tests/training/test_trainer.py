@@ -10,6 +10,7 @@ import torch
 from torch._dynamo.utils import counters
 from transformers import Trainer
 
+from dnazen import cli
 from dnazen.errors import ConfigError
 from dnazen.model.configuration import DnazenConfig
 from dnazen.model.modeling import DnazenForMaskedLM
@@ -178,3 +179,14 @@ def test_a_run_is_logged_for_tensorboard(tmp_path):
     callback.tb_writer.add_scalar("loss", 1.0, 1)
     callback.tb_writer.close()
     assert list((tmp_path / "logs").glob("events.*"))
+
+
+def test_sharding_that_cannot_be_is_refused_before_anything_is_made(ground, tmp_path, capsys):
+    words = ["pretrain", "--corpus", str(ground.corpus), "-o", str(tmp_path / "out")]
+    for more, message in (
+        (["--run.fsdp", "full_shard"], "shards weights over processes, and there is one"),
+        (["--run.deepspeed", str(tmp_path / "none.json")], "none.json: no such file"),
+    ):
+        assert cli.main([*words, *more]) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()

@@ -55,8 +55,10 @@ def run(settings: FinetuneCommand) -> None:
     from ..sequences.splits import load_splits
     from ..training.checkpoints import CHECKPOINTS, training_directory, was_only_left_uncleaned
     from ..training.finetune import dnazen_learner, fit
+    from ..training.trainer import require_launch
 
     config = settings.finetuning
+    require_launch(config.run)
     if not settings.resume:
         refuse_existing(settings.output)
     elif was_only_left_uncleaned(settings.output):

@@ -172,7 +172,7 @@ def _table(path: str, first: Line, rest: Iterator[Line]) -> Iterator[Record]:
         )
     named = name_column(header)
     for ordinal, (line, fields) in enumerate(table.rows, 1):
-        name = str(ordinal) if named is None else cell_name(fields[named], ordinal)
+        name = str(ordinal) if named is None else cell_name(fields[named], ordinal, path, line)
         for column in columns:
             yield Record(name, cell_letters(path, line, fields[column], table.header[column]))
 

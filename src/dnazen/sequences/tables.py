@@ -90,16 +90,25 @@ def name_column(header: list[str]) -> int | None:
     return next((columns.index(name) for name in NAME_COLUMNS if name in columns), None)
 
 
-def cell_name(text: str, ordinal: int) -> str:
+def cell_name(
+    text: str, ordinal: int, path: str | Path | None = None, line: int | None = None
+) -> str:
     """The name in a cell, whole; the record's number where it is empty.
 
     What would break a line of output is written as its escape.
+
+    Raises
+    ------
+    InputError
+        If it holds a NUL.
 
     Examples
     --------
     >>> cell_name(" patient 1", 7), cell_name("", 7), cell_name("a\\tb", 7)
     ('patient 1', '7', 'a\\\\tb')
     """
+    if "\0" in text:  # no format of ours can hold one, and no editor writes it
+        raise InputError("a name holds a NUL", path=path, line=line, fix="copy the file again")
     return printable(text.strip()) or str(ordinal)
 
 

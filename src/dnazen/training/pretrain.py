@@ -54,6 +54,7 @@ from .trainer import (
     choose_attention,
     compile_layers,
     end_distributed,
+    require_launch,
     rowwise_optimizer,
     tensorboard,
     training_arguments,
@@ -216,6 +217,7 @@ def pretrain(
     OutputError
         If the output directory is taken.
     """
+    require_launch(config.run)
     if not resume:
         refuse_existing(output)
     elif was_only_left_uncleaned(output):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,22 @@ def rowwise_optimizer(
         eps=settings.adam_epsilon,
         weight_decay=settings.weight_decay,
     )
+
+
+def require_launch(run: RunConfig) -> None:
+    """Raise ConfigError if weights are to be sharded where that cannot be, before work starts."""
+    if run.fsdp and int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        raise ConfigError(
+            f"run.fsdp {run.fsdp!r} shards weights over processes, and there is one; start it with "
+            "'torchrun --nproc-per-node GPUS -m dnazen ...', or leave it out"
+        )
+    if run.deepspeed is not None:
+        if not Path(run.deepspeed).is_file():
+            raise ConfigError(f"run.deepspeed {run.deepspeed}: no such file")
+        if find_spec("deepspeed") is None:
+            raise ConfigError(
+                "run.deepspeed needs deepspeed, which is not installed; run: pip install deepspeed"
+            )
 
 
 def training_arguments(
