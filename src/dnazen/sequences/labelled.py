@@ -85,7 +85,9 @@ def read_labelled(
     places = _places(path, header, label_columns, split_column)
     rows: list[Row] = []
     for ordinal, (line, fields) in enumerate(table.rows, 1):
-        name = str(ordinal) if places.name is None else cell_name(fields[places.name], ordinal)
+        name = str(ordinal)
+        if places.name is not None:
+            name = cell_name(fields[places.name], ordinal, path, line)
         sequences = tuple(_letters(path, line, header[i], fields[i]) for i in places.bases)
         labels = tuple(fields[i].strip() for i in places.labels)
         split = None if places.split is None else _split(path, line, fields[places.split])
