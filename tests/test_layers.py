@@ -149,13 +149,11 @@ def test_reading_genomes_and_mining_needs_no_torch():
     assert done.stdout.strip() == "False", done.stderr
 
 
-NOT_YET_LIGHT = {"convert"}
-
 HELP = """
 import contextlib, io, sys
 from dnazen.cli import COMMANDS, main
 heavy = set(sys.argv[1].split())
-for name in COMMANDS.keys() - set(sys.argv[2].split(",")):
+for name in COMMANDS:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         assert main([*name.split(), "--help"]) == 0
         assert main([*name.split(), "--no-such-flag"]) == 2
@@ -167,7 +165,7 @@ for name in COMMANDS.keys() - set(sys.argv[2].split(",")):
 def test_help_and_refusals_of_commands_load_nothing_heavy():
     heavy = HEAVY | {"numpy", "numba", "scipy", "sklearn", "tokenizers", "pysam", "matplotlib"}
     done = subprocess.run(
-        [sys.executable, "-c", HELP, " ".join(heavy), ",".join(NOT_YET_LIGHT)],
+        [sys.executable, "-c", HELP, " ".join(heavy)],
         capture_output=True,
         text=True,
     )
