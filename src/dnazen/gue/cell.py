@@ -48,7 +48,7 @@ class Cell(NamedTuple):
     model: BenchmarkModel
     task: str
     data: Path
-    """A directory that ``gue.prepare`` wrote."""
+    """A directory that ``gue.data.prepare`` wrote."""
     output: Path
     """The cell's directory."""
     config: FinetuneConfig
