@@ -41,6 +41,26 @@ def test_one_text_or_no_sequence_is_refused(folder, name):
         method(["ACGT", None])
     with pytest.raises(InputError, match="sequence 1: character '-' is no nucleotide"):
         method([b"AC-GT"])
+    with pytest.raises(InputError, match="a dict, where a list of sequences is wanted"):
+        method({"ACGT": "TTTT"})
+    with pytest.raises(InputError, match="a NoneType, where a list of sequences is wanted"):
+        method(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "kind"),
+    [
+        ("embed", [LETTERS], "EmbeddingConfig"),
+        ("predict", [LETTERS], "PredictionConfig"),
+        ("log_likelihood", [LETTERS], "LikelihoodConfig"),
+        ("explain", [LETTERS], "ExplanationConfig"),
+        ("score_mutations", ["ACGT"], "ScoringConfig"),
+    ],
+)
+def test_settings_of_another_kind_are_refused_by_name(folder, name, arguments, kind):
+    method = getattr(dnazen.load(folder, "cpu"), name)
+    with pytest.raises(ConfigError, match=rf"expected {kind}\(\.\.\.\), got 'average'"):
+        method(*arguments, "average")
 
 
 @pytest.mark.parametrize(

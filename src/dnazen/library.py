@@ -53,7 +53,10 @@ class Model(OpenedModel):
         variants: str | Path | Iterable[tuple[str, int, str, str]],
         config: ScoringConfig | None = None,
     ) -> Iterator[ScoredVariant]:
-        """The scores of alleles on a genome (``dnazen.score_variants``)."""
+        """The scores of alleles on a genome (``dnazen.score_variants``), as they are asked for.
+
+        An allele that cannot be scored says why in ``skipped``.
+        """
         return score_variants(self, genome, variants, config)
 
     def score_mutations(

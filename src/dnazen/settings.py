@@ -11,7 +11,7 @@ import dataclasses
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -21,8 +21,25 @@ from .overrides import takes_words, words_of
 FLAT = tyro.conf.arg(name="")
 """Marks a field whose own fields stand beside those of the class that holds it."""
 
+_Settings = TypeVar("_Settings")
+
 MOST = 1 << 53
 """No setting that counts something is larger: a float still holds every whole number up to it."""
+
+
+def settings_or_default(given: object, kind: type[_Settings]) -> _Settings:
+    """What a library call was given for its settings; the default settings for None.
+
+    Raises
+    ------
+    ConfigError
+        If it is no object of this class.
+    """
+    if given is None:
+        return kind()
+    if not isinstance(given, kind):
+        raise ConfigError(f"expected {kind.__name__}(...), got {given!r}")
+    return given
 
 
 def require_choices(settings: Any) -> None:

@@ -20,6 +20,7 @@ from ..inference.prediction import MAX_TOKENS, logits_of
 from ..model.batches import Example
 from ..sequences.alphabet import normalise
 from ..sequences.inputs import InputRecord, records_of
+from ..settings import settings_or_default
 from ..tokens.encoding import Length, Tokens, encode_examples
 from ..tokens.special import UNK
 from ..tokens.tokenizer import token_lengths
@@ -152,7 +153,7 @@ def explain(
         nucleotide, or it is too long and may not be cut.
     """
     model = opened(model)
-    config = ExplanationConfig() if config is None else config
+    config = settings_or_default(config, ExplanationConfig)
     return [explain_record(model, record, config) for record in records_of(sequences)]
 
 

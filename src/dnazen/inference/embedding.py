@@ -10,6 +10,7 @@ from jaxtyping import Float32
 
 from ..errors import ConfigError
 from ..sequences.inputs import InputRecord, records_of
+from ..settings import settings_or_default
 from .opened import OpenedModel, opened
 from .pooling import Vectors, per_ggram, per_record, per_token, pooled_windows
 from .settings import EmbeddingConfig, Pooling
@@ -40,11 +41,12 @@ def embed(
     InputError
         If the model cannot be opened, or a sequence holds a character that is no nucleotide.
     """
-    config = EmbeddingConfig() if config is None else config
+    config = settings_or_default(config, EmbeddingConfig)
     records = records_of(sequences)
     if config.pooling in ("token", "ggram"):
         raise ConfigError(
-            f"pooling {config.pooling} gives no one vector a sequence; iterate embeddings() instead"
+            f"pooling {config.pooling} gives no one vector a sequence; "
+            "iterate dnazen.inference.embedding.embeddings()"
         )
     model = opened(model)
     rows = [vectors.rows for vectors in embeddings(model, records, config)]

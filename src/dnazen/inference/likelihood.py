@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..ggrams.masking import NO_LABEL
 from ..sequences.inputs import InputRecord, records_of
+from ..settings import settings_or_default
 from ..tokens.encoding import Tokens
 from ..tokens.special import MASK, UNK
 from ..tokens.tokenizer import token_lengths
@@ -94,7 +95,7 @@ def log_likelihood(
         If the model cannot be opened or has no masked-LM head, or a sequence holds a character
         that is no nucleotide.
     """
-    config = LikelihoodConfig() if config is None else config
+    config = settings_or_default(config, LikelihoodConfig)
     records = records_of(sequences)
     return [likelihood for _, likelihood in log_likelihoods(opened(model), records, config)]
 

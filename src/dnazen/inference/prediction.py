@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..model.batches import Example
 from ..sequences.alphabet import Counts
 from ..sequences.inputs import InputRecord, records_of
+from ..settings import settings_or_default
 from ..tokens.encoding import Length, encode_examples
 from ..tokens.tokenizer import CHUNK_BP, grouped
 from .labels import predicted, probabilities
@@ -70,7 +71,7 @@ def predict(
         no nucleotide, or it is too long and may not be cut.
     """
     model = opened(model)
-    config = PredictionConfig() if config is None else config
+    config = settings_or_default(config, PredictionConfig)
     return [
         None if logits is None else _prediction(model, logits)
         for part in predictions(model, iter(records_of(sequences)), config)

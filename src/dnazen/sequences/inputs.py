@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,6 +169,11 @@ def records_of(sequences: Iterable[object]) -> list[InputRecord]:
     """
     if isinstance(sequences, str | bytes) or hasattr(sequences, "reverse_complement"):
         raise InputError("one text, where a list of sequences is wanted", fix="put it in brackets")
+    if isinstance(sequences, Mapping) or not isinstance(sequences, Iterable):
+        raise InputError(
+            f"a {type(sequences).__name__}, where a list of sequences is wanted",
+            fix="give its sequences as a list",
+        )
     return [_record_of(number, sequence) for number, sequence in enumerate(sequences, 1)]
 
 

@@ -19,6 +19,7 @@ from ..sequences.contigs import ContigNames
 from ..sequences.indexed import IndexedGenome
 from ..sequences.inputs import letters_of
 from ..sequences.regions import Region, parse_region
+from ..settings import settings_or_default
 from .alignment import AllelePair
 from .scores import score_pairs, scores_of
 from .settings import ScoringConfig
@@ -79,8 +80,9 @@ def score_mutations(
         If the model cannot be read, it is no sequence, or a letter is no nucleotide.
     """
     model = opened(model)
+    config = settings_or_default(config, ScoringConfig)
     letters = letters_of(sequence, "the sequence")
-    parts = list(region_scores(model, _whole(letters), config or ScoringConfig()))
+    parts = list(region_scores(model, _whole(letters), config))
     return np.concatenate([np.zeros((0, 4, len(scores_of(model)))), *parts])
 
 

@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..inference.likelihood import HiddenToken, token_log_likelihoods
 from ..inference.opened import OpenedModel
 from ..sequences.alphabet import reverse_complement
+from ..settings import settings_or_default
 from ..tokens.encoding import Tokens
 from ..tokens.special import UNK
 from .alignment import AllelePair, DifferingTokens, TokenisedSequence, differing_tokens, tokenise
@@ -110,7 +111,7 @@ def score_pairs(
     InputError
         As ``scores_of``; or if the model gives what is no finite number.
     """
-    config = ScoringConfig() if config is None else config
+    config = settings_or_default(config, ScoringConfig)
     strands = [list(pairs)]
     if config.strands == "average":
         strands.append([AllelePair(*map(reverse_complement, pair)) for pair in pairs])

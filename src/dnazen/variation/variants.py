@@ -20,6 +20,7 @@ from ..sequences.alphabet import BASES, normalise
 from ..sequences.contigs import ContigNames
 from ..sequences.indexed import IndexedGenome
 from ..sequences.inputs import text_of
+from ..settings import settings_or_default
 from .alignment import AllelePair
 from .scores import score_pairs, scores_of
 from .settings import ReferenceConfig, ScoringConfig
@@ -103,7 +104,7 @@ def score_variants(
         If the model, the genome or the file cannot be read, or a tuple is no variant.
     """
     model = opened(model)
-    config = ScoringConfig() if config is None else config
+    config = settings_or_default(config, ScoringConfig)
     names = [score.name for score in scores_of(model)]
     rows = read_vcf(variants).rows if isinstance(variants, str | Path) else _as_rows(variants)
     with (
@@ -159,7 +160,7 @@ def survey(
         If a row cannot be read, rows stand on contigs that the genome lacks, or of those that
         could be compared more than the given fraction disagree with it.
     """
-    config = ReferenceConfig() if config is None else config
+    config = settings_or_default(config, ReferenceConfig)
     contig_names = ContigNames(config.contig_names, genome)
     rows = compared = mismatches = end = 0
     in_order, previous = True, ("", -1)
