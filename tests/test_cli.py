@@ -117,6 +117,8 @@ def test_every_command_tells_every_setting(capsys, name):
         (["ggrams", "find"], "no command 'ggrams find'; expected one of ggrams mine"),
         (["ggrams"], "no command 'ggrams'; expected one of ggrams mine"),
         (["--loud"], "no command '--loud'"),
+        ([""], "no command ''; expected one of"),
+        ([" "], "no command ' '; expected one of"),
         (["echo"], "Missing from dnazen echo: -o PATH, --output PATH"),
         (["echo", "-o", "x", "--stepz", "3"], "unknown option --stepz; did you mean --steps?"),
         (["echo", "--stepz=3"], "unknown option --stepz; did you mean --steps?"),

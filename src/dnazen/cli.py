@@ -148,7 +148,7 @@ def _dispatch(words: list[str]) -> int:
         return 0
     candidates = group or COMMANDS
     name = " ".join(words[:2] if group else words[:1])
-    close = difflib.get_close_matches(name.split()[-1], [c.split()[-1] for c in candidates], n=1)
+    close = difflib.get_close_matches(name.split(" ")[-1], [c.split()[-1] for c in candidates], n=1)
     meant = next((c for c in candidates if close and c.split()[-1] == close[0]), None)
     hint = f"did you mean '{meant}'" if meant else f"expected one of {', '.join(candidates)}"
     raise DnazenError(f"no command '{name}'; {hint}; see 'dnazen --help'")

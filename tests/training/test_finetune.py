@@ -422,7 +422,9 @@ def test_a_collapsed_run_is_told_loudly(pretrained, task, tmp_path, capsys):
     assert "COLLAPSED: the model predicts the same for every example" in err
 
 
-def test_a_diverged_run_writes_null_and_is_told(pretrained, task, tmp_path, capsys, monkeypatch):
+def test_a_diverged_run_writes_null_scores_and_no_model(
+    pretrained, task, tmp_path, capsys, monkeypatch
+):
     forward = DnazenForSequenceClassification.forward
 
     @functools.wraps(forward)
@@ -432,7 +434,9 @@ def test_a_diverged_run_writes_null_and_is_told(pretrained, task, tmp_path, caps
         return output
 
     monkeypatch.setattr(DnazenForSequenceClassification, "forward", diverged)
-    finetune(settings(task, pretrained, tmp_path / "run", epochs=1))
+    with pytest.raises(InputError, match=r"run: the training diverged: .* not saved"):
+        finetune(settings(task, pretrained, tmp_path / "run", epochs=1))
+    assert not list((tmp_path / "run").glob("*.safetensors"))
     found = read(tmp_path / "run" / "test_metrics.json")
     assert found["mcc"] is None
     assert found["collapsed"] is True

@@ -329,6 +329,20 @@ def test_whatever_labels_are_called(run, ground, vcf, tmp_path, labels, keys):
         assert keys <= set(next(file).info)
 
 
+def test_a_row_with_our_field_undeclared_is_refused_before_work(run, vcf, tmp_path):
+    lines = vcf.read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if not line.startswith("#"))
+    columns = lines[first].split("\t")
+    lines[first] = "\t".join([*columns[:7], "DNAZEN_LLR=1", *columns[8:]])
+    written = tmp_path / "undeclared.vcf"
+    written.write_text("\n".join(lines) + "\n")
+    status, err = run(written, tmp_path / "out.vcf")
+    assert status == 2
+    assert f"undeclared.vcf:{first + 1}: INFO holds DNAZEN_LLR already" in err
+    assert not (tmp_path / "out.vcf").exists()
+    assert run(written, tmp_path / "out.vcf", "--prefix", "D")[0] == 0
+
+
 def test_two_models_share_a_file_by_prefixes(run, vcf, tmp_path):
     once, twice = tmp_path / "once.vcf", tmp_path / "twice.vcf"
     assert run(vcf, once)[0] == 0

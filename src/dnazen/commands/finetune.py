@@ -51,6 +51,9 @@ def run(settings: FinetuneCommand) -> None:
     """Fine-tune, write model, scores and predictions, and say how it came out."""
     import shutil
 
+    import numpy as np
+
+    from ..errors import InputError
     from ..outputs import refuse_existing
     from ..sequences.splits import load_splits
     from ..training.checkpoints import CHECKPOINTS, training_directory, was_only_left_uncleaned
@@ -77,6 +80,12 @@ def run(settings: FinetuneCommand) -> None:
         if fitted is None:  # a process of a distributed run that does not lead it
             return
         _write_results(settings.output, splits, fitted)
+        if not np.isfinite(fitted.logits).all():
+            raise InputError(
+                "the training diverged: the model's numbers are not finite, and it is not saved",
+                path=settings.output,
+                fix="look at the range of the labels, or lower --optimizer.learning-rate",
+            )
         # The weights come last: a directory that has them is whole.
         assert learner.save is not None
         learner.save(settings.output, fitted.model)

@@ -31,6 +31,7 @@ from ..model.weights import BASE_VIEW, GGRAM_PARTS, HEADS, load_weights, read_we
 from ..sequences.labelled import Label
 from ..sequences.settings import ProblemType
 from ..sequences.splits import Split, Splits
+from ..tables import printable
 from ..tokens.encoding import EncodedExamples, Length, encode_examples
 from .adapters import add_adapter, require_peft, save_adapter
 from .checkpoints import CHECKPOINTS
@@ -239,9 +240,8 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
     task = splits.task
     rows = {name: len(part.labels) for name, part in splits.parts.items()}
     sizes = ", ".join(f"{number:,} {name}" for name, number in rows.items())
-    lines = [
-        f"fine-tuning on {sizes} examples; {task.problem_type}: {', '.join(task.label_names[:10])}"
-    ]
+    names = ", ".join(map(printable, task.label_names[:10]))
+    lines = [f"fine-tuning on {sizes} examples; {task.problem_type}: {names}"]
     for name, number in splits.duplicates.items():
         if number:
             first, second = name.split("_")

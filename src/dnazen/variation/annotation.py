@@ -113,9 +113,16 @@ def annotate_variants(
     with rereadable(variants) as source:
         refuse_inputs(output, [source, *_files_of(Path(model.source)), genome.path])
         header = read_vcf(source, name).header
-        if not table:
-            _require_new([field.key for field in fields], header, name)
-        summary = survey(source, genome, reference, name=name, window_bp=scoring.window_bp)
+        new_fields = [] if table else [field.key for field in fields]
+        _require_new(new_fields, header, name)
+        summary = survey(
+            source,
+            genome,
+            reference,
+            name=name,
+            window_bp=scoring.window_bp,
+            new_fields=new_fields,
+        )
         identity = _identity(model, genome, source, scoring, reference)
         with _journal(output, identity, resume=resume) as journal:
             _score_into(journal, model, genome, source, scoring, summary)

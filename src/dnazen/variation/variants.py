@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from ..settings import settings_or_default
 from .alignment import AllelePair
 from .scores import score_pairs, scores_of
 from .settings import ReferenceConfig, ScoringConfig
-from .vcf import VcfRow, read_vcf, unscorable
+from .vcf import VcfRow, read_vcf, require_without, unscorable
 
 SKIPPED_MEANING = (
     "Why an allele has no scores: symbolic, breakend, overlapping_deletion (*), missing (.), "
@@ -142,6 +142,7 @@ def survey(
     *,
     name: str | None = None,
     window_bp: int = ScoringConfig.window_bp,
+    new_fields: Collection[str] = (),
 ) -> Survey:
     """Read all rows of a VCF and hold them against a genome.
 
@@ -153,12 +154,15 @@ def survey(
         What messages call the file, by default its path.
     window_bp
         Of the scoring: longer alleles are left out.
+    new_fields
+        Fields that no row's INFO may hold.
 
     Raises
     ------
     InputError
-        If a row cannot be read, rows stand on contigs that the genome lacks, or of those that
-        could be compared more than the given fraction disagree with it.
+        If a row cannot be read or holds one of ``new_fields``, rows stand on contigs that the
+        genome lacks, or of those that could be compared more than the given fraction disagree
+        with it.
     """
     config = settings_or_default(config, ReferenceConfig)
     contig_names = ContigNames(config.contig_names, genome)
@@ -170,6 +174,7 @@ def survey(
     example = ""
     for row in tqdm(read_vcf(path, name).rows, desc="checking", unit=" rows", disable=None):
         rows += 1
+        require_without(row, new_fields)
         follows = row.chrom == previous[0] and row.start >= previous[1]
         in_order = in_order and (follows or row.chrom not in contigs)
         previous = row.chrom, row.start

@@ -10,7 +10,7 @@ import gzip
 import itertools
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -140,6 +140,16 @@ def contig_line(name: str, length: int | None) -> bytes | None:
 def with_lines(header: Sequence[bytes], lines: Iterable[bytes]) -> tuple[bytes, ...]:
     """A header with more lines, put before the column names."""
     return (*header[:-1], *lines, header[-1])
+
+
+def require_without(row: VcfRow, keys: Collection[str]) -> None:
+    """Raise InputError if INFO of a row holds one of these fields."""
+    for part in row.columns[_COLUMNS - 1].split(b";"):
+        if (key := as_text(part.partition(b"=")[0])) in keys:
+            raise InputError(
+                f"{row.at}: INFO holds {key} already, which the header does not declare",
+                fix="choose another --prefix, or take it out",
+            )
 
 
 def annotated(row: VcfRow, fields: Iterable[tuple[str, str]]) -> bytes:
