@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pysam
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pysam.utils import SamtoolsError
 
@@ -67,6 +67,12 @@ def indexed(data: bytes, path, packing: str) -> list:
 def test_an_index_fits_its_own_file_and_no_file_that_has_another(tmp_path_factory, packing):
     @settings(deadline=None, max_examples=150)
     @given(contigs, layouts, contigs, layouts)
+    @example(  # shorter lines that add up to ours
+        [("a", "A" * 8)],
+        (8, "\n", "", False),
+        [("a", "AAA"), ("a", ""), ("a", "A")],
+        (1, "\n", "", False),
+    )
     def check(contigs, layout, others, other_layout):
         folder = tmp_path_factory.mktemp("fai")
         ours, theirs = folder / "ours", folder / "theirs"
