@@ -9,10 +9,17 @@ from directories import random_directory
 
 
 @pytest.fixture(scope="session")
-def score_directory(ground, tmp_path_factory):
+def directory(ground, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lm") / "model"
     random_directory(ground, folder, initializer_range=0.3)
     return folder
+
+
+@pytest.fixture(scope="session")
+def contigs(ground):
+    """The first two contigs of the genome."""
+    lines = ground.genome.read_text().split("\n")
+    return dict(zip(["a", "b"], lines[1:4:2], strict=True))
 
 
 @pytest.fixture(scope="session")

@@ -30,8 +30,8 @@ def test_the_bases_that_a_change_leaves_alone(edit):
     assert untouched_ends(mirrored) == untouched_ends(pair)[::-1]
 
 
-def test_the_tokens_compared_are_those_of_the_plain_scorer(score_directory, allele_pairs):
-    plain, tokenizer = PlainScorer(score_directory), load_tokenizer(score_directory)
+def test_the_tokens_compared_are_those_of_the_plain_scorer(directory, allele_pairs):
+    plain, tokenizer = PlainScorer(directory), load_tokenizer(directory)
     for ref, alt in allele_pairs:
         pair = AllelePair(ref.encode(), alt.encode())
         sequences = tokenise(tokenizer, pair)

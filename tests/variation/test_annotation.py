@@ -41,19 +41,6 @@ KEYS = [f"DNAZEN_{key}" for key in ("SKIPPED", "LLR", "DISTANCE", "GGRAMS_LOST",
 
 
 @pytest.fixture(scope="module")
-def directory(ground, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lm") / "model"
-    random_directory(ground, folder, initializer_range=0.3)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def contigs(ground):
-    lines = ground.genome.read_text().split("\n")
-    return dict(zip(["a", "b"], lines[1:4:2], strict=True))
-
-
-@pytest.fixture(scope="module")
 def rows(contigs):
     """Sorted rows of all kinds, with samples; one whose REF disagrees, one off its contig."""
     a, b = contigs["a"], contigs["b"]

@@ -22,19 +22,6 @@ from plain_scorer import PlainScorer, other_strand
 W = 32
 
 
-@pytest.fixture(scope="module")
-def directory(ground, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lm") / "model"
-    random_directory(ground, folder, initializer_range=0.3)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def contigs(ground):
-    lines = ground.genome.read_text().split("\n")
-    return dict(zip(["a", "b"], lines[1:4:2], strict=True))
-
-
 def run(*words):
     return main(["mutagenesis", *map(str, words)])
 

@@ -28,16 +28,16 @@ SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 
 
 @pytest.fixture(scope="module")
-def plain(score_directory):
-    return PlainScorer(score_directory)
+def plain(directory):
+    return PlainScorer(directory)
 
 
 def as_pairs(pairs):
     return [AllelePair(ref.encode(), alt.encode()) for ref, alt in pairs]
 
 
-def test_scores_are_those_of_the_plain_scorer(score_directory, plain, allele_pairs):
-    model = dnazen.load(score_directory)
+def test_scores_are_those_of_the_plain_scorer(directory, plain, allele_pairs):
+    model = dnazen.load(directory)
     assert [score.name for score in scores_of(model)] == [
         "llr", "distance", "ggrams_lost", "ggrams_gained"
     ]  # fmt: skip
@@ -47,7 +47,7 @@ def test_scores_are_those_of_the_plain_scorer(score_directory, plain, allele_pai
     assert expected[:, 2:].sum() > 0
 
 
-def test_average_is_the_mean_of_both_strands(score_directory, plain, allele_pairs):
+def test_average_is_the_mean_of_both_strands(directory, plain, allele_pairs):
     both = [
         np.mean(
             [plain.scores(ref, alt), plain.scores(other_strand(ref), other_strand(alt))], axis=0
@@ -55,22 +55,22 @@ def test_average_is_the_mean_of_both_strands(score_directory, plain, allele_pair
         for ref, alt in allele_pairs
     ]
     averaged = score_pairs(
-        dnazen.load(score_directory), as_pairs(allele_pairs), ScoringConfig(strands="average")
+        dnazen.load(directory), as_pairs(allele_pairs), ScoringConfig(strands="average")
     )
     np.testing.assert_allclose(averaged, both, atol=5e-5)
 
 
 @pytest.mark.parametrize("budget", [1, 200, 100_000])
-def test_scores_depend_neither_on_batches_nor_on_company(score_directory, allele_pairs, budget):
-    model, pairs = dnazen.load(score_directory), as_pairs(allele_pairs)
+def test_scores_depend_neither_on_batches_nor_on_company(directory, allele_pairs, budget):
+    model, pairs = dnazen.load(directory), as_pairs(allele_pairs)
     alone = np.concatenate([score_pairs(model, [pair]) for pair in pairs])
     config = ScoringConfig(tokens_per_batch=budget)
     together = score_pairs(model, [*pairs[::-1], *pairs], config)
     np.testing.assert_allclose(together, np.concatenate([alone[::-1], alone]), atol=2e-5)
 
 
-def test_the_way_back_has_the_opposite_ratio(score_directory, allele_pairs):
-    model = dnazen.load(score_directory)
+def test_the_way_back_has_the_opposite_ratio(directory, allele_pairs):
+    model = dnazen.load(directory)
     forth = score_pairs(model, as_pairs(allele_pairs))
     back = score_pairs(model, [AllelePair(alt, ref) for ref, alt in as_pairs(allele_pairs)])
     np.testing.assert_allclose(back[:, 0], -forth[:, 0], atol=2e-5)
@@ -82,21 +82,21 @@ def unreadable(examples):
     raise AssertionError("nothing was to be read")
 
 
-def test_no_change_scores_nothing_and_reads_nothing(score_directory, allele_pairs):
-    model = dnazen.load(score_directory)
+def test_no_change_scores_nothing_and_reads_nothing(directory, allele_pairs):
+    model = dnazen.load(directory)
     model = dataclasses.replace(model, collator=unreadable)
     same = allele_pairs[0][0].encode()
     np.testing.assert_array_equal(score_pairs(model, [AllelePair(same, same)]), np.zeros((1, 4)))
     assert score_pairs(model, []).shape == (0, 4)
 
 
-def test_what_recurs_is_read_once(score_directory, plain, allele_pairs):
+def test_what_recurs_is_read_once(directory, plain, allele_pairs):
     """Three alleles of one place, twice: one reading of each window, one of each hidden token."""
     ref = allele_pairs[1][0]
     pairs = [(ref, ref[:30] + base + ref[31:]) for base in "ACGT" if base != ref[30]]
     read: list[bytes] = []
 
-    model = dnazen.load(score_directory)
+    model = dnazen.load(directory)
 
     class Watched:
         matcher = model.collator.matcher
@@ -166,9 +166,9 @@ def test_a_model_without_ggrams_has_no_columns_of_them(ground, tmp_path, allele_
     assert score_pairs(model, as_pairs(allele_pairs)).shape == (len(allele_pairs), 2)
 
 
-def test_every_spelling_of_an_indel_scores_the_same(score_directory):
+def test_every_spelling_of_an_indel_scores_the_same(directory):
     """Left-aligned or right-aligned, one repeat unit less is one change."""
-    model = dnazen.load(score_directory)
+    model = dnazen.load(directory)
     window = b"GATTACAGGC" + b"CA" * 8 + b"TTGCATGCAA"
     spelt = [window[:p] + window[p + 2 :] for p in range(10, 25, 2)]
     assert len(set(spelt)) == 1
@@ -177,7 +177,7 @@ def test_every_spelling_of_an_indel_scores_the_same(score_directory):
     assert (scored == scored[0]).all()
 
 
-def test_models_that_cannot_score(ground, tmp_path, score_directory):
+def test_models_that_cannot_score(ground, tmp_path, directory):
     folder = tmp_path / "tokens"
     random_directory(ground, folder, kind=DnazenForTokenClassification, num_labels=1)
     rewrite(folder, lambda weights: [weights.pop(n) for n in list(weights) if "classifier" in n])

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import dnazen
-from directories import random_directory
 from dnazen.errors import InputError
 from dnazen.sequences.indexed import IndexedGenome
 from dnazen.variation.settings import ReferenceConfig, ScoringConfig
@@ -22,18 +21,8 @@ CONFIG = ScoringConfig(window_bp=W)
 
 
 @pytest.fixture(scope="module")
-def directory(ground, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lm") / "model"
-    random_directory(ground, folder, initializer_range=0.3)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def contigs(ground):
-    lines = ground.genome.read_text().split("\n")
-    found = {name[1:]: text for name, text in zip(lines[:4:2], lines[1:4:2], strict=True)}
-    found["holes"] = found["a"][:40] + "NNNNRN" + found["a"][46:90].lower()
-    return found
+def contigs(contigs):
+    return contigs | {"holes": contigs["a"][:40] + "NNNNRN" + contigs["a"][46:90].lower()}
 
 
 @pytest.fixture(scope="module")
