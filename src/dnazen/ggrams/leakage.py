@@ -14,7 +14,7 @@ from ..records import InputFile, hash_file
 from ..sequences.alphabet import normalise
 from ..sequences.reader import Record, read_records
 from ..tokens.corpus import Corpus
-from .overlaps import build_index, covered_bases, sharing
+from .overlaps import Index, build_index, covered_bases, sharing
 from .vocabulary import GGramVocabulary
 
 
@@ -69,6 +69,13 @@ def read_sequence_file(path: Path, overlap_bp: int) -> SequenceFile:
     return SequenceFile(path, records, too_short, identities[0])
 
 
+def _read_and_index(paths: Sequence[Path], overlap_bp: int) -> tuple[list[SequenceFile], Index]:
+    """The sequences of some files, and the index of them all."""
+    files = [read_sequence_file(path, overlap_bp) for path in paths]
+    sequences = (record.sequence for file in files for record in file.records)
+    return files, build_index(sequences, overlap_bp)
+
+
 def in_words(files: Sequence[SequenceFile], overlap_bp: int) -> str:
     """What is searched for, in numbers."""
     records = sum(len(file.records) for file in files)
@@ -93,9 +100,8 @@ def sharing_sequences(
     InputError
         If a file cannot be read, or holds nothing that can be shared.
     """
-    files = [read_sequence_file(path, overlap_bp) for path in paths]
-    sequences = (record.sequence for file in files for record in file.records)
-    return Sharing(sharing(build_index(sequences, overlap_bp), corpus, threads), files)
+    files, index = _read_and_index(paths, overlap_bp)
+    return Sharing(sharing(index, corpus, threads), files)
 
 
 def mined_part(
@@ -239,8 +245,7 @@ def shared_with(
     InputError
         If a file cannot be read, or holds nothing that can be shared.
     """
-    files = [read_sequence_file(path, overlap_bp) for path in paths]
-    sequences = (record.sequence for file in files for record in file.records)
-    mined = covered_bases(build_index(sequences, overlap_bp), corpus, keep, threads)
+    files, index = _read_and_index(paths, overlap_bp)
+    mined = covered_bases(index, corpus, keep, threads)
     ends = np.cumsum([len(file.records) for file in files])
     return list(map(SharedFile, files, np.split(mined, ends[:-1])))
