@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,26 @@ def test_flags_are_those_of_the_settings():
 )
 def test_bash_offers_what_may_follow(line, offered):
     assert completed(line, completion_script("bash", COMMANDS_OF_OURS)) == offered
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("dnazen ", {"make", "look"}),
+        ("dnazen look b", {"back"}),
+        ("dnazen make --max", {"--max-steps"}),
+        ("dnazen make --deep.kind ", {"plain", "fancy"}),
+        ("dnazen look at --kind f", {"fancy"}),
+        ("dnazen look at --", {"--help", "--kind", "--fast", "--no-fast"}),
+    ],
+)
+def test_fish_offers_what_may_follow(line, offered):
+    script = completion_script("fish", COMMANDS_OF_OURS)
+    words = ["fish", "--no-config", "-c", f"{script}\ncomplete -C '{line}'"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {one.split("\t")[0] for one in done.stdout.splitlines()} == offered
 
 
 @pytest.mark.parametrize("name", COMMANDS)

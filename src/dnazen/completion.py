@@ -94,7 +94,7 @@ autoload -U +X bashcompinit && bashcompinit
 _FISH = """\
 # fish: dnazen --print-completion fish | source
 function __dnazen_is
-  string match -q -- "dnazen$argv" (string join " " (commandline -opc))
+  string match -q -- "dnazen$argv" (string join -- " " (commandline -opc))
 end
 complete -c dnazen -n '__dnazen_is ""' -f -a '@FIRST@'
 """
