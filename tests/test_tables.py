@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnazen.errors import ConfigError, OutputError
+from dnazen.errors import ConfigError, InputError, OutputError
 from dnazen.tables import new_table, new_text, printable
 
 ROWS = [("name", "score"), ("a b", 0.5), ("x,y", None), ("tab\tin", 1), ('"', -2)]
@@ -47,6 +47,24 @@ def test_standard_output_has_tabs(capsys):
     with new_table(Path("-")) as write_row:
         write_row(("a,b", 1))
     assert capsys.readouterr().out == "a,b\t1\n"
+
+
+def test_on_standard_output_a_header_waits_for_its_first_row(capsys):
+    def fail_behind_the_header():
+        with new_table(Path("-")) as write_row:
+            write_row(["name"])
+            raise InputError("no such file")
+
+    with pytest.raises(InputError):
+        fail_behind_the_header()
+    assert capsys.readouterr().out == ""
+    with new_table(Path("-")) as write_row:
+        for name in ("name", "a", "b"):
+            write_row([name])
+            assert capsys.readouterr().out == {"name": "", "a": "name\na\n", "b": "b\n"}[name]
+    with new_table(Path("-")) as write_row:
+        write_row(["name"])
+    assert capsys.readouterr().out == "name\n"
 
 
 @pytest.mark.parametrize("suffix", [".xz", ".zip", ".bz2", ".zst", ".parquet", ".xlsx", ".tsv.xz"])

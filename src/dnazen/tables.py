@@ -58,7 +58,8 @@ def new_table(path: Path) -> Iterator[Callable[[Sequence[Any]], None]]:
 def new_text(path: Path) -> Iterator[Callable[[str], object]]:
     """Yield a function that writes text as UTF-8, to a file that is whole or absent.
 
-    ``-`` is standard output; a file whose name ends in ``.gz`` is compressed with bgzip.
+    ``-`` is standard output, which gets nothing before the second call or a good end: a header
+    goes with the row behind it. A file whose name ends in ``.gz`` is compressed with bgzip.
 
     Raises
     ------
@@ -66,7 +67,16 @@ def new_text(path: Path) -> Iterator[Callable[[str], object]]:
         If the file cannot be written.
     """
     if str(path) == "-":
-        yield sys.stdout.write
+        held: list[str] = []
+
+        def write(text: str) -> None:
+            held.append(text)
+            if len(held) > 1:
+                sys.stdout.write("".join(held))
+                held[:] = [""]
+
+        yield write
+        sys.stdout.write("".join(held))
         return
     with new_file(path) as temporary:
         if path.suffix != ".gz":

@@ -21,13 +21,15 @@ def run(settings: GueCheckCommand) -> None:
     """Print a row a task: rows of each split, and whether they are the official ones."""
     from ..gue.data import check
     from ..gue.tasks import TASKS, Rows
+    from ..tables import new_table
 
-    print("task\tgroup\tmetric\ttrain\tdev\ttest\tstate")
     states = []
-    for task in TASKS.values():
-        files = check(settings.data, task)
-        counts = (str(files.rows.get(split, "-")) for split in Rows._fields)
-        print(task.name, task.group, task.metric, *counts, files.data_state, sep="\t")
-        states.append(files.state)
+    with new_table(Path("-")) as write:
+        write(["task", "group", "metric", "train", "dev", "test", "state"])
+        for task in TASKS.values():
+            files = check(settings.data, task)
+            counts = (files.rows.get(split, "-") for split in Rows._fields)
+            write([task.name, task.group, task.metric, *counts, files.data_state])
+            states.append(files.state)
     numbers = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     print(f"{len(TASKS)} tasks: {numbers}", file=sys.stderr)

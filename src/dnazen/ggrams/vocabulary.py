@@ -22,8 +22,6 @@ from .settings import MAX_LENGTH
 
 FORMAT = "dnazen-ggrams"
 VERSION = 1
-FILE_NAME = "ggrams.tsv"
-"""The vocabulary's name inside a model directory."""
 SPECIAL = len(SPECIAL_TOKENS)
 """Ids below this one are special tokens, which never stand inside a G-gram."""
 UNKNOWN_COUNT = -1
