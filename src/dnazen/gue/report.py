@@ -9,6 +9,7 @@ from ..errors import ConfigError, InputError
 from ..outputs import new_directory, refuse_existing
 from ..records import hash_file, read_json, run_record, write_json
 from ..report.document import Document, Section, save_pictures, to_html, to_markdown
+from ..settings import settings_or_default
 from .comparison import Analysis, analyse
 from .findings import (
     collapsed,
@@ -56,7 +57,7 @@ def write_report(
     OutputError
         If the output holds something that is no report.
     """
-    config = config or ReportConfig()
+    config = settings_or_default(config, ReportConfig)
     if not _is_report(output):
         refuse_existing(output)
     results = Run(run)
