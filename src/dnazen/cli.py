@@ -128,9 +128,9 @@ def _dispatch(words: list[str]) -> int:
         print(_overview(COMMANDS))
         return 0 if words else 2
     if words[0] in ("-V", "--version"):
-        from importlib.metadata import version
+        from .records import package_version
 
-        print(f"dnazen {version('dnazen')}")
+        print(f"dnazen {package_version()}")
         return 0
     if words[0] == "--print-completion":
         from .completion import completion_script
@@ -175,17 +175,22 @@ def _run(name: str, words: list[str]) -> int:
     from .settings import paths_in, recipe_flags, require_finite
 
     settings_class, run = command(name)
+    recipe, flags = "", []
     if words and words[0].endswith(".toml"):
-        words = recipe_flags(Path(words[0]), settings_class) + words[1:]
+        recipe, *words = words
+        flags = recipe_flags(Path(recipe), settings_class)
     _require_known_flags(words, list(flags_of(settings_class)), name)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            settings = tyro.cli(settings_class, args=words, prog=f"dnazen {name}")
+            settings = tyro.cli(settings_class, args=flags + words, prog=f"dnazen {name}")
     except SystemExit as stop:
         if stop.code in (0, None):
             return 0
-        raise DnazenError(_plain_complaint(complaint.getvalue(), name)) from None
+        problem = _plain_complaint(complaint.getvalue(), name)
+        flag = problem.partition(":")[0]
+        from_recipe = flag in flags and flag not in words
+        raise DnazenError(f"{recipe}: {problem}" if from_recipe else problem) from None
     require_finite(settings)
     output = getattr(settings, "output", None)
     if isinstance(output, Path):
@@ -234,8 +239,17 @@ def _plain_complaint(boxed: str, name: str) -> str:
     bare = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]+|-{5,}", " ", boxed)
     bare = _one_line(bare).replace("For full helptext, run", "; see").strip()
     bare = re.sub(
-        r"^(Unrecognized options|Required options|Parsing error|Missing subcommand) ", "", bare
+        r"^(Unrecognized options|Required options|Parsing error|Missing subcommand"
+        r"|Missing argument|Value error Error parsing|Invalid choice) ",
+        "",
+        bare,
     )
+    bare = re.sub(r" Argument helptext: .*For full helptext, see ", "; see ", bare)
+    bare = re.sub(
+        r"invalid literal for int\(\) with base 10:", "expected a whole number, got", bare
+    )
+    bare = bare.replace("could not convert string to float:", "expected a number, got")
+    bare = re.sub(r"\.? ?; see", "; see", bare)
     return bare if "--help" in bare else f"{bare}; see 'dnazen {name} --help'"
 
 
