@@ -50,10 +50,13 @@ def require_choices(settings: Any) -> None:
     for name, kind in get_type_hints(type(settings)).items():
         allowed = choices(kind)
         value = getattr(settings, name)
-        if allowed and not (value is None and type(None) in get_args(kind)):
+        others = tuple(inner for inner in get_args(kind) if inner in (int, float, type(None)))
+        number = "a number or " if set(others) & {int, float} else ""
+        if allowed and not (type(value) in others or (type(value) is int and float in others)):
             for item in value if isinstance(value, tuple) else (value,):
                 if item not in allowed:
-                    raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {item!r}")
+                    wanted = f"{number}one of {', '.join(allowed)}"
+                    raise ConfigError(f"{name} must be {wanted}, got {item!r}")
 
 
 def require_numbers(settings: Any, *, least: float, most: float = MOST, names: str) -> None:

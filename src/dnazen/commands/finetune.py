@@ -15,7 +15,7 @@ from ..training.settings import FinetuneConfig
 
 if TYPE_CHECKING:
     from ..sequences.splits import Splits
-    from ..training.finetune import Fitted, Learner
+    from ..training.learner import Learner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,8 @@ class FinetuneCommand:
     """Directory to write."""
     resume: bool = False
     """Go on with an interrupted run in OUTPUT."""
+    baselines: bool = False
+    """Train a small CNN on bases too, and show it beside the model and the k-mers."""
     finetuning: Annotated[FinetuneConfig, FLAT] = field(default_factory=FinetuneConfig)
     labels: LabelConfig = field(default_factory=LabelConfig)
     """What the labels are."""
@@ -57,7 +59,11 @@ def run(settings: FinetuneCommand) -> None:
     from ..outputs import refuse_existing
     from ..sequences.splits import load_splits
     from ..training.checkpoints import CHECKPOINTS, training_directory, was_only_left_uncleaned
-    from ..training.finetune import dnazen_learner, fit
+    from ..training.cnn import fit_cnn
+    from ..training.finetune import fit
+    from ..training.kmers import plan_kmers
+    from ..training.learner import dnazen_learner
+    from ..training.results import Results
     from ..training.trainer import require_launch
 
     config = settings.finetuning
@@ -67,19 +73,30 @@ def run(settings: FinetuneCommand) -> None:
     elif was_only_left_uncleaned(settings.output):
         return
     splits = load_splits(settings.data, settings.labels, settings.splits)
-    learner = dnazen_learner(settings.model, splits, config)
+    kmers = plan_kmers(splits, config)
+    learner = dnazen_learner(settings.model, splits, config, kmers.strands)
     with training_directory(
         settings.output, resume=settings.resume, sharded=config.run.shards_weights
     ) as checkpoint:
         _begin(settings, splits, learner, checkpoint)
         try:
-            fitted = fit(learner, splits, config, settings.output, checkpoint=checkpoint)
+            fitted = fit(
+                learner,
+                splits,
+                config,
+                settings.output,
+                kmers=kmers.blended,
+                checkpoint=checkpoint,
+            )
         except KeyboardInterrupt as stop:
             stop.add_note(f"'dnazen finetune ... -o {settings.output} --resume' goes on with it")
             raise
         if fitted is None:  # a process of a distributed run that does not lead it
             return
-        _write_results(settings.output, splits, fitted)
+        cnn = None
+        if settings.baselines:
+            cnn = fit_cnn(splits, config, settings.output / CHECKPOINTS)
+        _write_results(settings.output, Results(splits, config, fitted, kmers, cnn))
         if not np.isfinite(fitted.logits).all():
             raise InputError(
                 "the training diverged: the model's numbers are not finite, and it is not saved",
@@ -145,27 +162,20 @@ def _begin(
     announce(learner, splits, config)
 
 
-def _write_results(output: Path, splits: Splits, fitted: Fitted) -> None:
-    """Write scores and predictions, print the scores, and say loudly if the run collapsed."""
+def _write_results(output: Path, results: Results) -> None:
+    """Write scores and predictions, print the scores, and say how the model stands."""
     from ..inference.labels import PredictionTable
     from ..records import write_json
     from ..tables import new_table
 
+    splits, fitted = results.splits, results.fitted
     with new_table(output / "test_predictions.tsv") as write:
         table = PredictionTable(write, splits.task, with_labels=True)
         rows = zip(splits.test.table.rows, splits.test.labels, fitted.logits, strict=True)
         for row, label, logits in rows:
             table.write(row.name, logits, label)
-    dev = {f"dev_{name}": value for name, value in fitted.dev.items()}
-    scores = {**fitted.test, "rows": len(fitted.logits), "best_epoch": fitted.best_epoch, **dev}
-    write_json(output / "test_metrics.json", scores)
+    write_json(output / "test_metrics.json", results.numbers())
     write_json(output / "history.json", {"log": fitted.history})
-    for name, value in fitted.test.items():
-        print(f"{name}\t{value:.6g}")
-    if fitted.test["collapsed"]:
-        print(
-            f"WARNING: {output}: COLLAPSED: the model predicts the same for every example of test, "
-            "or nothing at all; its scores say nothing about method or data; try another "
-            "--run.seed, a lower --optimizer.learning-rate or more --epochs",
-            file=sys.stderr,
-        )
+    for line in results.table():
+        print("\t".join(line))
+    print(results.verdict(), file=sys.stderr)

@@ -1,7 +1,8 @@
 """What a classifier's output owes to the tokens and the G-grams of one sequence.
 
 - *Integrated gradients* (Sundararajan and others 2017, arXiv 1703.01365) over the embeddings of
-  tokens and of G-grams: attributions that sum to the change of the output from a baseline.
+  tokens and of G-grams, and over what bases and k-mers say: attributions that sum to the change
+  of the output from a baseline.
 - *Occlusion*: the output less that with one token hidden.
 - *Removal*: the output less that without one G-gram.
 
@@ -18,14 +19,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 
 from ..inference.opened import OpenedModel
+from ..model.bases import bases_of_tokens
 from ..model.batches import Example
+from ..model.layout import Layout
+from ..model.networks import SequenceClassifier
 from ..sequences.settings import ProblemType
 from ..tokens.encoding import Tokens
-from ..tokens.special import MASK
+from ..tokens.special import CLS, MASK, SEP
 from .settings import ExplanationConfig
 
 Output = Callable[[Float[Tensor, "batch labels"]], Float[Tensor, "batch"]]
@@ -37,6 +41,9 @@ class Attribution(NamedTuple):
     tokens: Float64[np.ndarray, "tokens"]
     ggrams: Float64[np.ndarray, "slots"]
     """By slot, in the order of the G-grams' first occurrence."""
+    bases: Float64[np.ndarray, "tokens"]
+    """Of what base view and k-mers say themselves, by the tokens that hold the bases; 0 for a
+    model without them."""
     output: float
     baseline: float
     """The output at the baseline."""
@@ -44,7 +51,8 @@ class Attribution(NamedTuple):
     @property
     def gap(self) -> float:
         """What attributions miss of ``output - baseline``: the error of the integration."""
-        return self.output - self.baseline - float(self.tokens.sum() + self.ggrams.sum())
+        parts = self.tokens.sum() + self.ggrams.sum() + self.bases.sum()
+        return self.output - self.baseline - float(parts)
 
 
 class Removal(NamedTuple):
@@ -106,6 +114,54 @@ class _Slopes(NamedTuple):
 
     tokens: Float64[np.ndarray, "tokens"]
     ggrams: Float64[np.ndarray, "slots"]
+    side: Float64[np.ndarray, "labels"]
+    """By the logits of the views below the tokens."""
+
+
+class _SidePath(NamedTuple):
+    """What the views below the tokens say themselves, from no base seen to all."""
+
+    start: Float[Tensor, "1 labels"]
+    shares: Float[Tensor, "tokens labels"]
+    """What the bases of each token add in the end."""
+
+    @classmethod
+    def of(cls, model: OpenedModel, tokens: Tokens) -> _SidePath | None:
+        """That of a sequence; ``None`` for a model without such views."""
+        network, config = model.classifier, model.config
+        if not (config.base_channels or config.kmers):
+            return None
+        ids = torch.from_numpy(tokens.astype(np.int64)).to(model.device)
+        start = torch.zeros(1, config.num_labels, device=model.device)
+        shares = start.new_zeros(len(ids), config.num_labels)
+        with torch.inference_mode():
+            if config.kmers:
+                layout = Layout(1, len(ids), None, None)
+                bases = bases_of_tokens(network.kmers.table, ids, layout)
+                start += network.kmers.output.bias
+                shares.index_add_(0, bases.token, network.kmers.shares(bases.codes))
+            if config.base_channels:
+                nothing, _ = _maxima(network, torch.full_like(ids, MASK))
+                seen, token = _maxima(network, ids)
+                start += network.base_head(nothing)[None]
+                added = (seen - nothing)[:, None] * network.base_head.weight.T
+                shares.index_add_(0, token, added)
+        return cls(start.clone(), shares.clone())
+
+    def at(self, places: Float[Tensor, "points"]) -> Float[Tensor, "points labels"]:
+        """The logits at places between 0 and 1."""
+        return self.start + places[:, None] * self.shares.sum(0)
+
+
+def _maxima(
+    network: SequenceClassifier, ids: Int[Tensor, "tokens"]
+) -> tuple[Float[Tensor, "channels"], Int[Tensor, "channels"]]:
+    """The largest state of each channel of the base view, and the token that holds it."""
+    ends = ids.new_tensor([CLS]), ids.new_tensor([SEP])
+    whole = torch.cat([ends[0], ids, ends[1]])
+    reading = network.dnazen.bases(whole, Layout(1, len(whole), None, None))
+    largest, place = reading.states.max(dim=0)
+    return largest, reading.bases.token[place] - 1
 
 
 def integrated_gradients(
@@ -115,7 +171,9 @@ def integrated_gradients(
 
     Decided here. At the baseline every token but [CLS] and [SEP] has the embedding of [MASK], with
     which pre-training hides tokens, and every G-gram that of id 0, the padding, which stands for
-    none. The path is straight, in all embeddings at once; the G-grams' places stay. The integral
+    none, and no base is seen. The path is straight, in all embeddings and in what bases and k-mers
+    say themselves at once; the G-grams' places stay. A k-mer's part is shared evenly among its
+    bases, that of a channel of the base view is its largest place's. The integral
     is taken at ``config.steps`` Gauss-Legendre points. That there are G-grams at all is no part of
     the path; ``ggram_removal`` says what they do.
 
@@ -126,16 +184,22 @@ def integrated_gradients(
     tokens
         Without special tokens, as ``encoding.encode_examples`` makes them; not empty.
     """
+    side = _SidePath.of(model, tokens)
 
     def slopes(inputs: dict[str, Tensor], points: Sequence[_PathPoint]) -> list[_Slopes]:
         starts, changes, at = _path(model, inputs, points)
+        of_side = None if side is None else side.at(at[0].flatten()).requires_grad_()
         with torch.enable_grad():
             embeddings = [
                 (start + where * change).requires_grad_()
                 for start, change, where in zip(starts, changes, at, strict=True)
             ]
-            outputs = output(_logits_at(model, inputs, embeddings))
-            gradients = torch.autograd.grad(outputs.sum(), embeddings)
+            outputs = output(_logits_at(model, inputs, embeddings, of_side))
+            wanted = [*embeddings, *([] if of_side is None else [of_side])]
+            gradients = list(torch.autograd.grad(outputs.sum(), wanted))
+        by_side = np.zeros((len(points), 0))
+        if of_side is not None:
+            by_side = gradients.pop().double().cpu().numpy()
         # In 64 bits, as small terms add up to the derivative along the path.
         along = [
             (gradient * change).sum(-1).double().cpu().numpy()
@@ -144,8 +208,10 @@ def integrated_gradients(
         bounds = inputs["ggram_offsets"].tolist() if len(along) == 2 else [0] * (len(points) + 1)
         ggrams = along[1] if len(along) == 2 else np.empty(0)
         return [
-            _Slopes(row[1:-1], ggrams[first:last])
-            for row, (first, last) in zip(along[0], pairwise(bounds), strict=True)
+            _Slopes(row[1:-1], ggrams[first:last], side_row)
+            for row, (first, last), side_row in zip(
+                along[0], pairwise(bounds), by_side, strict=True
+            )
         ]
 
     def values(inputs: dict[str, Tensor], points: Sequence[_PathPoint]) -> list[float]:
@@ -153,7 +219,8 @@ def integrated_gradients(
         embeddings = [
             start + where * change for start, change, where in zip(starts, changes, at, strict=True)
         ]
-        outputs: list[float] = output(_logits_at(model, inputs, embeddings)).tolist()
+        of_side = None if side is None else side.at(at[0].flatten())
+        outputs: list[float] = output(_logits_at(model, inputs, embeddings, of_side)).tolist()
         return outputs
 
     nodes, weights = np.polynomial.legendre.leggauss(config.steps)
@@ -161,14 +228,18 @@ def integrated_gradients(
     budget = config.tokens_per_batch
     of_tokens = np.zeros(len(tokens))
     of_ggrams: Float64[np.ndarray, "slots"] = np.zeros(len(matched_ggrams(model, tokens).ids))
+    of_bases = np.zeros(len(tokens))
+    shares = None if side is None else side.shares.double().cpu().numpy()
     results = model.run(points, slopes, tokens_per_batch=budget, gradients=True)
     for (_, point_slopes), weight in zip(results, (weights / 2).tolist(), strict=True):
         assert point_slopes is not None
         of_tokens += weight * point_slopes.tokens
         of_ggrams += weight * point_slopes.ggrams
+        if shares is not None:
+            of_bases += weight * (shares @ point_slopes.side)
     ends = [_PathPoint(tokens, 0.0), _PathPoint(tokens, 1.0)]
     baseline, whole = _outputs(model.run(ends, values, tokens_per_batch=budget))
-    return Attribution(of_tokens, of_ggrams, whole, baseline)
+    return Attribution(of_tokens, of_ggrams, of_bases, whole, baseline)
 
 
 def occlusion(
@@ -284,12 +355,15 @@ def _path(
 
 
 def _logits_at(
-    model: OpenedModel, inputs: dict[str, Tensor], embeddings: Sequence[Tensor]
+    model: OpenedModel,
+    inputs: dict[str, Tensor],
+    embeddings: Sequence[Tensor],
+    side_logits: Float[Tensor, "batch labels"] | None,
 ) -> Float[Tensor, "batch labels"]:
-    """The logits at embeddings of tokens and, if there are any, of G-grams."""
+    """The logits at embeddings of tokens and, if there are any, of G-grams and side views."""
     names = ("inputs_embeds", "ggram_embeds")
     logits: Float[Tensor, "batch labels"] = model.classifier(
-        **inputs, **dict(zip(names, embeddings, strict=False))
+        **inputs, **dict(zip(names, embeddings, strict=False)), side_logits=side_logits
     ).logits
     return logits
 

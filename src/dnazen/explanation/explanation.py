@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -16,18 +15,20 @@ from jaxtyping import Float64, Int64
 from ..errors import ConfigError, InputError
 from ..inference.labels import predicted, probabilities
 from ..inference.opened import OpenedModel, opened
-from ..inference.prediction import MAX_TOKENS, logits_of
+from ..inference.prediction import MAX_TOKENS, mean_logits
 from ..model.batches import Example
-from ..sequences.alphabet import normalise
+from ..sequences.alphabet import normalise, reverse_complement
 from ..sequences.inputs import InputRecord, records_of
 from ..settings import settings_or_default
-from ..tokens.encoding import Length, Tokens, encode_examples
+from ..tokens.encoding import Length, Tokens
 from ..tokens.special import UNK
+from ..tokens.strands import encode_strands
 from ..tokens.tokenizer import token_lengths
 from ..tokens.windows import token_starts
 from .attribution import (
     Attribution,
     MatchedGGrams,
+    Output,
     Removal,
     ggram_removal,
     integrated_gradients,
@@ -38,26 +39,7 @@ from .attribution import (
     output_of,
 )
 from .settings import ExplanationConfig
-
-
-class Interval(NamedTuple):
-    """Where a G-gram occurs, in bases of its sequence, 0-based and half-open."""
-
-    start: int
-    end: int
-
-
-class GGramEffect(NamedTuple):
-    """One distinct G-gram of a sequence, and what the output owes to it."""
-
-    ggram_id: int
-    bases: str
-    intervals: tuple[Interval, ...]
-    """Every occurrence, left to right."""
-    attribution: float
-    """By integrated gradients."""
-    removal: float
-    """The output less that without it."""
+from .strands import GGramEffect, Interval, Strand, StrandReading, mean_of_strands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +47,9 @@ class Explanation:
     """What the output of one sequence owes to its parts.
 
     Numbers are in the unit of the output: log-odds of the target in nats, or in regression the
-    predicted number (``attribution.output_of``).
+    predicted number (``attribution.output_of``). Of a model that reads both strands the output is
+    the mean over them (Decided here), and what the other strand's tokens did is given to the
+    tokens of this one that hold the same bases.
     """
 
     record: InputRecord
@@ -90,7 +74,7 @@ class Explanation:
     removal: Removal
     """The output less that without each G-gram, and without any."""
     ggrams: tuple[GGramEffect, ...]
-    """By first occurrence."""
+    """By first occurrence; those of the other strand behind."""
     cut: bool
     """Whether the sequence was too long, and cut."""
 
@@ -111,7 +95,9 @@ class Explanation:
     @cached_property
     def by_token(self) -> Float64[np.ndarray, "tokens"]:
         """Integrated gradients, those of the G-grams shared among the tokens they cover."""
-        total: Float64[np.ndarray, "tokens"] = self.attribution.tokens + self.from_ggrams
+        total: Float64[np.ndarray, "tokens"] = (
+            self.attribution.tokens + self.from_ggrams + self.attribution.bases
+        )
         return total
 
     @property
@@ -172,42 +158,73 @@ def explain_record(
     """
     require_explainable(model, config)
     limit = Length(config.max_tokens or model.config.max_tokens or MAX_TOKENS, config.too_long)
-    encoded = encode_examples(model.tokenizer, [(record.sequence,)], limit, [record.source])
-    (tokens,) = encoded.tokens
-    (logits,) = logits_of(model.classifier, model.collator, [Example(tokens)])
+    both = model.config.strands == "average"
+    example, source = (record.sequence,), [record.source]
+    encoded = encode_strands(model.tokenizer, [example], limit, source, both=both)
+    by_strand = [[Example(tokens) for tokens in strand.tokens] for strand in encoded]
+    (logits,) = mean_logits(model.classifier, model.collator, by_strand)
     if logits is None:
         return None
-    clean, _ = normalise(record.sequence)
-    starts = token_starts(tokens, clean, token_lengths(model.tokenizer))
-    sequence = clean[: starts[-1]].decode()
+    strands = _strands(model, record, [strand.tokens[0] for strand in encoded])
     task = model.task
     names = task.label_names
     label = int(logits.argmax()) if config.target is None else names.index(config.target)
     output = output_of(task.problem_type, label)
-    attribution = integrated_gradients(model, tokens, output, config)
-    if not np.isfinite([attribution.output, attribution.baseline, attribution.gap]).all():
-        raise InputError(
-            f"gives outputs for {record.source} that are no finite numbers", path=model.source
-        )
-    removal = ggram_removal(model, tokens, output, config)
-    ggrams = matched_ggrams(model, tokens)
+    readings = [_read_strand(model, strand, output, config) for strand in strands]
+    for reading in readings:
+        attribution = reading.attribution
+        if not np.isfinite([attribution.output, attribution.baseline, attribution.gap]).all():
+            raise InputError(
+                f"gives outputs for {record.source} that are no finite numbers", path=model.source
+            )
     likely = np.full(len(names), np.nan)
     if task.problem_type != "regression":
         likely = probabilities(task.problem_type, logits[None])[0]
+    together = readings[0] if len(readings) == 1 else mean_of_strands(*readings)
     return Explanation(
         record=record,
-        sequence=sequence,
+        sequence=together.strand.sequence,
         prediction=predicted(task, logits),
         probability=float(likely[label]),
         target=names[label],
-        tokens=tokens,
-        starts=starts,
-        attribution=attribution,
-        from_ggrams=on_tokens(attribution.ggrams, ggrams, starts),
-        occlusion=occlusion(model, tokens, output, config) if config.occlusion else None,
-        removal=removal,
-        ggrams=_effects(model, ggrams, tokens, sequence, starts, attribution, removal),
-        cut=bool(encoded.cut),
+        tokens=together.strand.tokens,
+        starts=together.strand.starts,
+        attribution=together.attribution,
+        from_ggrams=together.from_ggrams,
+        occlusion=together.occlusion,
+        removal=together.removal,
+        ggrams=together.ggrams,
+        cut=bool(encoded[0].cut),
+    )
+
+
+def _strands(model: OpenedModel, record: InputRecord, tokens: Sequence[Tokens]) -> list[Strand]:
+    """The strands of a record as the model reads them, from their tokens."""
+    clean, _ = normalise(record.sequence)
+    lengths = token_lengths(model.tokenizer)
+    strands = []
+    for strand_tokens in tokens:
+        starts = token_starts(strand_tokens, clean, lengths)
+        strands.append(Strand(strand_tokens, starts, clean[: starts[-1]].decode()))
+        clean = reverse_complement(clean[: starts[-1]])
+    return strands
+
+
+def _read_strand(
+    model: OpenedModel, strand: Strand, output: Output, config: ExplanationConfig
+) -> StrandReading:
+    """What the output of one strand owes to its parts."""
+    tokens, starts = strand.tokens, strand.starts
+    attribution = integrated_gradients(model, tokens, output, config)
+    removal = ggram_removal(model, tokens, output, config)
+    ggrams = matched_ggrams(model, tokens)
+    return StrandReading(
+        strand,
+        attribution,
+        on_tokens(attribution.ggrams, ggrams, starts),
+        occlusion(model, tokens, output, config) if config.occlusion else None,
+        removal,
+        _effects(model, ggrams, tokens, strand.sequence, starts, attribution, removal),
     )
 
 

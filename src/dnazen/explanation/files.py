@@ -17,19 +17,24 @@ from ..report.text import file_name, one_line
 from ..report.tracks import shade
 from ..sequences.inputs import InputRecord
 from ..tokens.special import UNK
-from .explanation import Explanation, GGramEffect
+from .explanation import Explanation
+from .strands import GGramEffect
 
 SUMMARY = "ggram_summary.tsv"
 
 _SEQUENCES = (
     *("record", "name", "bases", "tokens", "ggrams", "prediction", "target", "probability"),
-    *("output", "baseline", "gap", "from_tokens", "from_ggrams", "without_ggrams", "agreement"),
+    *("output", "baseline", "gap", "from_tokens", "from_ggrams", "from_bases"),
+    *("without_ggrams", "agreement"),
 )
 _TOKENS = (
     *("record", "name", "index", "start", "end", "token"),
-    *("attribution", "from_token", "from_ggrams", "occlusion", "target"),
+    *("attribution", "from_token", "from_ggrams", "from_bases", "occlusion", "target"),
 )
-_GGRAMS = ("record", "name", "ggram_id", "bases", "places", "attribution", "removal", "target")
+_GGRAMS = (
+    *("record", "name", "ggram_id", "bases", "places", "strand"),
+    *("attribution", "removal", "target"),
+)
 _SUMMARY = (
     *("target", "ggram_id", "bases", "sequences", "occurrences"),
     *("mean_removal", "sd_removal", "total_removal", "mean_attribution"),
@@ -144,7 +149,10 @@ class ExplanationFiles:
             places = ",".join(f"{start}-{end}" for start, end in effect.intervals)
             numbers = _number(effect.attribution), _number(effect.removal)
             self._ggrams.writerow(
-                [number, record.name, *effect[:2], places, *numbers, explanation.target]
+                [
+                    *(number, record.name, *effect[:2], places, effect.strand),
+                    *(*numbers, explanation.target),
+                ]
             )
             key = explanation.target, effect.ggram_id
             earlier = self.effects.get(key, Effects(*key, effect.bases))
@@ -167,7 +175,7 @@ class ExplanationFiles:
             more = (colour, *numbers, one_line(explanation.target))
             for start, end in effect.intervals:
                 self._handles["ggrams.bed"].write(
-                    _bed(record, start, end, effect.bases, 0, "+", *more)
+                    _bed(record, start, end, effect.bases, 0, effect.strand, *more)
                 )
         for hit in hits:
             score = min(_MOST_SCORE, round(-10 * math.log10(max(hit.p_value, 1e-300))))
@@ -202,6 +210,7 @@ def _sequence_cells(explanation: Explanation) -> list[Any]:
         attribution.gap,
         float(attribution.tokens.sum()),
         float(attribution.ggrams.sum()),
+        float(attribution.bases.sum()),
         attribution.output - explanation.removal.together,
         explanation.agreement,
     )
@@ -221,6 +230,7 @@ def _token_rows(explanation: Explanation) -> Iterator[list[Any]]:
         explanation.by_token.tolist(),
         explanation.attribution.tokens.tolist(),
         explanation.from_ggrams.tolist(),
+        explanation.attribution.bases.tolist(),
         [math.nan] * len(explanation.tokens) if hidden is None else hidden.tolist(),
         strict=True,
     )

@@ -79,7 +79,8 @@ def _blocks(drawn: Drawn, motifs: Sequence[Motif]) -> Iterator[Text | Drawing]:
     yield Text(
         f"Predicted {e.prediction or 'no label'}; explained: {e.target}{chance}. Output "
         f"{attribution.output:.3f}, at the baseline {attribution.baseline:.3f}; tokens add "
-        f"{attribution.tokens.sum():+.3f}, G-grams {attribution.ggrams.sum():+.3f}, gap "
+        f"{attribution.tokens.sum():+.3f}, G-grams {attribution.ggrams.sum():+.3f}, "
+        f"bases and k-mers {attribution.bases.sum():+.3f}, gap "
         f"{attribution.gap:+.1e}. Without any G-gram the output is "
         f"{attribution.output - e.removal.together:.3f}."
     )
@@ -99,6 +100,8 @@ def _token_track(e: Explanation) -> Track:
         "of the token": e.attribution.tokens.tolist(),
         "of its G-grams": e.from_ggrams.tolist(),
     }
+    if e.attribution.bases.any():
+        columns["of its bases"] = e.attribution.bases.tolist()
     if e.occlusion is not None:
         columns["occlusion"] = e.occlusion.tolist()
     boxes = (
@@ -112,7 +115,7 @@ def _token_track(e: Explanation) -> Track:
 
 def _ggram_track(e: Explanation) -> Track:
     boxes = [
-        Box(start, end, g.bases, (f"{g.ggram_id}", g.removal, g.attribution), g.removal)
+        Box(start, end, g.bases, (f"{g.ggram_id} {g.strand}", g.removal, g.attribution), g.removal)
         for g in e.ggrams
         for start, end in g.intervals
     ]

@@ -24,11 +24,12 @@ from ..records import plain, read_json, run_record, write_json
 from ..sequences.settings import LabelConfig, SplitConfig
 from ..sequences.splits import Splits, load_splits
 from ..tables import new_table
-from ..training.finetune import Learner, announce, fit
-from ..training.metrics import Scores, score
+from ..training.finetune import announce, fit
+from ..training.kmers import plan_kmers
+from ..training.learner import Learner
+from ..training.metrics import Scores
 from ..training.settings import FinetuneConfig
 from ..training.trainer import use_bf16
-from .baselines import fit_kmers
 from .data import TASK_FILE
 from .forms import TASK_FORM
 from .models import finetuning_of, learner_of
@@ -79,11 +80,15 @@ class Outcome(NamedTuple):
     logits: Float[np.ndarray, "rows labels"]
     """Of the rows of test."""
     epochs: float
-    """Passes over train that were made."""
+    """Passes over train that were made, those over the other strand counted too."""
     best_epoch: float | None
     parameters: int
-    flops_per_sequence: float
+    strands: int
+    """That are read of each sequence."""
+    flops_per_strand: float
     """Multiply-adds count twice; forward alone."""
+    more: dict[str, Any]
+    """For the record: the learning rate, and how the logits came about."""
 
 
 def run_cell(cell: Cell) -> None:
@@ -116,22 +121,22 @@ def run_cell(cell: Cell) -> None:
             arm=cell.model.name,
             task=cell.task,
             seed=config.run.seed,
-            learning_rate=config.optimizer.learning_rate,
             rows=rows,
             duplicates=splits.duplicates,
             label_names=splits.task.label_names,
             test={name: _number(value) for name, value in outcome.test.items()},
             dev={name: _number(value) for name, value in outcome.dev.items()},
             best_epoch=outcome.best_epoch,
+            **outcome.more,
             cost={
                 "seconds": seconds,
                 "peak_memory_bytes": _BYTES_PER_MAXRSS
                 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
                 "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if cuda else None,
                 "parameters": outcome.parameters,
-                "flops_per_sequence": outcome.flops_per_sequence,
+                "flops_per_sequence": outcome.strands * outcome.flops_per_strand,
                 # The usual estimate: backward costs twice the forward pass.
-                "training_flops": 3 * read * outcome.flops_per_sequence,
+                "training_flops": 3 * read * outcome.flops_per_strand,
                 "threads": torch.get_num_threads(),
                 "device": torch.cuda.get_device_name() if cuda else platform.processor() or "CPU",
                 "bf16": use_bf16(config.run),
@@ -149,33 +154,43 @@ def _sweep(output: Path) -> None:
 def _fine_tuned(
     model: BenchmarkModel, config: FinetuneConfig, splits: Splits, directory: Path
 ) -> Outcome:
-    learner = learner_of(model, config, splits)
+    kmers = plan_kmers(splits, config)
+    learner = learner_of(model, config, splits, kmers.strands)
     announce(learner, splits, config)
-    fitted = fit(learner, splits, config, directory, resumable=False)
+    fitted = fit(learner, splits, config, directory, kmers=kmers.blended, resumable=False)
     assert fitted is not None  # one process
     write_json(directory / "history.json", {"log": fitted.history})
     return Outcome(
         fitted.test,
         fitted.dev,
         fitted.logits,
-        fitted.epochs,
+        fitted.epochs * len(learner.strands),
         fitted.best_epoch,
         sum(p.numel() for p in fitted.model.parameters()),
+        len(learner.strands),
         flops_per_sequence(fitted.model, learner),
+        {
+            "learning_rate": fitted.rate.learning_rate,
+            "restarts": fitted.restarts,
+            "strands": kmers.strands,
+            "blend": fitted.blend._asdict(),
+            "deep": {name: _number(value) for name, value in fitted.deep.items()},
+        },
     )
 
 
 def _kmers(_: BenchmarkModel, config: FinetuneConfig, splits: Splits, __: Path) -> Outcome:
-    kind = splits.task.problem_type
-    fitted = fit_kmers(splits, config.metric(kind))
+    fitted = plan_kmers(splits, config).baseline
     return Outcome(
-        score(kind, np.array(splits.test.labels), fitted.test),
-        score(kind, np.array(splits.dev.labels), fitted.dev),
+        fitted.test_scores,
+        fitted.dev_scores,
         fitted.test,
         0,
         None,
         fitted.parameters,
+        1,
         2.0 * fitted.parameters,
+        {"learning_rate": 0.0, "strands": fitted.strands, "strength": fitted.strength},
     )
 
 

@@ -51,7 +51,7 @@ RUN_FORM = {
     "skipped?": {str: str},
 }
 
-CHOICES_FORM = {str: {str: {"learning_rate": float, "dev_mcc?": dict, "dev_f1?": dict}}}
+CHOICES_FORM = {str: {str: {"learning_rate": str, "dev_mcc?": dict, "dev_f1?": dict}}}
 
 TASK_FORM = {
     "said": str,

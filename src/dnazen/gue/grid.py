@@ -22,7 +22,16 @@ from .dispatch import is_done, run_cells
 from .forms import CELL_FORM, CHOICES_FORM, DENSITY_FORM, LEAKAGE_FORM
 from .leakage import leakages
 from .models import model_sha256
-from .settings import BenchmarkConfig, BenchmarkModel, PlannedTask, plan_tasks, rates_of
+from .settings import (
+    BenchmarkConfig,
+    BenchmarkModel,
+    PlannedTask,
+    Rate,
+    plan_tasks,
+    rate_folder,
+    rates_of,
+    spelt_rate,
+)
 from .tasks import TASKS
 
 RUN_FILE = "run.json"
@@ -98,13 +107,16 @@ class _Grid(NamedTuple):
         """The directory of a task's splits."""
         return self.output / "tasks" / planned.task.name
 
-    def cell(self, model: BenchmarkModel, planned: PlannedTask, seed: int, rate: float) -> Cell:
+    def cell(self, model: BenchmarkModel, planned: PlannedTask, seed: int, rate: Rate) -> Cell:
         task, config = planned.task, self.config
-        place = self.output / "cells" / model.name / task.name / f"lr-{rate:g}" / f"seed-{seed}"
+        place = self.output / "cells" / model.name / task.name / rate_folder(rate) / f"seed-{seed}"
         settings = FinetuneConfig(
             epochs=planned.epochs,
             batch_size=planned.batch_size,
             pooling=config.pooling,
+            kmers=config.kmers,
+            base_channels=config.base_channels,
+            strands=config.strands,
             best_metric=task.metric,
             patience=config.patience,
             max_tokens=config.max_tokens,
@@ -115,7 +127,7 @@ class _Grid(NamedTuple):
             model, task.name, self.data_of(planned), place, settings, self.hashes[model.name]
         )
 
-    def trials(self) -> dict[tuple[BenchmarkModel, PlannedTask], dict[float, Cell]]:
+    def trials(self) -> dict[tuple[BenchmarkModel, PlannedTask], dict[Rate, Cell]]:
         """The cells of the first seed, by learning rate."""
         first = self.config.seeds[0]
         return {
@@ -221,8 +233,8 @@ def _dense_model(
 
 
 def _choose(
-    trials: dict[tuple[BenchmarkModel, PlannedTask], dict[float, Cell]], output: Path
-) -> dict[tuple[BenchmarkModel, PlannedTask], float]:
+    trials: dict[tuple[BenchmarkModel, PlannedTask], dict[Rate, Cell]], output: Path
+) -> dict[tuple[BenchmarkModel, PlannedTask], Rate]:
     """Choose a learning rate for each model and task, by dev alone, and write it down.
 
     It is the one with the best dev score, the first of equals. Where there is but one it is taken
@@ -234,21 +246,18 @@ def _choose(
     for (model, planned), cells in trials.items():
         metric = planned.task.metric
         records = {rate: cell.output / CELL_FILE for rate, cell in cells.items()}
-        scores: dict[float, float | None] = {
+        scores: dict[Rate, float | None] = {
             rate: read_json(path, "a cell", CELL_FORM)["dev"].get(metric)
             for rate, path in records.items()
             if path.is_file()
         }
         worth = {rate: _WORSE_THAN_ANY if v is None else v for rate, v in scores.items()}
-        best = (
-            next(iter(cells))
-            if len(cells) == 1
-            else max(worth, key=worth.__getitem__, default=None)
-        )
+        tried = cells if len(cells) == 1 else sorted(worth, key=lambda rate: -worth.get(rate, 0.0))
+        best = next(iter(tried), None)
         if best is not None:
             chosen[model, planned] = best
-            spelt = {f"{rate:g}": value for rate, value in scores.items()}
-            choice = {"learning_rate": best, f"dev_{metric}": spelt}
+            spelt = {spelt_rate(rate): value for rate, value in scores.items()}
+            choice = {"learning_rate": spelt_rate(best), f"dev_{metric}": spelt}
             written.setdefault(model.name, {})[planned.task.name] = choice
     write_json(path, written)
     return chosen
@@ -261,8 +270,8 @@ def scores_of_run(output: Path) -> Iterator[TaskScores]:
         for model, chosen in choices.items():
             if name not in chosen:
                 continue
-            rate = chosen[name]["learning_rate"]
-            files = (output / "cells" / model / name / f"lr-{rate:g}").glob(f"*/{CELL_FILE}")
+            folder = rate_folder(chosen[name]["learning_rate"])
+            files = (output / "cells" / model / name / folder).glob(f"*/{CELL_FILE}")
             tests = [read_json(path, "a cell", CELL_FORM)["test"] for path in sorted(files)]
             if tests:
                 values = (test.get(task.metric) for test in tests)

@@ -21,14 +21,15 @@ from ..errors import InputError
 from ..model.batches import Example
 from ..model.directory import GGRAMS_FILE
 from ..model.released import RELEASED_GGRAMS_FILE
+from ..model.settings import Strands
 from ..model.weights import WEIGHTS_FILE, adapter_base
 from ..records import hash_file, read_json
 from ..sequences.alphabet import Counts, normalise
 from ..sequences.splits import Split, Splits
 from ..tokens.encoding import EncodedExamples
-from ..training.finetune import EncodedSplits, Learner, dnazen_learner
+from ..training.cnn import cnn_learner, cnn_settings
+from ..training.learner import Learner, dnazen_learner, on_strands
 from ..training.settings import FinetuneConfig
-from .baselines import cnn_learner
 from .settings import BenchmarkModel
 
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.index.json")
@@ -45,10 +46,6 @@ _OF_ITS_MAKING = ("transformers_version", "_name_or_path", "base_model_name_or_p
 
 _CODE = ("auto_map", "custom_pipelines", "trust_remote_code")
 _ATTENTION = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
-
-CNN_LEARNING_RATE = 1e-3
-CNN_EPOCHS = 10
-"""The least; decided here, for the CNN starts from nothing and is cheap."""
 
 
 def model_sha256(model: BenchmarkModel) -> str | None:
@@ -104,9 +101,14 @@ def _sha256(content: bytes) -> str:
 
 def finetuning_of(model: BenchmarkModel, config: FinetuneConfig) -> FinetuneConfig:
     """The settings that a model is fine-tuned with, those of the benchmark being ``config``."""
+    own = {
+        name: value
+        for name in ("pooling", "kmers", "base_channels", "strands")
+        if (value := getattr(model, name)) is not None
+    }
+    config = replace(config, **own)
     if model.kind == "cnn":
-        optimizer = replace(config.optimizer, learning_rate=CNN_LEARNING_RATE)
-        return replace(config, optimizer=optimizer, epochs=max(config.epochs, CNN_EPOCHS))
+        return replace(cnn_settings(config), strands=model.strands or "forward")
     return replace(
         config,
         from_random_weights=model.kind == "random",
@@ -114,8 +116,15 @@ def finetuning_of(model: BenchmarkModel, config: FinetuneConfig) -> FinetuneConf
     )
 
 
-def learner_of(model: BenchmarkModel, config: FinetuneConfig, splits: Splits) -> Learner:
+def learner_of(
+    model: BenchmarkModel, config: FinetuneConfig, splits: Splits, strands: Strands = "forward"
+) -> Learner:
     """What is fine-tuned; nothing is kept of its weights.
+
+    Parameters
+    ----------
+    strands
+        Which the model reads, ``config`` leaving it open or not.
 
     Raises
     ------
@@ -123,13 +132,13 @@ def learner_of(model: BenchmarkModel, config: FinetuneConfig, splits: Splits) ->
         If the model cannot be read, or an example is too long.
     """
     if model.kind == "cnn":
-        return cnn_learner(splits)
+        return cnn_learner(splits, strands)
     if model.kind == "hf":
-        return _hugging_face(model.source, config, splits)
-    return dnazen_learner(Path(model.source), splits, config)._replace(save=None)
+        return _hugging_face(model.source, config, splits, strands)
+    return dnazen_learner(Path(model.source), splits, config, strands)._replace(save=None)
 
 
-def _hugging_face(source: str, config: FinetuneConfig, splits: Splits) -> Learner:
+def _hugging_face(source: str, config: FinetuneConfig, splits: Splits, strands: Strands) -> Learner:
     """A model and tokenizer that the Auto classes open; code of others is not run."""
     classes = len(splits.task.label_names)
     _refuse_code(source)
@@ -173,8 +182,7 @@ def _hugging_face(source: str, config: FinetuneConfig, splits: Splits) -> Learne
             batch["labels"] = torch.tensor([example.label for example in examples])
         return batch
 
-    encoded = EncodedSplits(*(encode(split) for split in splits.parts.values()))
-    return Learner(encoded, collate, fresh)
+    return Learner(on_strands(encode, splits, strands), collate, fresh)
 
 
 def _refuse_code(source: str) -> None:

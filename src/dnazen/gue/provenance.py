@@ -160,7 +160,7 @@ def _choice_cell(choice: dict[str, Any] | None) -> str:
     if choice is None:
         return "-"
     scores: dict[str, float | None] = next(v for k, v in choice.items() if k.startswith("dev_"))
-    first = f"{choice['learning_rate']:g}"
+    first = choice["learning_rate"]
     order = [first, *(rate for rate in scores if rate != first)]
     return ", ".join(f"{rate} ({points(scores.get(rate))})" for rate in order)
 

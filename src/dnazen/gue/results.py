@@ -220,7 +220,7 @@ class Run:
             choice = self.choices.get(model, {}).get(task.name)
             if choice is None:  # its learning rates are still being tried
                 continue
-            folder = self.path / "cells" / model / task.name / f"lr-{choice['learning_rate']:g}"
+            folder = self.path / "cells" / model / task.name / rate_folder(choice["learning_rate"])
             whole = []
             for path in folder.glob(f"seed-*/{CELL_FILE}"):
                 with self._damage_noted():

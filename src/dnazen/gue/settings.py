@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from ..errors import ConfigError
-from ..model.settings import ClassifierPooling
+from ..model.settings import MOST_BASE_CHANNELS, MOST_KMERS, ClassifierPooling
 from ..overrides import from_words, named_tables, override, require_name, words_of
 from ..settings import FLAT, require_choices, require_fractions, require_numbers
 from .tasks import TASKS, GueTask, find_tasks, published
@@ -28,8 +28,8 @@ KINDS: dict[Kind, str] = {
 DRAWS = 2000
 """Bootstrap resamples."""
 
-WARMUP_STEPS = 50
-"""Of every task, unless another number is set."""
+Rate = float | Literal["auto"]
+"""A learning rate, or found by trials in each cell."""
 
 MOST_JOBS = 4096
 
@@ -44,8 +44,14 @@ class BenchmarkModel:
     """dnazen, e4bu, random, hf, cnn or kmer."""
     source: str = ""
     """Directory, or name; empty for the baselines."""
+    pooling: ClassifierPooling | None = None
+    """In place of the benchmark's; so the next three."""
+    kmers: int | None = None
+    base_channels: int | None = None
+    strands: Literal["auto", "average", "forward"] | None = None
 
     def __post_init__(self) -> None:
+        require_choices(self)
         require_name(self.name, "models")
         place = f"models.{self.name}"
         if self.kind not in KINDS:
@@ -114,14 +120,15 @@ class TaskSettings:
     """How models are fine-tuned on tasks; None leaves what is set elsewhere."""
 
     learning_rates: tuple[float, ...] | None = None
-    """Of several, dev chooses one for each model and task, with the first seed. By default the
-    task's own. The CNN and the k-mers have their own."""
+    """Of several, dev chooses one for each model and task, with the first seed. By default short
+    trials find one in each cell, on dev. The CNN and the k-mers have their own."""
     epochs: int | None = None
-    """Passes over train; by default the task's own."""
+    """Passes over train; by default as in 'dnazen finetune'."""
     batch_size: int | None = None
-    """Examples per batch; by default the task's own."""
-    warmup_steps: int | None = None
-    """Optimizer steps of linear rise of the learning rate; by default 50."""
+    """Examples per batch; by default 32."""
+    warmup_steps: float | None = None
+    """Optimizer steps of linear rise of the learning rate, or below 1 a share of all steps; by
+    default 0.06."""
     max_train_rows: int | None = None
     """Train on a sample of at most so many rows."""
     max_dev_rows: int | None = None
@@ -172,10 +179,17 @@ class BenchmarkConfig:
     task_settings: TaskTables = field(default_factory=dict)
     """Other settings for some tasks or folders of tasks, in a recipe tables such as
     [task-settings.EMP]; on the command line 'EMP={"epochs": 2}'. A later one wins."""
-    pooling: ClassifierPooling = "cls"
-    """What the classifier on a DNAZEN model reads: [CLS], or the mean of the tokens."""
-    patience: int | None = None
-    """Stop after so many epochs without a better dev score; by default never."""
+    pooling: ClassifierPooling = "mean"
+    """What the classifier on a DNAZEN model reads: the mean of the tokens, or [CLS]."""
+    kmers: int = 6
+    """Longest k-mers of the regression beside a DNAZEN model's deep head; 0 for none."""
+    base_channels: int | None = None
+    """Channels of a DNAZEN model's base view; 0 for none; by default those that it has, or 64."""
+    strands: Literal["auto", "average", "forward"] = "auto"
+    """Read both strands of every sequence, or the one given; auto: both, unless k-mers show on dev
+    that labels depend on the strand."""
+    patience: int | None = 5
+    """Stop after so many epochs without a better dev score; None: never."""
     train_from_dev: float = 0.0
     """Of tasks without a train split, the fraction of dev to train on; 0 skips them."""
     max_tokens: int = 1024
@@ -199,6 +213,8 @@ class BenchmarkConfig:
         if not all(0 <= seed < 1 << 32 for seed in self.seeds):  # what numpy's generator takes
             raise ConfigError(f"seeds must lie in 0 to {(1 << 32) - 1}, got {self.seeds}")
         require_numbers(self, names="patience", least=1)
+        require_numbers(self, names="kmers", least=0, most=MOST_KMERS)
+        require_numbers(self, names="base_channels", least=0, most=MOST_BASE_CHANNELS)
         require_numbers(self, names="max_tokens", least=3)
         require_numbers(self, names="jobs", least=0, most=MOST_JOBS)
         require_fractions(self, names="train_from_dev")
@@ -211,10 +227,10 @@ class PlannedTask(NamedTuple):
     """A task and the settings it is run with."""
 
     task: GueTask
-    learning_rates: tuple[float, ...]
-    epochs: int
+    learning_rates: tuple[Rate, ...]
+    epochs: int | Literal["auto"]
     batch_size: int
-    warmup_steps: int
+    warmup_steps: float
     max_train_rows: int | None
     max_dev_rows: int | None
 
@@ -234,10 +250,10 @@ def plan_tasks(config: BenchmarkConfig) -> list[PlannedTask]:
     planned = []
     for task in find_tasks(config.tasks):
         own: dict[str, Any] = {
-            "learning_rates": (task.learning_rate,),
-            "epochs": task.epochs,
-            "batch_size": task.batch_size,
-            "warmup_steps": WARMUP_STEPS,
+            "learning_rates": ("auto",),
+            "epochs": "auto",
+            "batch_size": 32,
+            "warmup_steps": 0.06,
             "max_train_rows": None,
             "max_dev_rows": None,
         }
@@ -248,9 +264,19 @@ def plan_tasks(config: BenchmarkConfig) -> list[PlannedTask]:
     return planned
 
 
-def rates_of(model: BenchmarkModel, task: PlannedTask) -> tuple[float, ...]:
+def rates_of(model: BenchmarkModel, task: PlannedTask) -> tuple[Rate, ...]:
     """The learning rates to try; the baselines have one of their own, whatever is set."""
     return task.learning_rates[:1] if model.kind in ("cnn", "kmer") else task.learning_rates
+
+
+def spelt_rate(rate: Rate) -> str:
+    """A learning rate as files name it."""
+    return rate if rate == "auto" else f"{rate:g}"
+
+
+def rate_folder(rate: Rate | str) -> str:
+    """The folder of the cells of a learning rate, a number or as ``spelt_rate`` spells it."""
+    return f"lr-{rate if isinstance(rate, str) else spelt_rate(rate)}"
 
 
 PUBLISHED_MODELS = (

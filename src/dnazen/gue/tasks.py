@@ -24,7 +24,7 @@ class Rows(NamedTuple):
 
 
 class GueTask(NamedTuple):
-    """A task of GUE, with the settings that its fine-tuning starts from."""
+    """A task of GUE."""
 
     name: str
     """Folder below the data directory, such as ``EMP/H3``."""
@@ -36,10 +36,6 @@ class GueTask(NamedTuple):
     7,000) do not go with the sizes of the files that go round."""
     metric: Metric
     """Macro F1 for covid, MCC for all others."""
-    epochs: int
-    """As in the scripts of the DNABERT-2 authors."""
-    learning_rate: float = 5e-5
-    batch_size: int = 32
 
 
 _ROWS = """
@@ -73,21 +69,21 @@ tf/4 19000 1000 1000
 virus/covid - - -
 """
 
-# Beginning of the name: group, classes, length in bases, epochs.
-_KINDS: dict[str, tuple[str, int, int, int]] = {
-    "EMP/": ("epigenetic marks (yeast)", 2, 500, 3),
-    "mouse/": ("TF binding (mouse)", 2, 101, 5),
-    "prom/prom_300": ("promoter (human)", 2, 300, 4),
-    "prom/prom_core": ("core promoter (human)", 2, 70, 4),
-    "splice/": ("splice sites (human)", 3, 400, 5),
-    "tf/": ("TF binding (human)", 2, 101, 3),
-    "virus/": ("covid variants", 9, 1000, 8),
+# Beginning of the name: group, classes, length in bases.
+_KINDS: dict[str, tuple[str, int, int]] = {
+    "EMP/": ("epigenetic marks (yeast)", 2, 500),
+    "mouse/": ("TF binding (mouse)", 2, 101),
+    "prom/prom_300": ("promoter (human)", 2, 300),
+    "prom/prom_core": ("core promoter (human)", 2, 70),
+    "splice/": ("splice sites (human)", 3, 400),
+    "tf/": ("TF binding (human)", 2, 101),
+    "virus/": ("covid variants", 9, 1000),
 }
 
 
 def _task(line: str) -> GueTask:
     name, *numbers = line.split()
-    group, classes, length_bp, epochs = next(
+    group, classes, length_bp = next(
         kind for start, kind in _KINDS.items() if name.startswith(start)
     )
     return GueTask(
@@ -97,7 +93,6 @@ def _task(line: str) -> GueTask:
         length_bp=length_bp,
         rows=None if numbers[0] == "-" else Rows(*map(int, numbers)),
         metric="f1" if name.startswith("virus/") else "mcc",
-        epochs=10 if name.endswith("_tata") else epochs,
     )
 
 

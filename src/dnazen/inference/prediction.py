@@ -16,7 +16,8 @@ from ..model.batches import Example
 from ..sequences.alphabet import Counts
 from ..sequences.inputs import InputRecord, records_of
 from ..settings import settings_or_default
-from ..tokens.encoding import Length, encode_examples
+from ..tokens.encoding import Length
+from ..tokens.strands import encode_strands
 from ..tokens.tokenizer import CHUNK_BP, grouped
 from .labels import predicted, probabilities
 from .loop import Collate, run
@@ -96,22 +97,40 @@ def predictions(
         firsts = [example[0] for example in batch]
         letters = [tuple(record.sequence for record in example) for example in batch]
         sources = [record.source for record in firsts]
-        encoded = encode_examples(model.tokenizer, letters, length, sources)
-        logits = logits_of(
+        both = model.config.strands == "average"
+        strands = encode_strands(model.tokenizer, letters, length, sources, both=both)
+        logits = mean_logits(
             model.classifier,
             model.collator,
-            [Example(tokens) for tokens in encoded.tokens],
+            [[Example(tokens) for tokens in strand.tokens] for strand in strands],
             tokens_per_batch=config.tokens_per_batch,
         )
         for source, record_logits in zip(sources, logits, strict=True):
             if record_logits is not None:
                 model.require_finite(record_logits, source)
-        yield PredictedRecords(firsts, logits, encoded.counts, encoded.cut)
+        yield PredictedRecords(firsts, logits, strands[0].counts, strands[0].cut)
 
 
 def longest(model: OpenedModel, config: PredictionConfig) -> int:
     """The most tokens that a record may have, [CLS] and [SEP] included."""
     return config.max_tokens or model.config.max_tokens or MAX_TOKENS
+
+
+def mean_logits(
+    network: nn.Module,
+    collate: Collate,
+    strands: Sequence[Sequence[Example]],
+    *,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+) -> list[Logits | None]:
+    """``logits_of`` of each example, the mean over its strands."""
+    by_strand = [
+        logits_of(network, collate, examples, tokens_per_batch=tokens_per_batch)
+        for examples in strands
+    ]
+    return [
+        None if rows[0] is None else np.mean(rows, axis=0) for rows in zip(*by_strand, strict=True)
+    ]
 
 
 def logits_of(

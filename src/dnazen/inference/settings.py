@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ConfigError
+from ..model.settings import Strands
 from ..settings import require_choices, require_numbers
 from ..tokens.settings import TooLong, require_max_tokens
 
 Pooling = Literal["mean", "cls", "max", "token", "ggram"]
-Strands = Literal["forward", "average"]
 
 TOKENS_PER_BATCH = 8192
 """Bound on sequences x longest of a batch: about 0.3 GB at base size."""

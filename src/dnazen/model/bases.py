@@ -95,6 +95,16 @@ def bases_of_tokens(
     return Bases(box.view(layout.sequences, longest), cells, token)
 
 
+class BaseReading(NamedTuple):
+    """What the convolutions make of the bases of a batch."""
+
+    bases: Bases
+    states: Float[Tensor, "bases channels"]
+    """In the order of the tokens; 0 or more."""
+    sequence: Int[Tensor, "bases"]
+    """Which sequence of the batch each base is of."""
+
+
 class BaseView(nn.Module):
     """Two convolutions over bases; each token gets the largest and the mean state of its own.
 
@@ -114,20 +124,31 @@ class BaseView(nn.Module):
         self.output = nn.Linear(2 * channels, hidden_size, bias=False)
         nn.init.zeros_(self.output.weight)
 
-    def forward(self, tokens: Int[Tensor, "rows"], layout: Layout) -> Float[Tensor, "rows hidden"]:
-        """What is added to the embedding of each token; 0 for one without bases."""
+    def forward(self, tokens: Int[Tensor, "rows"], layout: Layout) -> BaseReading:
+        """Read the bases of tokens, in the context of their sequence."""
         bases = bases_of_tokens(self.table, tokens, layout)
         channels_first = self._seen(bases.codes).transpose(1, 2)
         within = (bases.codes != NONE)[:, None]
         states = torch.relu(self.first(channels_first)) * within
         states = torch.relu(self.second(states))
         rows = states.transpose(1, 2).flatten(0, 1).index_select(0, bases.cells)
-        empty = rows.new_zeros(len(tokens), rows.shape[1])
-        owner = bases.token[:, None].expand_as(rows)
-        largest = empty.scatter_reduce(0, owner, rows, "amax")  # states are 0 or more
+        return BaseReading(bases, rows, bases.cells // max(1, bases.codes.shape[1]))
+
+    def on_tokens(self, reading: BaseReading, tokens: int) -> Float[Tensor, "tokens hidden"]:
+        """What is added to the embedding of each token; 0 for one without bases."""
+        rows, token = reading.states, reading.bases.token
+        empty = rows.new_zeros(tokens, rows.shape[1])
+        owner = token[:, None].expand_as(rows)
+        largest = empty.scatter_reduce(0, owner, rows, "amax")
         mean = empty.scatter_reduce(0, owner, rows, "mean", include_self=False)
         added: Tensor = self.output(torch.cat([largest, mean], dim=1))
         return added
+
+    def largest(self, reading: BaseReading, sequences: int) -> Float[Tensor, "sequences channels"]:
+        """The largest state of each channel in each sequence; 0 for one without bases."""
+        rows = reading.states
+        owner = reading.sequence[:, None].expand_as(rows)
+        return rows.new_zeros(sequences, rows.shape[1]).scatter_reduce(0, owner, rows, "amax")
 
     def _seen(self, codes: Int[Tensor, "sequences longest"]) -> Float[Tensor, "s longest 4"]:
         """One-hot bases; nothing where a base is unknown or none is."""

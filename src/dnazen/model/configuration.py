@@ -11,7 +11,15 @@ from transformers.configuration_utils import PreTrainedConfig
 
 from ..errors import ConfigError
 from ..sequences.settings import ProblemType
-from .settings import MOST_LAYERS, ClassifierPooling, Fusion, GGramEmbedding, Size
+from .settings import (
+    MOST_KMERS,
+    MOST_LAYERS,
+    ClassifierPooling,
+    Fusion,
+    GGramEmbedding,
+    Size,
+    Strands,
+)
 
 # hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, num_hidden_ggram_layers.
 # base, large and x-large: the released table; the smaller ones: Decided here, for CPUs.
@@ -64,8 +72,14 @@ class DnazenConfig(PreTrainedConfig):
         Before a task's linear layer; ``None`` takes ``hidden_dropout_prob``.
     base_channels
         Channels of the base view (``bases``); 0 is a model without one (Decided here).
+    kmers
+        Longest k-mers of the classifier's k-mer view (``kmers``); 0 is a model without one (Decided
+        here).
     longest_token_bp
-        Bases of the longest token, for the base view's table.
+        Bases of the longest token, for the tables of these views.
+    strands
+        How a classifier is to be read: the sequence as it is (``forward``), or ``average``, the
+        mean of the logits of both strands, on which it was trained (Decided here).
     max_tokens
         Longest example of fine-tuning, [CLS] and [SEP] included; ``None`` before it.
     sequences_per_example
@@ -100,7 +114,9 @@ class DnazenConfig(PreTrainedConfig):
         type_vocab_size: int = 2,
         pad_token_id: int = 3,
         base_channels: int = 0,
+        kmers: int = 0,
         longest_token_bp: int = 0,
+        strands: Strands = "forward",
         max_tokens: int | None = None,
         sequences_per_example: int = 1,
         tie_word_embeddings: bool = True,
@@ -132,6 +148,7 @@ class DnazenConfig(PreTrainedConfig):
         )
         _require_whole(4, _MOST, max_tokens=4 if max_tokens is None else max_tokens)
         _require_whole(1, 2, sequences_per_example=sequences_per_example)
+        _require_whole(0, MOST_KMERS, kmers=kmers)
         if pad_token_id >= vocab_size:
             raise ConfigError(f"pad_token_id {pad_token_id} is no token of {vocab_size}")
         for name, share in (
@@ -163,6 +180,7 @@ class DnazenConfig(PreTrainedConfig):
             ("fusion", fusion, get_args(Fusion)),
             ("ggram_embedding", ggram_embedding, get_args(GGramEmbedding)),
             ("classifier_pooling", classifier_pooling, get_args(ClassifierPooling)),
+            ("strands", strands, get_args(Strands)),
         ):
             if choice not in choices:
                 raise ConfigError(f"{name} must be one of {choices}, got {choice!r}")
@@ -184,7 +202,9 @@ class DnazenConfig(PreTrainedConfig):
         self.layer_norm_eps = layer_norm_eps
         self.type_vocab_size = type_vocab_size
         self.base_channels = base_channels
+        self.kmers = kmers
         self.longest_token_bp = longest_token_bp
+        self.strands = strands
         self.max_tokens = max_tokens
         self.sequences_per_example = sequences_per_example
         super().__init__(

@@ -43,6 +43,13 @@ def _require_released_shape(config: DnazenConfig) -> None:
         )
     if config.base_channels:
         raise ConfigError("the released format has no base view, this model has one")
+    if config.kmers:
+        raise ConfigError("the released format has no k-mer view, this model has one")
+    if config.strands != "forward":
+        raise ConfigError(
+            "the released format reads one strand, this model the average of both; fine-tune with "
+            "--strands forward"
+        )
     if not config.ggram_vocab_size:
         return
     if config.fusion != "sum":

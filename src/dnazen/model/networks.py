@@ -35,6 +35,7 @@ from ..ggrams.masking import NO_LABEL
 from .attention import alibi_slopes, plan_attention
 from .bases import BaseView
 from .configuration import DnazenConfig
+from .kmers import KmerView
 from .layers import Embeddings, EncoderLayer, Fusion, mean_of_covered
 from .layout import Layout, layout_of_mask, layout_of_offsets
 from .rows import RowEmbedding, SharedRow
@@ -53,6 +54,8 @@ class DnazenModelOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
     ggram_hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+    base_maxima: Float[Tensor, "batch channels"] | None = None
+    """Of the base view, if there is one and tokens are given as ids."""
 
 
 @dataclass
@@ -179,7 +182,9 @@ class FusedEncoder(Network):
             else layout_of_mask(attention_mask)
         )
         flat = layout.flat(given)
-        looked_up = flat if inputs_embeds is not None else self.look_up(flat, layout)
+        looked_up, maxima = (
+            (flat, None) if inputs_embeds is not None else self._look_up(flat, layout)
+        )
         states = self.embeddings(looked_up)
         how = {
             "implementation": self.config._attn_implementation,
@@ -231,26 +236,28 @@ class FusedEncoder(Network):
             hidden_states=tuple(layout.box(x) for x in token_trail) if trail else None,
             ggram_hidden_states=tuple(ggram_trail) if trail and ggram_trail else None,
             attentions=tuple(attentions) if attend else None,
+            base_maxima=maxima,
         )
 
     def token_embeddings(
         self, input_ids: Int[Tensor, "batch width"]
     ) -> Float[Tensor, "batch width hidden"]:
-        """What ``inputs_embeds`` stands for, of sequences without padding."""
+        """What ``inputs_embeds`` stands for, of sequences without padding: the rows of the table,
+        with what the base view adds."""
         sequences, width = input_ids.shape
         layout = Layout(sequences, width, None, None)
-        return layout.box(self.look_up(layout.flat(input_ids), layout))
+        return layout.box(self._look_up(layout.flat(input_ids), layout)[0])
 
-    def look_up(self, tokens: Int[Tensor, "rows"], layout: Layout) -> Float[Tensor, "rows hidden"]:
-        """The embeddings of tokens, with what the base view adds; ``inputs_embeds`` replaces them.
-
-        Parameters
-        ----------
-        layout
-            Tells the sequences apart whose tokens these are.
-        """
+    def _look_up(
+        self, tokens: Int[Tensor, "rows"], layout: Layout
+    ) -> tuple[Float[Tensor, "rows hidden"], Float[Tensor, "sequences channels"] | None]:
+        """The embeddings of tokens, and the maxima of the base view."""
         rows: Tensor = self.embeddings.word_embeddings(tokens)
-        return rows + self.bases(tokens, layout) if self.config.base_channels else rows
+        if not self.config.base_channels:
+            return rows, None
+        reading = self.bases(tokens, layout)
+        added = self.bases.on_tokens(reading, len(tokens))
+        return rows + added, self.bases.largest(reading, layout.sequences)
 
     def _has_ggrams(self, ggrams: Tensor | None, *places: Tensor | None) -> bool:
         """Whether a batch has G-grams.
@@ -360,6 +367,9 @@ class MaskedLM(Network):
 class SequenceClassifier(Network):
     """DNAZEN with a tanh pooler on [CLS] or the mean of the tokens, dropout, and a linear layer.
 
+    Two views below the tokens speak beside it (Decided here): of the base view the largest state
+    of each channel, as in a small CNN, through a linear layer that starts at zero; and k-mers.
+
     ``config.problem_type`` is ``single_label_classification`` (labels are class ids),
     ``multi_label_classification`` (labels are (batch, labels) of 0 and 1) or ``regression``
     (labels are (batch,) or (batch, labels) numbers).
@@ -372,6 +382,11 @@ class SequenceClassifier(Network):
         self.pooler = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = nn.Dropout(classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        if config.base_channels:
+            self.base_head = nn.Linear(config.base_channels, config.num_labels, bias=False)
+            nn.init.zeros_(self.base_head.weight)
+        if config.kmers:
+            self.kmers = KmerView.of(config)
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
@@ -379,9 +394,16 @@ class SequenceClassifier(Network):
         input_ids: Int[Tensor, "batch width"] | None = None,
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        side_logits: Float[Tensor, "batch labels"] | None = None,
         **inputs: Any,
     ) -> SequenceClassifierOutput:
-        """Logits (batch, labels), and the mean loss when ``labels`` are given."""
+        """Logits (batch, labels), and the mean loss when ``labels`` are given.
+
+        Parameters
+        ----------
+        side_logits
+            In place of what the base view and the k-mer view say themselves (``side``).
+        """
         given = inputs["inputs_embeds"] if input_ids is None else input_ids
         if self.config.classifier_pooling == "mean":
             output = self.dnazen(input_ids, return_dict=True, **inputs)
@@ -392,6 +414,10 @@ class SequenceClassifier(Network):
             read = output.last_hidden_state
         pooled = torch.tanh(self.pooler(read))
         logits = self.classifier(self.dropout(pooled))
+        if side_logits is None:
+            side_logits = self._side(output, input_ids, inputs.get("attention_mask"))
+        if side_logits is not None:
+            logits = logits + side_logits
         loss = None
         if labels is not None:
             problem = self.config.problem_type or "single_label_classification"
@@ -404,6 +430,36 @@ class SequenceClassifier(Network):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
+
+    def _side(
+        self,
+        output: DnazenModelOutput,
+        input_ids: Int[Tensor, "batch width"] | None,
+        attention_mask: Int[Tensor, "batch width"] | None,
+    ) -> Float[Tensor, "batch labels"] | None:
+        """What the views below the tokens say themselves; ``None`` of a model without any.
+
+        Raises
+        ------
+        ValueError
+            If there are no ``input_ids``: bases cannot be read off embeddings.
+        """
+        if not (self.config.base_channels or self.config.kmers):
+            return None
+        if input_ids is None:
+            raise ValueError("a model with bases or k-mers needs input_ids, or side_logits")
+        said: Tensor | None = None
+        if self.config.base_channels:
+            said = self.base_head(self.dropout(output.base_maxima))
+        if self.config.kmers:
+            layout = (
+                Layout(input_ids.shape[0], input_ids.shape[1], None, None)
+                if attention_mask is None
+                else layout_of_mask(attention_mask)
+            )
+            by_kmers = self.kmers(layout.flat(input_ids), layout)
+            said = by_kmers if said is None else said + by_kmers
+        return said
 
 
 def mean_of_tokens(

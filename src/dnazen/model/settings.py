@@ -11,12 +11,13 @@ Size = Literal["tiny", "mini", "small", "base", "large", "x-large"]
 Fusion = Literal["sum", "mean", "gated"]
 GGramEmbedding = Literal["own", "composed", "shared"]
 ClassifierPooling = Literal["cls", "mean"]
+Strands = Literal["forward", "average"]
 
 MOST_LAYERS = 1024
 """Of an encoder; also of the heads of its attention."""
-
-
 MOST_BASE_CHANNELS = 4096
+MOST_KMERS = 8
+"""The longest k: 87,380 k-mers of length 1 to 8, half of them distinct on both strands."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,14 @@ class Split(NamedTuple):
     table: Labelled
     labels: list[Label]
 
+    def reverse_complement(self) -> Split:
+        """The same rows on the other strand."""
+        rows = [
+            row._replace(sequences=tuple(map(reverse_complement, row.sequences)))
+            for row in self.table.rows
+        ]
+        return self._replace(table=self.table._replace(rows=rows))
+
 
 class Splits(NamedTuple):
     """A task and its three splits."""
@@ -57,6 +65,11 @@ class Splits(NamedTuple):
     def parts(self) -> dict[str, Split]:
         """The splits by name."""
         return {"train": self.train, "dev": self.dev, "test": self.test}
+
+    def reverse_complement(self) -> Splits:
+        """The same splits, each sequence (of a pair, both) read on the other strand."""
+        train, dev, test = (split.reverse_complement() for split in self.parts.values())
+        return self._replace(train=train, dev=dev, test=test)
 
 
 def load_splits(path: Path, labels: LabelConfig, splits: SplitConfig) -> Splits:

@@ -1,6 +1,6 @@
-"""Fine-tuning: fit a model to labelled sequences, choose the epoch on dev, score the test, once.
+"""Fine-tuning: fit a model to labelled sequences, choose on dev, score the test, once.
 
-Source: method.md section 7.
+Source: method.md section 7; what is chosen, and how, is Decided here (docs/finetuning.md).
 """
 
 from __future__ import annotations
@@ -9,112 +9,69 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from accelerate.utils import gather_object
 from jaxtyping import Float
-from torch import Tensor
-from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainerControl, set_seed
+from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, set_seed
 
-from ..inference.prediction import logits_of
-from ..model.bases import base_table, longest_token_bp
-from ..model.batches import Collator, Example
-from ..model.directory import ModelDirectory, open_directory, save_directory
-from ..model.modeling import DnazenForSequenceClassification
-from ..model.networks import classification_loss
-from ..model.weights import BASE_VIEW, GGRAM_PARTS, HEADS, load_weights, read_weights
-from ..sequences.labelled import Label
-from ..sequences.settings import ProblemType
+from ..inference.prediction import mean_logits
+from ..model.batches import Example
+from ..records import read_json, write_json
 from ..sequences.splits import Split, Splits
 from ..tables import printable
-from ..tokens.encoding import EncodedExamples, Length, encode_examples
-from .adapters import add_adapter, require_peft, save_adapter
+from ..tokens.encoding import EncodedExamples
+from .blend import Blend
 from .checkpoints import CHECKPOINTS
+from .collapse import StopWhenCollapsed
+from .evaluation import Dev, FinetuneTrainer
+from .kmers import KmerFit
+from .learner import Learner
 from .metrics import Scores, score
+from .rates import MOST_TRIAL_ROWS, TRIAL_STEPS, RateChoice, choose_rate, rates_for
 from .scale import Scale
-from .selection import is_defined, rank
+from .selection import is_defined
 from .settings import METRICS, FinetuneConfig
 from .stopping import StopAtCheckpoint, StopRequest, stop_requested
 from .trainer import (
-    choose_attention,
-    compile_layers,
     end_distributed,
     rowwise_optimizer,
     tensorboard,
     training_arguments,
     training_under_way,
 )
+from .view import install_kmers
 
-
-class EncodedSplits(NamedTuple):
-    """The splits as tokens."""
-
-    train: EncodedExamples
-    dev: EncodedExamples
-    test: EncodedExamples
-
-
-class Learner(NamedTuple):
-    """What is fine-tuned: the splits as a model reads them, and how to make and keep the model."""
-
-    encoded: EncodedSplits
-    collator: Callable[[Sequence[Example]], dict[str, Tensor]]
-    fresh: Callable[[], PreTrainedModel]
-    """Makes the model to train, a sequence classifier; called once the seed is set."""
-    save: Callable[[Path, PreTrainedModel], None] | None = None
-    """Writes the trained model into a directory; ``None`` where it is not kept."""
+MOST_RESTARTS = 2
+_RATE_FILE = "rate.json"
+_RATE_FORM = {"learning_rate": float, "losses": {str: str}, "restarts": int}
 
 
 class Fitted(NamedTuple):
     """A fine-tuned model, its scores, and how it came to them."""
 
     model: PreTrainedModel
-    """In evaluation mode, with the weights of the best epoch."""
+    """In evaluation mode, with the weights of the best epoch and the k-mers that dev kept."""
     test: Scores
     dev: Scores
     """Of the best epoch."""
     logits: Float[np.ndarray, "rows labels"]
     """Of the rows of test; in regression the predictions."""
+    deep: Scores
+    """On test, of the deep head without k-mers."""
+    blend: Blend
+    rate: RateChoice
+    restarts: int
+    """After a collapse, at a lower rate."""
     best_epoch: float | None
     epochs: float
     """Passes over train that were made."""
     history: list[dict[str, Any]]
     """Losses, learning rates and dev scores by step."""
-
-
-def dnazen_learner(model: Path, splits: Splits, config: FinetuneConfig) -> Learner:
-    """The DNAZEN model of a directory, with its tokenizer and G-grams.
-
-    Raises
-    ------
-    InputError
-        If the model cannot be read, or an example is too long.
-    """
-    parts = open_directory(model)
-    if config.without_ggrams:
-        parts.config.ggram_vocab_size = 0
-        parts = parts._replace(vocabulary=None)
-    if config.lora.rank:
-        require_peft()
-    length = Length(config.max_tokens, config.too_long)
-
-    def save(directory: Path, trained: PreTrainedModel) -> None:
-        if config.lora.rank:
-            save_adapter(directory, trained, model, parts.tokenizer)
-        else:
-            save_directory(directory, trained, parts.tokenizer, parts.vocabulary)
-
-    return Learner(
-        EncodedSplits(*(_encode(parts, split, length) for split in splits.parts.values())),
-        Collator.of(parts),
-        lambda: _fresh_classifier(model, parts, splits, config),
-        save,
-    )
 
 
 def fit(
@@ -123,10 +80,16 @@ def fit(
     config: FinetuneConfig,
     directory: Path,
     *,
+    kmers: KmerFit | None = None,
     checkpoint: Path | None = None,
     resumable: bool = True,
 ) -> Fitted | None:
-    """Train a learner as the settings say, choose the epoch on dev, and score test, once.
+    """Train a learner as the settings say, choose on dev, and score test, once.
+
+    The learning rate is found by trials (``rates``) unless the settings name one; a training that
+    collapses is then begun again at a third of it, at most twice. The deep head is trained on its
+    own and then blended with the k-mers (``blend``): begun from them it hardly learns, for they
+    fit train too well to leave anything to it (docs/experiments.md).
 
     Where the score that should choose cannot tell epochs apart (a dev of one class) or is defined
     in no epoch, the lowest dev loss chooses, and this is said on stderr.
@@ -135,6 +98,8 @@ def fit(
     ----------
     directory
         For checkpoints, and ``logs/`` (curves, for TensorBoard).
+    kmers
+        The regression to blend in, of the strands that the learner reads.
     checkpoint
         Go on from there.
     resumable
@@ -152,87 +117,225 @@ def fit(
     OutputError
         If a checkpoint cannot be written.
     """
-    problem_type = splits.task.problem_type
-    metric: str | None = config.metric(problem_type)
-    scale = Scale.of(splits.train.labels) if problem_type == "regression" else None
-    set_seed(config.run.seed)
-    model = learner.fresh()
-    optimizer = rowwise_optimizer(model, config.optimizer, config.run)
-    arguments = training_arguments(
-        directory,
-        config.optimizer,
-        config.run,
-        clips_itself=optimizer is not None,
-        num_train_epochs=config.epochs,
-        per_device_train_batch_size=config.batch_size,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=2 if resumable else 1,  # the best one is kept beside the last one
-        save_only_model=not resumable,
-        load_best_model_at_end=True,
-        metric_for_best_model="rank",
-        greater_is_better=True,
+    run = _Run(
+        learner, splits, config, directory, None if learner.table is None else kmers, resumable
     )
-    leads = arguments.process_index == 0
-    if not is_defined(config.metric(problem_type), splits.dev.labels):
-        metric = None
-        if leads:
-            print(
-                f"warning: all labels of dev are the same, so {config.metric(problem_type)} cannot "
-                "choose the epoch: the lowest dev loss does",
-                file=sys.stderr,
+    rate, restarts = run.first_rate(checkpoint)
+    while True:
+        trainer, model, collapsed = run.train(rate.learning_rate, checkpoint)
+        again = collapsed and config.optimizer.learning_rate == "auto" and restarts < MOST_RESTARTS
+        if not again:
+            break
+        restarts += 1
+        rate = rate._replace(learning_rate=rate.learning_rate / 3)
+        run.say(
+            "the deep head predicts the same for every row of dev: starting again at a learning "
+            f"rate of {rate.learning_rate:.2g}"
+        )
+        checkpoint = None
+        run.start_anew(rate, restarts)
+    end_distributed(trainer)
+    return run.result(trainer, model, rate, restarts) if run.leads else None
+
+
+class _Run:
+    """One fine-tuning: trials, trainings, and what comes out."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        splits: Splits,
+        config: FinetuneConfig,
+        directory: Path,
+        kmers: KmerFit | None,
+        resumable: bool,
+    ) -> None:
+        problem_type = splits.task.problem_type
+        self.learner, self.splits, self.config = learner, splits, config
+        self.directory, self.kmers, self.resumable = directory, kmers, resumable
+        self.leads = os.environ.get("RANK", "0") == "0"
+        self.scale = Scale.of(splits.train.labels) if problem_type == "regression" else None
+        self.train_rows = [
+            example
+            for encoded in learner.strands
+            for example in self._examples(encoded.train, splits.train)
+        ]
+        metric = config.metric(problem_type)
+        defined = is_defined(metric, splits.dev.labels)
+        if not defined:
+            self.say(
+                f"warning: all labels of dev are the same, so {metric} cannot choose the epoch: "
+                "the lowest dev loss does"
             )
-    with stop_requested() if resumable else nullcontext(StopRequest()) as stop:
-        trainer = FinetuneTrainer(
-            dev=_Dev(
-                problem_type,
-                _examples(learner.encoded.dev, splits.dev, scale),
-                splits.dev.labels,
-                scale,
-                metric,
-            ),
-            collate=learner.collator,
+        self.dev = Dev(
+            problem_type,
+            tuple(self._examples(encoded.dev, splits.dev) for encoded in learner.strands),
+            splits.dev.labels,
+            self.scale,
+            metric if defined else None,
+            None if kmers is None or not defined else kmers.dev,
+        )
+        self.steps_per_epoch = math.ceil(len(self.train_rows) / _rows_per_step(config))
+        self.epochs = config.epochs_of(self.steps_per_epoch)
+
+    def first_rate(self, checkpoint: Path | None) -> tuple[RateChoice, int]:
+        """The rate to train at, and the restarts before it; tried, unless it is known."""
+        known = self.directory / CHECKPOINTS / _RATE_FILE
+        if checkpoint is not None and known.is_file():
+            stored = read_json(known, "the learning rate of a run", _RATE_FORM)
+            losses = {float(name): float(loss) for name, loss in stored["losses"].items()}
+            return RateChoice(stored["learning_rate"], losses), stored["restarts"]
+        wanted = self.config.optimizer.learning_rate
+        if wanted != "auto":
+            return RateChoice(wanted, {}), 0
+        rates = rates_for(self.learner.fresh(), self.config)
+        choice = choose_rate(rates, self.epochs * self.steps_per_epoch, self.trial)
+        self.say(choice.sentence())
+        if self.resumable:
+            self.start_anew(choice, 0)
+        return choice, 0
+
+    def start_anew(self, rate: RateChoice, restarts: int) -> None:
+        """Forget the checkpoints of another rate, and keep what is known of this one."""
+        if not self.leads:
+            return
+        checkpoints = self.directory / CHECKPOINTS
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        checkpoints.mkdir()
+        losses = {f"{x:g}": f"{loss:g}" for x, loss in rate.losses.items()}
+        known = {"learning_rate": rate.learning_rate, "losses": losses, "restarts": restarts}
+        write_json(checkpoints / _RATE_FILE, known)
+
+    def trial(self, rate: float) -> float:
+        """The dev loss after a short training."""
+        step = max(1, len(self.dev.labels) // MOST_TRIAL_ROWS)
+        dev = self.dev._replace(
+            strands=tuple(rows[::step] for rows in self.dev.strands),
+            labels=self.dev.labels[::step],
+            kmers=None,
+        )
+        schedule: dict[str, Any] = {
+            "max_steps": TRIAL_STEPS,
+            "eval_strategy": "no",
+            "save_strategy": "no",
+        }
+        trainer = self._trainer(rate, dev, (), **schedule)
+        trainer.remove_callback(PrinterCallback)  # its log would be taken for the run's
+        with training_under_way(self.directory):
+            trainer.train()
+            return dev.judge(trainer.dev_logits()).loss
+
+    def train(
+        self, rate: float, checkpoint: Path | None
+    ) -> tuple[FinetuneTrainer, PreTrainedModel, bool]:
+        """The whole training; the model has the weights of the best epoch.
+
+        Returns
+        -------
+        With trainer and model, whether the deep head collapsed.
+        """
+        watch = StopWhenCollapsed(may_stop=self.config.optimizer.learning_rate == "auto")
+        with stop_requested() if self.resumable else nullcontext(StopRequest()) as stop:
+            callbacks: list[Any] = [StopAtCheckpoint(stop), watch]
+            if self.leads and self.resumable:
+                callbacks.append(tensorboard(self.directory))
+            if self.config.patience is not None:
+                callbacks.append(EarlyStoppingCallback(self.config.patience))
+            trainer = self._trainer(
+                rate,
+                self.dev,
+                callbacks,
+                num_train_epochs=self.epochs,
+                eval_strategy="epoch",
+                save_strategy="epoch",
+                save_total_limit=2 if self.resumable else 1,  # the best one beside the last one
+                save_only_model=not self.resumable,
+                load_best_model_at_end=True,
+                metric_for_best_model="rank",
+                greater_is_better=True,
+            )
+            model = trainer.model
+            start = None if checkpoint is None else str(checkpoint)
+            with training_under_way(self.directory):
+                trainer.train(resume_from_checkpoint=start)
+        return trainer, model, watch.collapsed
+
+    def result(
+        self, trainer: FinetuneTrainer, model: PreTrainedModel, rate: RateChoice, restarts: int
+    ) -> Fitted:
+        """Blend, score test, and gather what came out."""
+        learner, problem_type = self.learner, self.splits.task.problem_type
+        # Without the Trainer's mixed precision: the test sees the numbers that predict will give.
+        model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        model.eval()
+        tests = [[Example(tokens) for tokens in encoded.test.tokens] for encoded in learner.strands]
+        judged = self.dev.judge(_logits(learner, model, self.dev.strands))
+        of_deep = _logits(learner, model, tests)
+        if self.kmers is not None and learner.table is not None:
+            install_kmers(model, self.kmers, judged.blend, learner.table)
+        if self.scale is not None:
+            self.scale.fold_into(model)
+            of_deep = self.scale.unscaled(of_deep)
+        logits = _logits(learner, model, tests)
+        if not self.resumable:
+            shutil.rmtree(self.directory / CHECKPOINTS, ignore_errors=True)
+        history = trainer.state.log_history
+        best = _best_entry(history, trainer.state.best_global_step)
+        metric = self.dev.metric
+        dev = {name: best.get(f"eval_{name}", math.nan) for name in METRICS[problem_type]}
+        if metric is not None and math.isnan(dev[metric]):
+            self.say(f"warning: {metric} on dev is defined in no epoch: the lowest dev loss chose")
+        labels = np.array(self.splits.test.labels)
+        return Fitted(
+            model,
+            score(problem_type, labels, logits),
+            dev,
+            logits,
+            score(problem_type, labels, of_deep),
+            judged.blend,
+            rate,
+            restarts,
+            best.get("epoch"),
+            history[-1]["epoch"],
+            history,
+        )
+
+    def say(self, text: str) -> None:
+        """On stderr, once in a distributed run."""
+        if self.leads:
+            print(text, file=sys.stderr)
+
+    def _trainer(
+        self, rate: float, dev: Dev, callbacks: Sequence[Any] = (), **schedule: Any
+    ) -> FinetuneTrainer:
+        """A fresh model and what trains it."""
+        config = self.config
+        optimizer_config = replace(config.optimizer, learning_rate=rate)
+        set_seed(config.run.seed)
+        model = self.learner.fresh()
+        optimizer = rowwise_optimizer(model, optimizer_config, config.run)
+        arguments = training_arguments(
+            self.directory,
+            optimizer_config,
+            config.run,
+            clips_itself=optimizer is not None,
+            per_device_train_batch_size=config.batch_size,
+            **schedule,
+        )
+        return FinetuneTrainer(
+            dev=dev,
+            collate=self.learner.collator,
             model=model,
             args=arguments,
             optimizers=(optimizer, None),
-            train_dataset=_examples(learner.encoded.train, splits.train, scale),
-            callbacks=[
-                StopAtCheckpoint(stop),
-                *([tensorboard(directory)] if leads and resumable else []),
-                *([EarlyStoppingCallback(config.patience)] if config.patience is not None else []),
-            ],
+            train_dataset=self.train_rows,
+            callbacks=list(callbacks),
         )
-        with training_under_way(directory):
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    end_distributed(trainer)
-    if not leads:
-        return None
-    # Without the Trainer's mixed precision: the test sees the numbers that predict will give.
-    model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    if scale is not None:
-        scale.fold_into(model)
-    model.eval()
-    tests = [Example(tokens) for tokens in learner.encoded.test.tokens]
-    logits = np.array(logits_of(model, learner.collator, tests))
-    if not resumable:
-        shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
-    history = trainer.state.log_history
-    best = _best_entry(history, trainer.state.best_global_step)
-    dev = {name: best.get(f"eval_{name}", math.nan) for name in METRICS[problem_type]}
-    if metric is not None and math.isnan(dev[metric]):
-        print(
-            f"warning: {metric} on dev is defined in no epoch: the lowest dev loss chose",
-            file=sys.stderr,
-        )
-    return Fitted(
-        model,
-        score(problem_type, np.array(splits.test.labels), logits),
-        dev,
-        logits,
-        best.get("epoch"),
-        history[-1]["epoch"],
-        history,
-    )
+
+    def _examples(self, encoded: EncodedExamples, split: Split) -> list[Example]:
+        labels = split.labels if self.scale is None else self.scale.scaled(split.labels)
+        pairs = zip(encoded.tokens, labels, strict=True)
+        return [Example(tokens, label=label) for tokens, label in pairs]
 
 
 def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
@@ -241,7 +344,12 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
     rows = {name: len(part.labels) for name, part in splits.parts.items()}
     sizes = ", ".join(f"{number:,} {name}" for name, number in rows.items())
     names = ", ".join(map(printable, task.label_names[:10]))
-    lines = [f"fine-tuning on {sizes} examples; {task.problem_type}: {names}"]
+    read = "both strands" if len(learner.strands) > 1 else "one strand"
+    per_epoch = math.ceil(rows["train"] * len(learner.strands) / _rows_per_step(config))
+    lines = [
+        f"fine-tuning on {sizes} examples, {read} of each; {task.problem_type}: {names}",
+        f"{config.epochs_of(per_epoch)} epochs of {per_epoch:,} steps at most",
+    ]
     for name, number in splits.duplicates.items():
         if number:
             first, second = name.split("_")
@@ -252,123 +360,21 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
     if any(cut.values()):
         sizes = ", ".join(f"{number:,} in {name}" for name, number in cut.items())
         lines.append(f"warning: cut to {config.max_tokens} tokens: {sizes}")
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    per_step = config.batch_size * config.run.gradient_accumulation * processes
-    steps = math.ceil(rows["train"] / per_step) * config.epochs
-    if steps <= config.optimizer.warmup_steps:
-        lines.append(
-            f"warning: {steps} optimizer steps in all, so the learning rate never gets to its "
-            f"peak; lower --optimizer.warmup-steps ({config.optimizer.warmup_steps})"
-        )
     print("\n".join(lines), file=sys.stderr)
 
 
-class _Dev(NamedTuple):
-    """The examples that choose the epoch, and how."""
-
-    problem_type: ProblemType
-    examples: list[Example]
-    labels: list[Label]
-    """In the data's own unit."""
-    scale: Scale | None
-    metric: str | None
-    """The score that chooses; ``None`` leaves it to the loss."""
+def _logits(
+    learner: Learner, model: PreTrainedModel, strands: Sequence[Sequence[Example]]
+) -> Float[np.ndarray, "rows labels"]:
+    return np.array(mean_logits(model, learner.collator, strands))
 
 
-class FinetuneTrainer(Trainer):
-    """Hugging Face's Trainer, whose evaluation goes through the loop that all predictions take."""
-
-    def __init__(
-        self,
-        *,
-        dev: _Dev,
-        collate: Callable[[Sequence[Example]], dict[str, Tensor]],
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(eval_dataset=dev.examples, data_collator=collate, **kwargs)
-        self.dev = dev
-
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Loss and scores on dev, and the rank of the model by them; draws no random number."""
-        dev, processes = self.dev, self.args.world_size
-        with self.compute_loss_context_manager():  # the arithmetic of the training
-            mine = logits_of(
-                self.model,
-                self.data_collator,
-                dev.examples[self.args.process_index :: processes],
-            )
-        parts = gather_object([mine])  # process 0 has an example in any case
-        logits = np.empty((len(dev.examples), len(parts[0][0])), dtype=np.float32)
-        for process, part in enumerate(parts):
-            logits[process::processes] = np.reshape(part, (-1, logits.shape[1]))
-        labels = torch.tensor([example.label for example in dev.examples])
-        loss = float(classification_loss(torch.from_numpy(logits), labels, dev.problem_type))
-        values = logits if dev.scale is None else dev.scale.unscaled(logits)
-        scores = score(dev.problem_type, np.array(dev.labels), values)
-        metrics = {"eval_loss": loss, **{f"eval_{name}": x for name, x in scores.items()}}
-        self.log(dict(metrics))
-        chosen = math.nan if dev.metric is None else scores[dev.metric]
-        metrics["eval_rank"] = rank(dev.metric, chosen, loss)
-        self.control: TrainerControl = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
-        return metrics
+def _rows_per_step(config: FinetuneConfig) -> int:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    return config.batch_size * config.run.gradient_accumulation * processes
 
 
 def _best_entry(history: list[dict[str, Any]], step: int | None) -> dict[str, Any]:
     """The dev scores of the best epoch."""
     entries = (entry for entry in history if entry["step"] == step and "eval_loss" in entry)
     return next(entries, {})
-
-
-def _fresh_classifier(
-    directory: Path, parts: ModelDirectory, splits: Splits, config: FinetuneConfig
-) -> PreTrainedModel:
-    """The model to train: the encoder as given, or random; the head always random.
-
-    With ``lora``, an adapter on it. The configuration gets what prediction must know: label names,
-    problem type, ``max_tokens`` and ``sequences_per_example``.
-
-    Raises
-    ------
-    InputError
-        If the weights cannot be read or do not fit.
-    """
-    shape = parts.config
-    names = splits.task.label_names
-    shape.id2label = dict(enumerate(names))
-    shape.label2id = {name: number for number, name in enumerate(names)}
-    shape.problem_type = splits.task.problem_type
-    shape.classifier_pooling = config.pooling
-    shape.max_tokens = config.max_tokens
-    shape.sequences_per_example = len(splits.train.table.rows[0].sequences)
-    channels = shape.base_channels if config.base_channels is None else config.base_channels
-    new_view = channels != shape.base_channels
-    if new_view:
-        shape.base_channels = channels
-        shape.longest_token_bp = longest_token_bp(parts.tokenizer)
-    model = DnazenForSequenceClassification(shape)
-    if shape.base_channels:
-        model.dnazen.bases.table.copy_(base_table(parts.tokenizer, shape.vocab_size))
-    if not config.from_random_weights:
-        weights = read_weights(directory, shape)
-        left_out = (*HEADS, *(GGRAM_PARTS if config.without_ggrams else ()))
-        left_out = (*left_out, *(BASE_VIEW if new_view else ()))
-        encoder = {name: w for name, w in weights.items() if not name.startswith(left_out)}
-        load_weights(model, encoder, directory, may_miss=(*HEADS, *(BASE_VIEW if new_view else ())))
-    choose_attention(model, config.run)
-    adapted = add_adapter(model, config.lora, directory) if config.lora.rank else model
-    compile_layers(adapted, config.run)
-    return adapted
-
-
-def _encode(parts: ModelDirectory, split: Split, length: Length) -> EncodedExamples:
-    path, rows = split.table.source.path, split.table.rows
-    places = [f"{path}:{row.line}" for row in rows]
-    return encode_examples(parts.tokenizer, [row.sequences for row in rows], length, places)
-
-
-def _examples(encoded: EncodedExamples, split: Split, scale: Scale | None) -> list[Example]:
-    labels = split.labels if scale is None else scale.scaled(split.labels)
-    pairs = zip(encoded.tokens, labels, strict=True)
-    return [Example(tokens, label=label) for tokens, label in pairs]

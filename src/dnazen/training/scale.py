@@ -41,8 +41,15 @@ class Scale(NamedTuple):
 
     def fold_into(self, model: DnazenForSequenceClassification) -> None:
         """Make the model predict in the data's own unit."""
-        weight, bias = model.classifier.weight, model.classifier.bias
-        spread, mean = (torch.from_numpy(array).to(weight) for array in (self.spread, self.mean))
+        layers = [model.classifier]
+        if model.config.base_channels:
+            layers.append(model.base_head)
+        if model.config.kmers:
+            layers.append(model.kmers.output)
         with torch.no_grad():
-            weight.mul_(spread[:, None])
-            bias.mul_(spread).add_(mean)
+            for layer in layers:
+                spread = torch.from_numpy(self.spread).to(layer.weight)
+                layer.weight.mul_(spread[:, None])
+                if layer.bias is not None:
+                    layer.bias.mul_(spread)
+            layers[0].bias.add_(torch.from_numpy(self.mean).to(layers[0].bias))

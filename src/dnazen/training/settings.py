@@ -10,7 +10,7 @@ import tyro
 
 from ..errors import ConfigError
 from ..ggrams.settings import MaskingConfig
-from ..model.settings import MOST_BASE_CHANNELS, ClassifierPooling, ShapeConfig
+from ..model.settings import MOST_BASE_CHANNELS, MOST_KMERS, ClassifierPooling, ShapeConfig
 from ..sequences.settings import ProblemType
 from ..settings import require_choices, require_fractions, require_numbers
 from ..tokens.settings import MOST_TOKENS, TooLong, require_max_tokens
@@ -26,18 +26,25 @@ MOST_LEARNING_RATE = 1000
 MOST_TOKENS_PER_BATCH = 1 << 28
 MOST_RANK = 1 << 16
 
+AUTO_STEPS = 2000
+"""Optimizer steps that ``epochs = "auto"`` aims at, within these bounds."""
+LEAST_AUTO_EPOCHS, MOST_AUTO_EPOCHS = 3, 20
+BASELINE_KMERS = 6
+"""Longest k-mers of the baseline beside a model without any."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """AdamW and its learning-rate schedule (method.md section 7)."""
 
-    learning_rate: float = 5e-5
-    """Peak learning rate, > 0."""
+    learning_rate: float | Literal["auto"] = "auto"
+    """Peak learning rate, > 0. auto, in fine-tuning: of three by the size of the model, the one
+    with the lowest dev loss after a short trial; dev alone decides."""
     ggram_learning_rate: float | None = None
     """Peak learning rate of the G-gram embeddings, whose rows are seldom trained; by default that
     of all."""
-    warmup_steps: int = 50
-    """Optimizer steps of linear rise from 0."""
+    warmup_steps: float = 0.06
+    """Optimizer steps of linear rise from 0; below 1, a share of all steps."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Shape of the decay to 0 after the warm-up; constant does not decay."""
     weight_decay: float = 0.01
@@ -51,11 +58,17 @@ class OptimizerConfig:
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this global norm; 0 leaves them."""
 
+    @property
+    def rate(self) -> float:
+        """The learning rate, where it is a number."""
+        assert self.learning_rate != "auto"
+        return self.learning_rate
+
     def __post_init__(self) -> None:
         require_choices(self)
         for name in ("learning_rate", "ggram_learning_rate"):
             rate = getattr(self, name)
-            if rate is not None and not 0 < rate <= MOST_LEARNING_RATE:
+            if isinstance(rate, float | int) and not 0 < rate <= MOST_LEARNING_RATE:
                 raise ConfigError(f"{name} must be > 0, at most {MOST_LEARNING_RATE}, got {rate}")
         names = "warmup_steps weight_decay adam_epsilon max_grad_norm"
         require_numbers(self, names=names, least=0)
@@ -167,6 +180,8 @@ class PretrainConfig:
                 f"{MOST_TOKENS_PER_BATCH}, got {self.tokens_per_batch}"
             )
         require_fractions(self, names="heldout_fraction", closed=False)
+        if self.optimizer.learning_rate == "auto":
+            raise ConfigError("learning_rate auto is for fine-tuning; expected a number")
         _ = self.heldout_masking
 
     @property
@@ -182,22 +197,30 @@ class FinetuneConfig:
 
     from_random_weights: bool = False
     """Take only shape, tokenizer and G-grams from the model; start from random weights."""
-    pooling: ClassifierPooling = "cls"
-    """What the classifier reads: the state of [CLS], or the mean of the tokens' states."""
+    pooling: ClassifierPooling = "mean"
+    """What the classifier reads: the mean of the tokens' states, or the state of [CLS], as
+    released classifiers do."""
     base_channels: int | None = None
-    """Give the model a base view of so many channels, convolutions over single bases beside the
-    tokens, which adds nothing at first; 64 is plenty. By default the view that it has, if any."""
+    """Channels of the base view, convolutions over single bases beside the tokens, which add
+    nothing at first; 0 for none. By default those of the view that the model has, or 64."""
+    kmers: int = 6
+    """Longest k-mers of a regression beside the deep head, in the share that dev chooses; 0 for
+    none."""
+    strands: Literal["auto", "average", "forward"] = "auto"
+    """average: train on both strands of every sequence, and average what the model says of them;
+    forward: the sequence as it is. auto: average, unless k-mers show on dev that labels depend on
+    the strand."""
     without_ggrams: bool = False
     """Leave the model's G-grams out: its E4BU alone."""
-    epochs: int = 3
-    """Passes over train."""
+    epochs: int | Literal["auto"] = "auto"
+    """Passes over train; auto: what makes 2,000 steps, 3 to 20. Dev chooses the best."""
     batch_size: int = 32
     """Examples per batch and device."""
     best_metric: str | None = None
     """Score on dev that chooses the epoch: mcc, f1, accuracy, auroc or auprc (default mcc);
     in regression pearson, spearman or mse (default pearson)."""
-    patience: int | None = None
-    """Stop after so many epochs without a better dev score; by default never."""
+    patience: int | None = 5
+    """Stop after so many epochs without a better dev score; None: never."""
     max_tokens: int = 1024
     """Longest example, [CLS] and [SEP] included."""
     too_long: TooLong = "refuse"
@@ -211,11 +234,20 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         require_choices(self)
-        require_numbers(self, names="epochs batch_size patience", least=1)
-        require_numbers(self, names="base_channels", least=1, most=MOST_BASE_CHANNELS)
+        require_numbers(self, names="batch_size patience", least=1)
+        if self.epochs != "auto":
+            require_numbers(self, names="epochs", least=1)
+        require_numbers(self, names="base_channels", least=0, most=MOST_BASE_CHANNELS)
+        require_numbers(self, names="kmers", least=0, most=MOST_KMERS)
         require_max_tokens(self.max_tokens)
         if self.lora.rank and self.from_random_weights:
             raise ConfigError("an adapter needs a trained model; leave from_random_weights out")
+
+    def epochs_of(self, steps: int) -> int:
+        """Passes over train, of so many optimizer steps each."""
+        if self.epochs != "auto":
+            return self.epochs
+        return min(MOST_AUTO_EPOCHS, max(LEAST_AUTO_EPOCHS, round(AUTO_STEPS / steps)))
 
     def metric(self, problem_type: ProblemType) -> str:
         """The score on dev that chooses the epoch.

@@ -89,7 +89,7 @@ def rowwise_optimizer(
         table,
         max_grad_norm=settings.max_grad_norm,
         table_lr=settings.ggram_learning_rate,
-        lr=settings.learning_rate,
+        lr=settings.rate,
         betas=(settings.adam_beta1, settings.adam_beta2),
         eps=settings.adam_epsilon,
         weight_decay=settings.weight_decay,
@@ -137,7 +137,7 @@ def training_arguments(
         options["activation_checkpointing" if renamed else "gradient_checkpointing"] = True
     return TrainingArguments(
         output_dir=str((directory / CHECKPOINTS).resolve()),
-        learning_rate=optimizer.learning_rate,
+        learning_rate=optimizer.rate,
         warmup_steps=optimizer.warmup_steps,
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(
             optimizer.schedule, optimizer.schedule

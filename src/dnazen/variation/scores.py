@@ -113,7 +113,7 @@ def score_pairs(
     """
     config = settings_or_default(config, ScoringConfig)
     strands = [list(pairs)]
-    if config.strands == "average":
+    if (config.strands or model.config.strands) == "average":
         strands.append([AllelePair(*map(reverse_complement, pair)) for pair in pairs])
     on_all = [pair for strand in strands for pair in strand]
     scores = np.zeros((len(on_all), len(scores_of(model))))

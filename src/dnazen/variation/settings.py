@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..inference.settings import TOKENS_PER_BATCH, Strands
+from ..inference.settings import TOKENS_PER_BATCH
+from ..model.settings import Strands
 from ..settings import require_choices, require_fractions, require_numbers
 
 
@@ -16,8 +17,9 @@ class ScoringConfig:
 
     window_bp: int = 512
     """Bases that the model reads around a change, 16 to 100,000."""
-    strands: Strands = "forward"
-    """average: the mean of the scores on both strands, in twice the time."""
+    strands: Strands | None = None
+    """average: the mean of the scores on both strands, in twice the time. By default as the model
+    was fine-tuned, and forward for one that was not."""
     tokens_per_batch: int = TOKENS_PER_BATCH
     """Bound on sequences x longest of a batch; changes memory and speed, not the scores."""
 

@@ -1,78 +1,36 @@
-"""Baselines without pre-training: logistic regression on k-mers, and a small CNN on bases."""
+"""A baseline without pre-training: a small CNN on bases."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from jaxtyping import Int
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ..model.batches import Example
+from ..model.networks import at_least_float32, classification_loss
+from ..model.settings import Strands
 from ..sequences.alphabet import Counts, normalise
 from ..sequences.splits import Split, Splits
 from ..tokens.encoding import EncodedExamples
-from ..training.finetune import EncodedSplits, Learner
-from ..training.metrics import score
+from .finetune import Fitted, fit
+from .learner import Learner, on_strands
+from .settings import FinetuneConfig
 
-LONGEST_KMER = 6
-REGULARISATIONS = (0.1, 1.0, 10.0, 100.0)
-"""Inverse strengths of the ridge penalty that dev chooses from."""
+LEARNING_RATE = 1e-3
+EPOCHS = 10
 
 _PAD = 5
 _CODES = np.full(256, 4, dtype=np.uint16)  # A C G T are 0-3, anything else is 4
 _CODES[np.frombuffer(b"ACGT", dtype=np.uint8)] = range(4)
-
-
-class KmerFit(NamedTuple):
-    """A fitted k-mer regression."""
-
-    dev: Float[np.ndarray, "examples classes"]
-    """Logits."""
-    test: Float[np.ndarray, "examples classes"]
-    """Logits."""
-    regularisation: float
-    """The one of ``REGULARISATIONS`` with the best dev score."""
-    parameters: int
-
-
-def fit_kmers(splits: Splits, metric: str) -> KmerFit:
-    """Fit a logistic regression on the frequencies of all 1- to 6-mers; nothing in it is random.
-
-    Decided here: frequencies are weighted by inverse document frequency and scaled to unit length
-    (scikit-learn's TF-IDF), and the strength of the ridge penalty is chosen by ``metric`` on dev,
-    the stronger of equals.
-
-    Parameters
-    ----------
-    metric
-        A score of classes where more is better.
-    """
-    kmers = TfidfVectorizer(analyzer="char", ngram_range=(1, LONGEST_KMER), lowercase=False)
-    train = kmers.fit_transform(_texts(splits.train))
-    dev, test = (kmers.transform(_texts(split)) for split in (splits.dev, splits.test))
-    best: tuple[float, KmerFit] | None = None
-    for strength in REGULARISATIONS:
-        model = LogisticRegression(C=strength, max_iter=1000)
-        model.fit(train, np.array(splits.train.labels))
-        fitted = KmerFit(
-            _logits(model, dev),
-            _logits(model, test),
-            strength,
-            model.coef_.size + model.classes_.size,
-        )
-        dev_scores = score("single_label_classification", np.array(splits.dev.labels), fitted.dev)
-        if best is None or dev_scores[metric] > best[0]:
-            best = dev_scores[metric], fitted
-    assert best is not None
-    return best[1]
 
 
 class CnnConfig(PreTrainedConfig):
@@ -101,7 +59,7 @@ class CnnClassifier(PreTrainedModel):
         self.post_init()
 
     def forward(
-        self, input_ids: Int[Tensor, "batch bases"], labels: Int[Tensor, "batch"] | None = None
+        self, input_ids: Int[Tensor, "batch bases"], labels: Tensor | None = None
     ) -> SequenceClassifierOutput:
         """Logits (batch, labels), and the mean loss when ``labels`` are given.
 
@@ -113,27 +71,23 @@ class CnnClassifier(PreTrainedModel):
         states = torch.relu(self.first(bases)).masked_fill(padded, 0.0)
         states = torch.relu(self.second(states)).masked_fill(padded, 0.0)
         logits = self.classifier(self.dropout(states.amax(dim=2)))
-        loss = None if labels is None else cross_entropy(logits.float(), labels)
+        loss = None
+        if labels is not None:
+            kind = self.config.problem_type or "single_label_classification"
+            loss = classification_loss(at_least_float32(logits), labels, kind)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
-def cnn_learner(splits: Splits) -> Learner:
+def cnn_learner(splits: Splits, strands: Strands = "forward") -> Learner:
     """The small CNN, from random weights; its tokens are bases."""
-    classes = len(splits.task.label_names)
+    task = splits.task
     return Learner(
-        EncodedSplits(*(_bases(split) for split in splits.parts.values())),
+        on_strands(_bases, splits, strands),
         _pad,
-        lambda: CnnClassifier(CnnConfig(num_labels=classes)),
+        lambda: CnnClassifier(
+            CnnConfig(num_labels=len(task.label_names), problem_type=task.problem_type)
+        ),
     )
-
-
-def _texts(split: Split) -> list[str]:
-    return [normalise(row.sequences[0])[0].decode() for row in split.table.rows]
-
-
-def _logits(model: LogisticRegression, features: Any) -> Float[np.ndarray, "examples classes"]:
-    decision: Float[np.ndarray, "..."] = model.decision_function(features)
-    return np.stack([np.zeros_like(decision), decision], axis=1) if decision.ndim == 1 else decision
 
 
 def _bases(split: Split) -> EncodedExamples:
@@ -153,3 +107,17 @@ def _pad(examples: Sequence[Example]) -> dict[str, Tensor]:
     if examples[0].label is not None:
         batch["labels"] = torch.tensor([example.label for example in examples])
     return batch
+
+
+def cnn_settings(config: FinetuneConfig) -> FinetuneConfig:
+    """How the CNN is trained where a model is trained by ``config``: as is usual for it.
+
+    Decided here: a rate and a number of epochs of its own, for it starts from nothing and is cheap.
+    """
+    optimizer = replace(config.optimizer, learning_rate=LEARNING_RATE)
+    return replace(config, optimizer=optimizer, epochs=EPOCHS)
+
+
+def fit_cnn(splits: Splits, config: FinetuneConfig, directory: Path) -> Fitted | None:
+    """Train and score the CNN; nothing of it is kept."""
+    return fit(cnn_learner(splits), splits, cnn_settings(config), directory, resumable=False)

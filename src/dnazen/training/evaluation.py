@@ -1,0 +1,109 @@
+"""The examples that choose a model while it is trained, and how they judge it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from jaxtyping import Float
+from torch import Tensor
+from transformers import Trainer, TrainerControl
+
+from ..inference.prediction import mean_logits
+from ..model.batches import Example
+from ..model.networks import classification_loss
+from ..sequences.labelled import Label
+from ..sequences.settings import ProblemType
+from .blend import Blend, best_blend
+from .metrics import Scores, score
+from .scale import Scale
+from .selection import rank
+
+Logits = Float[np.ndarray, "rows labels"]
+Collate = Callable[[Sequence[Example]], dict[str, Tensor]]
+
+_ALONE = Blend(1.0, 0.0)
+
+
+class Judgement(NamedTuple):
+    """What dev says of a model's logits."""
+
+    blend: Blend
+    loss: float
+    scores: Scores
+    """Of the blended logits."""
+    deep: Scores
+    """Of the deep head alone."""
+
+
+class Dev(NamedTuple):
+    """The examples that choose, and how."""
+
+    problem_type: ProblemType
+    strands: tuple[list[Example], ...]
+    """Each row as it is given, and a second time reverse complemented if both are read; labels as
+    the loss takes them."""
+    labels: list[Label]
+    """In the data's own unit."""
+    scale: Scale | None
+    metric: str | None
+    """The score that chooses; ``None`` leaves it to the loss."""
+    kmers: Logits | None = None
+    """What the k-mer regression says of each row; ``None`` leaves k-mers out."""
+
+    def judge(self, logits: Logits) -> Judgement:
+        """Blend the logits of the deep head with those of k-mers, and score both."""
+        labels = torch.tensor([example.label for example in self.strands[0]])
+        blend, mixed = _ALONE, logits
+        if self.kmers is not None:
+            blend = best_blend(logits, self.kmers, labels, self.problem_type)
+            mixed = blend.of(logits, self.kmers) if blend.deep else blend.kmers * self.kmers
+        loss = classification_loss(torch.from_numpy(mixed), labels, self.problem_type)
+        return Judgement(blend, float(loss), self._scores(mixed), self._scores(logits))
+
+    def _scores(self, logits: Logits) -> Scores:
+        values = logits if self.scale is None else self.scale.unscaled(logits)
+        return score(self.problem_type, np.array(self.labels), values)
+
+
+class FinetuneTrainer(Trainer):
+    """Hugging Face's Trainer, whose evaluation goes through the loop that all predictions take."""
+
+    def __init__(self, *, dev: Dev, collate: Collate, **kwargs: Any) -> None:
+        super().__init__(eval_dataset=dev.strands[0], data_collator=collate, **kwargs)
+        self.dev = dev
+        self.judgement: Judgement | None = None
+        """The newest."""
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Loss and scores on dev, and the rank of the model by them; draws no random number."""
+        judged = self.judgement = self.dev.judge(self.dev_logits())
+        metrics = {
+            "eval_loss": judged.loss,
+            **{f"eval_{name}": value for name, value in judged.scores.items()},
+            "eval_collapsed": float(judged.deep["collapsed"]),
+        }
+        self.log(dict(metrics))
+        metric = self.dev.metric
+        chosen = math.nan if metric is None else judged.scores[metric]
+        metrics["eval_rank"] = rank(metric, chosen, judged.loss)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def dev_logits(self) -> Logits:
+        """What the deep head says of each row of dev; each process reads its part."""
+        processes = self.args.world_size
+        parts = [examples[self.args.process_index :: processes] for examples in self.dev.strands]
+        with self.compute_loss_context_manager():  # the arithmetic of the training
+            mine = np.array(mean_logits(self.model, self.data_collator, parts))
+        gathered = gather_object([mine])  # process 0 has an example in any case
+        logits = np.empty((len(self.dev.labels), gathered[0].shape[1]), dtype=np.float32)
+        for process, part in enumerate(gathered):
+            logits[process::processes] = np.reshape(part, (-1, logits.shape[1]))
+        return logits

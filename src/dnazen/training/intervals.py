@@ -1,0 +1,62 @@
+"""How sure a score on test is, and a difference of two: test rows drawn again (bootstrap)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from ..sequences.settings import ProblemType
+from .metrics import score
+
+DRAWS = 500
+_MOST_ROWS = 10_000_000  # of all draws together; more rows get fewer draws, which they need less
+_LEAST_DRAWS = 50
+
+
+class Interval(NamedTuple):
+    """95 % of the draws lie within."""
+
+    low: float
+    high: float
+
+
+def intervals(
+    problem_type: ProblemType,
+    metric: str,
+    labels: Shaped[np.ndarray, "rows *labels"],
+    models: Sequence[Float[np.ndarray, "rows labels"]],
+) -> tuple[list[Interval], list[Interval]]:
+    """Intervals of a score, and of what the first model has more of it than each other.
+
+    The same rows are drawn for all models, with a seed of its own.
+
+    Parameters
+    ----------
+    models
+        Logits, or in regression predictions, of each model.
+
+    Returns
+    -------
+    One interval a model; one for each model but the first. NaN where the score is not defined.
+    """
+    rng = np.random.default_rng(0)
+    rows = len(labels)
+    draws = max(_LEAST_DRAWS, min(DRAWS, _MOST_ROWS // max(1, rows)))
+    values = np.empty((draws, len(models)))
+    for number in range(draws):
+        drawn = rng.integers(rows, size=rows)
+        values[number] = [score(problem_type, labels[drawn], x[drawn])[metric] for x in models]
+    gains = values[:, :1] - values[:, 1:]
+    return _bounds(values), _bounds(gains)
+
+
+def _bounds(values: Float[np.ndarray, "draws models"]) -> list[Interval]:
+    return [Interval(*_quantiles(column)) for column in values.T]
+
+
+def _quantiles(values: Float[np.ndarray, "draws"]) -> Any:
+    defined = values[~np.isnan(values)]
+    return np.quantile(defined, (0.025, 0.975)).tolist() if len(defined) else (np.nan, np.nan)
