@@ -23,9 +23,9 @@ class FinetuneCommand:
     """Fine-tune a model on labelled sequences and score it on the test split.
 
     Writes OUTPUT/: the model of the best epoch with its tokenizer, G-grams and label names (all
-    that 'dnazen predict' needs; with --lora.rank an adapter, which names its base),
-    test_metrics.json, test_predictions.tsv, run.json (settings and inputs), history.json and logs/
-    (curves, for TensorBoard).
+    that 'dnazen predict' needs; with --lora.rank an adapter, which names its base), report.html
+    (how good it is, beside a k-mer regression), test_metrics.json, test_predictions.tsv, run.json
+    (settings and inputs), history.json and logs/ (curves, for TensorBoard).
     """
 
     data: Path
@@ -165,8 +165,10 @@ def _begin(
 def _write_results(output: Path, results: Results) -> None:
     """Write scores and predictions, print the scores, and say how the model stands."""
     from ..inference.labels import PredictionTable
-    from ..records import write_json
+    from ..outputs import new_file
+    from ..records import read_json, write_json
     from ..tables import new_table
+    from ..training.page import finetune_page
 
     splits, fitted = results.splits, results.fitted
     with new_table(output / "test_predictions.tsv") as write:
@@ -176,6 +178,9 @@ def _write_results(output: Path, results: Results) -> None:
             table.write(row.name, logits, label)
     write_json(output / "test_metrics.json", results.numbers())
     write_json(output / "history.json", {"log": fitted.history})
+    page = finetune_page(results, read_json(output / "run.json", "the record of a run"))
+    with new_file(output / "report.html") as partial:
+        partial.write_text(page, encoding="utf-8")
     for line in results.table():
         print("\t".join(line))
     print(results.verdict(), file=sys.stderr)
