@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,6 @@ import torch
 from jaxtyping import Float, Float64
 from scipy.optimize import minimize
 from torch import Tensor
-
-from ..model.networks import classification_loss
-from ..sequences.settings import ProblemType
 
 _MOST = 10.0
 _NOTHING = 1e-3
@@ -35,8 +33,7 @@ class Blend(NamedTuple):
 def best_blend(
     deep: Float[np.ndarray, "rows labels"],
     kmers: Float[np.ndarray, "rows labels"],
-    labels: Tensor,
-    problem_type: ProblemType,
+    loss: Callable[[Float[Tensor, "rows labels"]], Tensor],
 ) -> Blend:
     """The shares with the least loss on dev, each 0 to 10.
 
@@ -46,20 +43,19 @@ def best_blend(
 
     Parameters
     ----------
-    labels
-        As the loss takes them; in regression in the unit of ``Scale``.
+    loss
+        Of dev, from its logits.
     """
     if not np.isfinite(deep).all():
         return Blend(0.0, 1.0)
     parts = torch.from_numpy(np.stack([deep, kmers]).astype(np.float64))
 
-    def loss(shares: Float64[np.ndarray, "2"]) -> tuple[float, Float64[np.ndarray, "2"]]:
+    def of_shares(shares: Float64[np.ndarray, "2"]) -> tuple[float, Float64[np.ndarray, "2"]]:
         wanted = torch.tensor(shares, requires_grad=True)
         mixed = torch.einsum("p,pnl->nl", wanted, parts)
-        value = classification_loss(mixed, labels, problem_type)
-        value = value + (wanted - 0.5).square().sum() / len(labels)
+        value = loss(mixed) + (wanted - 0.5).square().sum() / len(deep)
         (slope,) = torch.autograd.grad(value, wanted)
         return float(value.detach()), slope.numpy()
 
-    found = minimize(loss, np.array([0.5, 0.5]), jac=True, bounds=[(0, _MOST)] * 2)
+    found = minimize(of_shares, np.array([0.5, 0.5]), jac=True, bounds=[(0, _MOST)] * 2)
     return Blend(*(share if share > _NOTHING else 0.0 for share in found.x.tolist()))

@@ -18,6 +18,7 @@ from ..report.charts import GRID, MUTED, label
 MODEL_COLOUR = "#0072b2"
 BASELINE_COLOURS = {"k-mers": "#7f7f7f", "CNN": "#b8a800"}
 _BINS = 10
+_MOST_POINTS = 3000
 
 Chances = Mapping[str, Float[np.ndarray, "rows"]]
 """By the name of the model, how likely each row is positive."""
@@ -83,7 +84,9 @@ def confusion_chart(counts: Int[np.ndarray, "classes classes"], names: Sequence[
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.4)
+    edges = np.arange(len(names) + 1) - 0.5  # drawn as a mesh: pages hold no images
+    axes.pcolormesh(edges, edges, shares, cmap="Blues", vmin=0, vmax=1.4)
+    axes.invert_yaxis()
     for (line, column), count in np.ndenumerate(counts):
         colour = "white" if shares[line, column] > 0.6 else "#202020"
         axes.text(column, line, f"{count:,}", ha="center", va="center", color=colour)
@@ -102,7 +105,8 @@ def scatter_chart(
     axes = figure.subplots()
     ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
     axes.plot(ends, ends, color=GRID, linewidth=1)
-    axes.scatter(truth, predicted, s=6, alpha=0.4, color=MODEL_COLOUR, rasterized=len(truth) > 2000)
+    step = max(1, len(truth) // _MOST_POINTS)
+    axes.scatter(truth[::step], predicted[::step], s=6, alpha=0.4, color=MODEL_COLOUR)
     axes.set(xlabel=f"true {label(name)}", ylabel=f"predicted {label(name)}")
     return figure
 

@@ -15,10 +15,10 @@ from transformers import Trainer, TrainerControl
 
 from ..inference.prediction import mean_logits
 from ..model.batches import Example
-from ..model.networks import classification_loss
 from ..sequences.labelled import Label
 from ..sequences.settings import ProblemType
 from .blend import Blend, best_blend
+from .losses import Loss
 from .metrics import Scores, score
 from .scale import Scale
 from .selection import rank
@@ -52,6 +52,7 @@ class Dev(NamedTuple):
     scale: Scale | None
     metric: str | None
     """The score that chooses; ``None`` leaves it to the loss."""
+    loss: Loss
     kmers: Logits | None = None
     """What the k-mer regression says of each row; ``None`` leaves k-mers out."""
 
@@ -60,9 +61,9 @@ class Dev(NamedTuple):
         labels = torch.tensor([example.label for example in self.strands[0]])
         blend, mixed = _ALONE, logits
         if self.kmers is not None:
-            blend = best_blend(logits, self.kmers, labels, self.problem_type)
+            blend = best_blend(logits, self.kmers, lambda mixed: self.loss(mixed, labels))
             mixed = blend.of(logits, self.kmers) if blend.deep else blend.kmers * self.kmers
-        loss = classification_loss(torch.from_numpy(mixed), labels, self.problem_type)
+        loss = self.loss(torch.from_numpy(mixed), labels)
         return Judgement(blend, float(loss), self._scores(mixed), self._scores(logits))
 
     def _scores(self, logits: Logits) -> Scores:
@@ -74,7 +75,20 @@ class FinetuneTrainer(Trainer):
     """Hugging Face's Trainer, whose evaluation goes through the loop that all predictions take."""
 
     def __init__(self, *, dev: Dev, collate: Collate, **kwargs: Any) -> None:
-        super().__init__(eval_dataset=dev.strands[0], data_collator=collate, **kwargs)
+        def loss(
+            outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None
+        ) -> Tensor:
+            mean = dev.loss(outputs.logits, labels)
+            if num_items_in_batch is None:
+                return mean
+            return mean * labels.numel() / num_items_in_batch  # of all batches of a step
+
+        super().__init__(
+            eval_dataset=dev.strands[0],
+            data_collator=collate,
+            compute_loss_func=loss,
+            **kwargs,
+        )
         self.dev = dev
         self.judgement: Judgement | None = None
         """The newest."""

@@ -31,6 +31,7 @@ from .collapse import StopWhenCollapsed
 from .evaluation import Dev, FinetuneTrainer
 from .kmers import KmerFit
 from .learner import Learner
+from .losses import loss_of
 from .metrics import Scores, score
 from .rates import MOST_TRIAL_ROWS, TRIAL_STEPS, RateChoice, choose_rate, rates_for
 from .scale import Scale
@@ -173,6 +174,7 @@ class _Run:
             splits.dev.labels,
             self.scale,
             metric if defined else None,
+            loss_of(splits, config),
             None if kmers is None or not defined else kmers.dev,
         )
         self.steps_per_epoch = math.ceil(len(self.train_rows) / _rows_per_step(config))

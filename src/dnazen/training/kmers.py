@@ -26,6 +26,7 @@ from ..sequences.alphabet import normalise
 from ..sequences.labelled import Row
 from ..sequences.settings import ProblemType
 from ..sequences.splits import Split, Splits
+from .losses import class_weights
 from .metrics import Scores, score
 from .scale import Scale
 from .selection import is_defined, rank
@@ -103,7 +104,10 @@ def plan_kmers(splits: Splits, config: FinetuneConfig) -> KmerPlan:
     """
     metric = config.metric(splits.task.problem_type)
     longest = config.kmers or BASELINE_KMERS
-    average, forward = (_fit(splits, metric, longest, kind) for kind in get_args(Strands)[::-1])
+    weights = class_weights(splits, config)
+    average, forward = (
+        _fit(splits, metric, longest, kind, weights) for kind in get_args(Strands)[::-1]
+    )
     better = _worth(forward, splits, metric) > _worth(average, splits, metric)
     strands = config.strands
     if strands == "auto":
@@ -140,7 +144,13 @@ def bases_of_row(row: Row) -> Int[np.ndarray, "bases"]:
     return codes
 
 
-def _fit(splits: Splits, metric: str, longest: int, strands: Strands) -> KmerFit:
+def _fit(
+    splits: Splits,
+    metric: str,
+    longest: int,
+    strands: Strands,
+    weights: Float[np.ndarray, "classes"] | None,
+) -> KmerFit:
     problem_type = splits.task.problem_type
     scale = Scale.of(splits.train.labels) if problem_type == "regression" else None
     train = _drawn(splits.train)
@@ -152,7 +162,14 @@ def _fit(splits: Splits, metric: str, longest: int, strands: Strands) -> KmerFit
     labels = train.labels if scale is None else scale.scaled(train.labels)
     best: KmerFit | None = None
     for strength in STRENGTHS:
-        weight, bias = _regression(problem_type, features, np.array(labels), strength, splits)
+        weight, bias = _regression(
+            problem_type,
+            features,
+            np.array(labels),
+            strength,
+            len(splits.task.label_names),
+            weights,
+        )
         logits = [np.asarray(matrix @ weight.T) + bias for matrix in (dev, test)]
         values = logits if scale is None else [scale.unscaled(x) for x in logits]
         fit = KmerFit(
@@ -218,26 +235,26 @@ def _regression(
     features: csr_matrix,
     labels: np.ndarray[Any, Any],
     strength: float,
-    splits: Splits,
+    number: int,
+    weights: Float[np.ndarray, "classes"] | None,
 ) -> tuple[Float[np.ndarray, "labels features"], Float[np.ndarray, "labels"]]:
     """Weights and biases of each class, label or target."""
     if problem_type == "regression":
         ridge = Ridge(alpha=1 / strength, random_state=0).fit(features, labels)
         return np.atleast_2d(ridge.coef_), np.atleast_1d(ridge.intercept_)
-    if problem_type == "single_label_classification":
-        return _classes(features, labels, strength, len(splits.task.label_names))
-    columns = [_logistic(features, column, strength) for column in labels.T]
-    return np.concatenate([w for w, _ in columns]), np.concatenate([b for _, b in columns])
-
-
-def _classes(
-    features: csr_matrix, labels: np.ndarray[Any, Any], strength: float, classes: int
-) -> tuple[Float[np.ndarray, "classes features"], Float[np.ndarray, "classes"]]:
-    """One line a class; a class without a row has the odds of none in so many."""
+    each = np.ones(number) if weights is None else weights
+    if problem_type == "multi_label_classification":
+        columns = [
+            _logistic(features, column, strength, {0: 1.0, 1: weight})
+            for column, weight in zip(labels.T, each.tolist(), strict=True)
+        ]
+        return np.concatenate([w for w, _ in columns]), np.concatenate([b for _, b in columns])
+    # A line a class; a class without a row in so many has the odds of that.
     present = np.unique(labels)
-    weight = np.zeros((classes, features.shape[1]))
-    bias = np.full(classes, -np.log(2.0 * len(labels) + 1))
-    fitted, at = _logistic(features, labels, strength)
+    weight = np.zeros((number, features.shape[1]))
+    bias = np.full(number, -np.log(2.0 * len(labels) + 1))
+    by_class = {int(name): float(each[name]) for name in present}
+    fitted, at = _logistic(features, labels, strength, by_class)
     if len(present) == 1:
         bias[present] = 0.0
     elif len(present) == 2:
@@ -249,13 +266,17 @@ def _classes(
 
 
 def _logistic(
-    features: csr_matrix, labels: np.ndarray[Any, Any], strength: float
+    features: csr_matrix,
+    labels: np.ndarray[Any, Any],
+    strength: float,
+    weights: dict[int, float],
 ) -> tuple[Float[np.ndarray, "outputs features"], Float[np.ndarray, "outputs"]]:
     """Of two classes the log-odds of the second; a label that never changes has odds of rows."""
     if (labels == labels[0]).all():
         odds = np.log(2.0 * len(labels) + 1)
         return np.zeros((1, features.shape[1])), np.array([odds if labels[0] else -odds])
+    model = LogisticRegression(C=strength, max_iter=_ITERATIONS, class_weight=weights)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(features, labels)
+        model.fit(features, labels)
     return model.coef_, model.intercept_

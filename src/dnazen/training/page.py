@@ -64,7 +64,7 @@ def finetune_page(results: Results, record: Mapping[str, Any]) -> str:
         Section("How this was made", list(_making(results, record)), folded=True),
     ]
     metric = results.fitted.test[results.metric]
-    data = Path(results.splits.train.table.source.path).parent.name
+    data = "/".join(Path(results.splits.train.table.source.path).parts[-3:-1])
     title = f"A model of {data}: {results.metric} {metric:.3f} on test"
     return to_html(Document(title, sections, results.verdict().splitlines()))
 

@@ -28,7 +28,7 @@ MOST_RANK = 1 << 16
 
 AUTO_STEPS = 2000
 """Optimizer steps that ``epochs = "auto"`` aims at, within these bounds."""
-LEAST_AUTO_EPOCHS, MOST_AUTO_EPOCHS = 3, 20
+LEAST_AUTO_EPOCHS, MOST_AUTO_EPOCHS = 3, 10
 BASELINE_KMERS = 6
 """Longest k-mers of the baseline beside a model without any."""
 
@@ -213,9 +213,13 @@ class FinetuneConfig:
     without_ggrams: bool = False
     """Leave the model's G-grams out: its E4BU alone."""
     epochs: int | Literal["auto"] = "auto"
-    """Passes over train; auto: what makes 2,000 steps, 3 to 20. Dev chooses the best."""
+    """Passes over train; auto: what makes 2,000 steps, 3 to 10. Dev chooses the best."""
     batch_size: int = 32
     """Examples per batch and device."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: all classes weigh the same, however many rows they have."""
+    focal_gamma: float = 0.0
+    """Weigh rows down that the model is sure of, by (1 - p)^gamma; 2 is usual, 0 leaves them."""
     best_metric: str | None = None
     """Score on dev that chooses the epoch: mcc, f1, accuracy, auroc or auprc (default mcc);
     in regression pearson, spearman or mse (default pearson)."""
@@ -239,6 +243,7 @@ class FinetuneConfig:
             require_numbers(self, names="epochs", least=1)
         require_numbers(self, names="base_channels", least=0, most=MOST_BASE_CHANNELS)
         require_numbers(self, names="kmers", least=0, most=MOST_KMERS)
+        require_numbers(self, names="focal_gamma", least=0, most=100)
         require_max_tokens(self.max_tokens)
         if self.lora.rank and self.from_random_weights:
             raise ConfigError("an adapter needs a trained model; leave from_random_weights out")
