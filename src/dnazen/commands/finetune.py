@@ -63,6 +63,7 @@ def run(settings: FinetuneCommand) -> None:
     from ..training.finetune import fit
     from ..training.kmers import plan_kmers
     from ..training.learner import dnazen_learner
+    from ..training.probe import probe_learner
     from ..training.results import Results
     from ..training.trainer import require_launch
 
@@ -74,7 +75,8 @@ def run(settings: FinetuneCommand) -> None:
         return
     splits = load_splits(settings.data, settings.labels, settings.splits)
     kmers = plan_kmers(splits, config)
-    learner = dnazen_learner(settings.model, splits, config, kmers.strands)
+    learner_of = dnazen_learner if config.train == "all" else probe_learner
+    learner = learner_of(settings.model, splits, config, kmers.strands)
     with training_directory(
         settings.output, resume=settings.resume, sharded=config.run.shards_weights
     ) as checkpoint:

@@ -211,6 +211,21 @@ class DnazenConfig(PreTrainedConfig):
             pad_token_id=pad_token_id, tie_word_embeddings=tie_word_embeddings, **kwargs
         )
 
+    def keep_layers(self, number: int) -> None:
+        """Keep the first layers alone.
+
+        Raises
+        ------
+        ConfigError
+            If the model has no so many.
+        """
+        if not 1 <= number <= self.num_hidden_layers:
+            raise ConfigError(
+                f"layers must be 1 to {self.num_hidden_layers}, those of the model, got {number}"
+            )
+        self.num_hidden_layers = number
+        self.num_hidden_ggram_layers = min(self.num_hidden_ggram_layers, number)
+
     @property
     def ggram_rows(self) -> int:
         """Rows of the G-gram embedding table, that of the padding included."""

@@ -404,14 +404,7 @@ class SequenceClassifier(Network):
         side_logits
             In place of what the base view and the k-mer view say themselves (``side``).
         """
-        given = inputs["inputs_embeds"] if input_ids is None else input_ids
-        if self.config.classifier_pooling == "mean":
-            output = self.dnazen(input_ids, return_dict=True, **inputs)
-            read = mean_of_tokens(output.last_hidden_state, inputs.get("attention_mask"))
-        else:
-            each_cls = torch.arange(given.shape[0], device=given.device) * given.shape[1]
-            output = self.dnazen(input_ids, wanted=each_cls, return_dict=True, **inputs)
-            read = output.last_hidden_state
+        read, output = self.read(input_ids, **inputs)
         pooled = torch.tanh(self.pooler(read))
         logits = self.classifier(self.dropout(pooled))
         if side_logits is None:
@@ -430,6 +423,18 @@ class SequenceClassifier(Network):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
+
+    def read(
+        self, input_ids: Int[Tensor, "batch width"] | None = None, **inputs: Any
+    ) -> tuple[Float[Tensor, "batch hidden"], DnazenModelOutput]:
+        """What the head reads of each sequence, and all that the encoder gave."""
+        if self.config.classifier_pooling == "mean":
+            output = self.dnazen(input_ids, return_dict=True, **inputs)
+            return mean_of_tokens(output.last_hidden_state, inputs.get("attention_mask")), output
+        given = inputs["inputs_embeds"] if input_ids is None else input_ids
+        each_cls = torch.arange(given.shape[0], device=given.device) * given.shape[1]
+        output = self.dnazen(input_ids, wanted=each_cls, return_dict=True, **inputs)
+        return output.last_hidden_state, output
 
     def _side(
         self,

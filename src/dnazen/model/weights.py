@@ -271,11 +271,14 @@ def load_weights(
     source: Path,
     *,
     may_miss: tuple[str, ...] = HEADS,
+    quiet: bool = False,
 ) -> None:
     """Put weights into a model; what the file lacks or the model does not use is said on stderr.
 
     Parameters
     ----------
+    quiet
+        Do not say it.
     may_miss
         Beginnings of the names that may start at random instead. A head of another shape (a
         classifier of other classes) counts as missing.
@@ -323,9 +326,9 @@ def load_weights(
             expected="a model whose training went well",
             fix="take an earlier one, or train it again at a lower learning rate",
         )
-    if missing:
+    if missing and not quiet:
         print(f"note: {source} has no {_modules(missing)}: starting at random", file=sys.stderr)
-    if unused:
+    if unused and not quiet:
         print(f"note: {source} also has {_modules(unused)}: not used here", file=sys.stderr)
     model.load_state_dict(state, strict=False)
 

@@ -1,4 +1,4 @@
-"""Which examples stand in which batch of a pre-training run."""
+"""Which examples stand in which batch of a training run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
+from torch.utils.data import Sampler
 
 from ..model.batches import token_budget_batches
+
+_POOL = 64
 
 
 class ExampleKey(NamedTuple):
@@ -16,6 +19,42 @@ class ExampleKey(NamedTuple):
 
     epoch: int
     number: int
+
+
+class LengthBuckets(Sampler[int]):
+    """The order of fine-tuning's rows: at random, but rows of like length share a batch.
+
+    Decided here: rows are shuffled, ``_POOL`` batches of them are sorted by length together, and
+    the batches are shuffled. The order depends on seed and pass alone, so a resumed run has it too.
+    """
+
+    def __init__(
+        self, lengths: Int[np.ndarray, "examples"], rows_per_batch: int, seed: int
+    ) -> None:
+        self.lengths = lengths
+        self.rows_per_batch = rows_per_batch
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of this pass; the trainer calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(len(self.lengths))
+        pool = _POOL * self.rows_per_batch
+        pools = np.split(order, range(pool, len(order), pool))
+        by_length = np.concatenate(
+            [rows[np.argsort(self.lengths[rows], kind="stable")] for rows in pools]
+        )
+        whole = len(order) // self.rows_per_batch * self.rows_per_batch
+        batches = by_length[:whole].reshape(-1, self.rows_per_batch)
+        yield from batches[rng.permutation(len(batches))].ravel().tolist()
+        yield from by_length[whole:].tolist()  # too few for a batch, so they come last
 
 
 class BatchPlan:

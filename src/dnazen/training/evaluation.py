@@ -17,6 +17,7 @@ from ..inference.prediction import mean_logits
 from ..model.batches import Example
 from ..sequences.labelled import Label
 from ..sequences.settings import ProblemType
+from .batch_plan import LengthBuckets
 from .blend import Blend, best_blend
 from .losses import Loss
 from .metrics import Scores, score
@@ -92,6 +93,11 @@ class FinetuneTrainer(Trainer):
         self.dev = dev
         self.judgement: Judgement | None = None
         """The newest."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthBuckets:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        lengths = np.array([len(example.tokens) for example in rows])
+        return LengthBuckets(lengths, self.args.train_batch_size, self.args.seed)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Loss and scores on dev, and the rank of the model by them; draws no random number."""

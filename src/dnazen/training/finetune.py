@@ -269,6 +269,7 @@ class _Run:
         learner, problem_type = self.learner, self.splits.task.problem_type
         # Without the Trainer's mixed precision: the test sees the numbers that predict will give.
         model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        model = learner.finished(model)
         model.eval()
         tests = [[Example(tokens) for tokens in encoded.test.tokens] for encoded in learner.strands]
         judged = self.dev.judge(_logits(learner, model, self.dev.strands))
@@ -368,7 +369,7 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
 def _logits(
     learner: Learner, model: PreTrainedModel, strands: Sequence[Sequence[Example]]
 ) -> Float[np.ndarray, "rows labels"]:
-    return np.array(mean_logits(model, learner.collator, strands))
+    return np.array(mean_logits(model, learner.reader or learner.collator, strands))
 
 
 def _rows_per_step(config: FinetuneConfig) -> int:

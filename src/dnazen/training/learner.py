@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +12,10 @@ from transformers import PreTrainedModel
 
 from ..model.bases import base_table, longest_token_bp
 from ..model.batches import Collator, Example
+from ..model.configuration import DnazenConfig
 from ..model.directory import ModelDirectory, open_directory, save_directory
 from ..model.modeling import DnazenForSequenceClassification
-from ..model.settings import Strands
+from ..model.settings import MOST_LAYERS, Strands
 from ..model.weights import BASE_VIEW, GGRAM_PARTS, HEADS, load_weights, read_weights
 from ..sequences.splits import Split, Splits
 from ..tokens.encoding import EncodedExamples, Length
@@ -47,6 +48,10 @@ class Learner(NamedTuple):
     """The bases of each token, for a k-mer view; ``None`` where the model has no room for one."""
     save: Callable[[Path, PreTrainedModel], None] | None = None
     """Writes the trained model into a directory; ``None`` where it is not kept."""
+    finished: Callable[[PreTrainedModel], PreTrainedModel] = lambda model: model
+    """Makes the whole model of the trained one, where only a part is trained."""
+    reader: Callable[[Sequence[Example]], dict[str, Tensor]] | None = None
+    """Makes batches of the whole model, where they are others than in training."""
 
     @property
     def encoded(self) -> EncodedSplits:
@@ -94,7 +99,10 @@ def dnazen_learner(
             save_directory(directory, trained, parts.tokenizer, parts.vocabulary)
 
     had = parts.config.base_channels
-    channels = (had or BASE_CHANNELS) if config.base_channels is None else config.base_channels
+    given = BASE_CHANNELS if config.train == "all" else 0  # a head alone trains no view
+    channels = (had or given) if config.base_channels is None else config.base_channels
+    if config.layers is not None:
+        parts.config.keep_layers(config.layers)
     parts.config.base_channels = channels
     _describe_task(parts, splits, config, strands)
     return Learner(
@@ -146,11 +154,20 @@ def _fresh_classifier(
         model.dnazen.bases.table.copy_(base_table(parts.tokenizer, shape.vocab_size))
     if not config.from_random_weights:
         anew = (*HEADS, *(BASE_VIEW if new_view else ()))
-        left_out = (*anew, *(GGRAM_PARTS if config.without_ggrams else ()))
+        left_out = (*anew, *(GGRAM_PARTS if config.without_ggrams else ()), *_beyond(shape))
         weights = read_weights(directory, shape)
         encoder = {name: w for name, w in weights.items() if not name.startswith(left_out)}
-        load_weights(model, encoder, directory, may_miss=anew)
+        load_weights(model, encoder, directory, may_miss=anew, quiet=True)
     choose_attention(model, config.run)
     adapted = add_adapter(model, config.lora, directory) if config.lora.rank else model
     compile_layers(adapted, config.run)
     return adapted
+
+
+def _beyond(shape: DnazenConfig) -> Iterator[str]:
+    """Where the names of weights begin that are of layers beyond the last."""
+    for number in range(shape.num_hidden_layers, MOST_LAYERS):
+        yield f"dnazen.layers.{number}."
+    for number in range(shape.num_hidden_ggram_layers, MOST_LAYERS):
+        yield f"dnazen.ggram_layers.{number}."
+        yield f"dnazen.fusions.{max(1, number)}."

@@ -48,10 +48,10 @@ class RateChoice(NamedTuple):
 
 
 def rates_for(model: PreTrainedModel, config: FinetuneConfig) -> tuple[float, ...]:
-    """The rates to try, lowest first: lower for wider models, higher for adapters."""
+    """The rates to try, lowest first: lower for wider models, higher for adapters and heads."""
     width = getattr(model.config, "hidden_size", _UNKNOWN_WIDTH)
     middle = _RATE_OF_WIDTH_128 * min(1.0, 128 / width)
-    if config.lora.rank:
+    if config.lora.rank or config.train == "head":
         middle *= _ADAPTER_FACTOR
     return tuple(middle * factor for factor in _FACTORS)
 

@@ -99,6 +99,9 @@ class RunConfig:
     """Attention over padded boxes, or on a GPU over packed sequences."""
     logging_steps: int = 20
     """Optimizer steps between lines of the training log."""
+    trackers: tuple[str, ...] = ()
+    """Also report the run to these, such as wandb, mlflow, trackio or comet_ml, which must be
+    installed and set up."""
     fsdp: str = ""
     """Options of fully sharded data parallelism for several GPUs, such as 'full_shard'."""
     deepspeed: str | None = None
@@ -197,6 +200,11 @@ class FinetuneConfig:
 
     from_random_weights: bool = False
     """Take only shape, tokenizer and G-grams from the model; start from random weights."""
+    train: Literal["all", "head"] = "all"
+    """What is trained: all weights, or the head alone, on vectors that the model as it stands gave
+    once (a probe)."""
+    layers: int | None = None
+    """Keep so many of the model's first layers; by default all."""
     pooling: ClassifierPooling = "mean"
     """What the classifier reads: the mean of the tokens' states, or the state of [CLS], as
     released classifiers do."""
@@ -245,6 +253,9 @@ class FinetuneConfig:
         require_numbers(self, names="kmers", least=0, most=MOST_KMERS)
         require_numbers(self, names="focal_gamma", least=0, most=100)
         require_max_tokens(self.max_tokens)
+        require_numbers(self, names="layers", least=1)
+        if self.lora.rank and (self.train == "head" or self.layers is not None):
+            raise ConfigError("an adapter is of the whole model; leave train and layers out")
         if self.lora.rank and self.from_random_weights:
             raise ConfigError("an adapter needs a trained model; leave from_random_weights out")
 

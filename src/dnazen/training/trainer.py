@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, Trainer, TrainingArguments
-from transformers.integrations import TensorBoardCallback
+from transformers.integrations import TensorBoardCallback, get_available_reporting_integrations
 from transformers.utils import logging as hf_logging
 
 from ..errors import ConfigError, DnazenError, OutputError
@@ -97,7 +97,18 @@ def rowwise_optimizer(
 
 
 def require_launch(run: RunConfig) -> None:
-    """Raise ConfigError if weights are to be sharded where that cannot be, before work starts."""
+    """Raise ConfigError if weights are to be sharded where that cannot be, before work starts.
+
+    Or if a tracker is not installed.
+    """
+    known = get_available_reporting_integrations()
+    for tracker in run.trackers:
+        if tracker not in known:
+            here = ", ".join(name for name in known if name != "tensorboard") or "none"
+            raise ConfigError(
+                f"run.trackers: {tracker!r} is not installed, or no tracker that transformers "
+                f"knows; here: {here}"
+            )
     if run.fsdp and int(os.environ.get("WORLD_SIZE", "1")) < 2:
         raise ConfigError(
             f"run.fsdp {run.fsdp!r} shards weights over processes, and there is one; start it with "
@@ -155,7 +166,8 @@ def training_arguments(
         gradient_accumulation_steps=run.gradient_accumulation,
         logging_steps=run.logging_steps,
         deepspeed=run.deepspeed,
-        report_to="none",  # our own callback names the folder
+        report_to=list(run.trackers) or "none",  # TensorBoard's callback of ours names the folder
+        run_name=directory.name,
         disable_tqdm=not sys.stderr.isatty(),
         remove_unused_columns=False,
         restore_callback_states_from_checkpoint=True,  # how long patience has lasted
