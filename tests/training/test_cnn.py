@@ -1,84 +1,23 @@
-"""Baselines: k-mers against a pipeline spelt out by hand, and the CNN's laws."""
+"""The small CNN: convolutions written out, padding, strands, and how it is trained."""
 
 from __future__ import annotations
-
-import itertools
-import math
 
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import matthews_corrcoef
 
-from dnazen.gue.baselines import REGULARISATIONS, CnnClassifier, CnnConfig, cnn_learner, fit_kmers
 from dnazen.model.batches import Example
 from dnazen.sequences.settings import LabelConfig, SplitConfig
 from dnazen.sequences.splits import load_splits
-from tiny_gue import make_gue, write_rows
-
-
-def load(folder):
-    return load_splits(folder, LabelConfig(), SplitConfig())
+from dnazen.training.cnn import CnnClassifier, CnnConfig, cnn_learner, cnn_settings, fit_cnn
+from dnazen.training.settings import FinetuneConfig, OptimizerConfig, RunConfig
+from tiny_gue import make_gue
 
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory):
-    return load(make_gue(tmp_path_factory.mktemp("gue")) / "mouse/3")
-
-
-def features(train, texts):
-    """TF-IDF of all 1- to 6-mers, summed up by hand: smooth idf, rows of length 1."""
-    kmers = ["".join(k) for n in range(1, 7) for k in itertools.product("ACGT", repeat=n)]
-    seen = [k for k in kmers if any(k in text for text in train)]
-    idf = [math.log((1 + len(train)) / (1 + sum(k in t for t in train))) + 1 for k in seen]
-    counts = [
-        [sum(t.startswith(k, i) for i in range(len(t))) * w for k, w in zip(seen, idf, strict=True)]
-        for t in texts
-    ]
-    table = np.array(counts)
-    return table / np.linalg.norm(table, axis=1, keepdims=True)
-
-
-def test_kmers_agree_with_a_pipeline_by_hand(tmp_path):
-    rng = np.random.default_rng(0)
-
-    def rows(count):
-        texts = ["".join(rng.choice(list("ACGT"), 25)) for _ in range(count)]
-        return [(t, int((t.count("C") > t.count("G")) ^ (rng.random() < 0.2))) for t in texts]
-
-    for split, count in (("train", 30), ("dev", 20), ("test", 8)):
-        write_rows(tmp_path / f"{split}.csv", rows(count))
-    splits = load(tmp_path)
-    texts = [[r.sequences[0].decode() for r in s.table.rows] for s in splits.parts.values()]
-    train, dev, test = (features(texts[0], some) for some in texts)
-    fitted = fit_kmers(splits, "mcc")
-    models = [
-        LogisticRegression(C=strength, max_iter=1000).fit(train, splits.train.labels)
-        for strength in REGULARISATIONS
-    ]
-    scores = [matthews_corrcoef(splits.dev.labels, model.predict(dev)) for model in models]
-    best = int(np.argmax(scores))  # the first of equals
-    assert len(set(scores)) > 1
-    assert fitted.regularisation == REGULARISATIONS[best]
-    for ours, theirs in ((fitted.dev, dev), (fitted.test, test)):
-        np.testing.assert_allclose(
-            ours[:, 1] - ours[:, 0], models[best].decision_function(theirs), atol=1e-3
-        )
-    assert fitted.parameters == train.shape[1] + 2
-
-
-def test_kmers_of_three_classes_give_three_logits(tmp_path):
-    rng = np.random.default_rng(0)
-    for split in ("train", "dev", "test"):
-        rows = []
-        for label, letters in enumerate(("AC", "GT", "CG")):
-            rows += [("".join(rng.choice(list(letters), 12)), label) for _ in range(5)]
-        write_rows(tmp_path / f"{split}.csv", rows)
-    splits = load(tmp_path)
-    fitted = fit_kmers(splits, "f1")
-    assert fitted.test.shape == (15, 3)
-    assert (fitted.test.argmax(1) == splits.test.labels).all()
+    folder = make_gue(tmp_path_factory.mktemp("gue")) / "mouse/3"
+    return load_splits(folder, LabelConfig(), SplitConfig())
 
 
 @pytest.fixture
@@ -129,3 +68,25 @@ def test_the_cnn_reads_bases_and_labels(splits):
     )
     assert loss.ndim == 0
     torch.testing.assert_close(model(**batch).loss, expected)
+
+
+def test_of_both_strands_it_reads_the_other_too(splits):
+    one, other = cnn_learner(splits, "average").strands
+    assert cnn_learner(splits).strands[0].dev.tokens[0].tolist() == one.dev.tokens[0].tolist()
+    for tokens, turned in zip(one.test.tokens, other.test.tokens, strict=True):
+        assert turned.tolist() == [3 - token for token in tokens[::-1]]
+
+
+def test_it_is_trained_at_a_rate_of_its_own_and_nothing_is_kept(splits, tmp_path):
+    config = FinetuneConfig(
+        optimizer=OptimizerConfig(learning_rate=1e-30),
+        epochs=1,
+        batch_size=8,
+        run=RunConfig(precision="float32", device="cpu"),
+    )
+    own = cnn_settings(config)
+    assert (own.optimizer.learning_rate, own.epochs) == (1e-3, 10)
+    fitted = fit_cnn(splits, config, tmp_path)
+    assert fitted.test["mcc"] > 0.5  # GC content is easy, and the rate is not that of the model
+    assert (fitted.blend.deep, fitted.blend.kmers) == (1.0, 0.0)
+    assert not list(tmp_path.rglob("*.safetensors"))
