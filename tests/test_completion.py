@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -109,6 +110,12 @@ def test_fish_offers_what_may_follow(line, offered):
     assert {one.split("\t")[0] for one in done.stdout.splitlines()} == offered
 
 
+def words_beside_a_number(action):
+    """Of a flag that takes a number or a word, such as FLOAT|{auto}: the words."""
+    parts = (action.metavar or "").split("|") if isinstance(action.metavar, str) else []
+    return [part[1:-1] for part in parts if re.fullmatch(r"\{[a-z]+\}", part)]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_s_flags_are_those_that_it_takes(name):
     settings = command(name).settings
@@ -117,10 +124,10 @@ def test_every_command_s_flags_are_those_that_it_takes(name):
     taken = {flag for action in parser._actions for flag in action.option_strings}
     assert flags_of(settings).keys() == taken - {"-h", "--help"}
     choices_of = {
-        flag: set(map(str, action.choices)) - {"None"}
+        flag: some
         for action in parser._actions
         for flag in action.option_strings
-        if action.choices
+        if (some := set(map(str, action.choices or words_beside_a_number(action))) - {"None"})
     }
     assert {flag: set(some) for flag, some in flags_of(settings).items() if some} == choices_of
 

@@ -45,7 +45,10 @@ def example(settings: type, **values: object) -> object:
         if setting.default is setting.default_factory is dataclasses.MISSING:
             kind = hints[setting.name]
             (first, *_) = parts(kind)
-            some = example(first) if dataclasses.is_dataclass(first) else first("x")
+            if get_origin(first) is Literal:
+                some = get_args(first)[-1]
+            else:
+                some = example(first) if dataclasses.is_dataclass(first) else first("x")
             values.setdefault(setting.name, (some, some) if get_origin(kind) is tuple else some)
     return settings(**values)
 

@@ -16,7 +16,7 @@ from dnazen.sequences.alphabet import reverse_complement
 from dnazen.sequences.labelled import read_labelled
 from tiny_gue import gc_rows, write_rows
 
-TASK = GueTask("mouse/3", "any", 2, 40, Rows(6, 4, 2), "mcc", 3)
+TASK = GueTask("mouse/3", "any", 2, 40, Rows(6, 4, 2), "mcc")
 
 
 def fill(folder, **counts):

@@ -18,22 +18,27 @@ from dnazen.gue.settings import (
     TaskSettings,
     parse_models,
     plan_tasks,
+    rate_folder,
     rates_of,
+    spelt_rate,
 )
 from dnazen.settings import recipe_flags
+from dnazen.training.settings import FinetuneConfig
 
 
 def grid(**more):
     return BenchmarkConfig(data=Path("gue"), **more)
 
 
-def test_a_task_has_its_own_settings():
-    plans = {plan.task.name: plan for plan in plan_tasks(grid())}
+def test_all_tasks_are_fine_tuned_as_by_the_command():
+    plans = plan_tasks(grid())
+    command, benchmark = FinetuneConfig(), grid()
     assert len(plans) == 28
-    assert (plans["EMP/H3"].epochs, plans["virus/covid"].epochs) == (3, 8)
-    assert plans["prom/prom_core_tata"].epochs == 10
-    assert plans["tf/0"].learning_rates == (5e-5,)
-    assert {plan.batch_size for plan in plans.values()} == {32}
+    assert {plan[1:] for plan in plans} == {(("auto",), "auto", 32, 0.06, None, None)}
+    assert (command.epochs, command.batch_size) == ("auto", 32)
+    assert (command.optimizer.learning_rate, command.optimizer.warmup_steps) == ("auto", 0.06)
+    for name in ("pooling", "kmers", "base_channels", "strands", "patience"):
+        assert getattr(benchmark, name) == getattr(command, name)
 
 
 def test_settings_of_the_benchmark_and_of_tasks_win():
@@ -53,8 +58,8 @@ def test_settings_of_the_benchmark_and_of_tasks_win():
     settings = {p.task.name: p[1:] for p in plans}
     assert list(settings)[:2] == ["mouse/3", "EMP/H3"]
     assert len(settings) == 11
-    assert settings["mouse/3"] == ((1e-4, 3e-4), 7, 32, 50, None, None)
-    assert settings["EMP/H3"] == ((1e-3,), 2, 32, 50, 50, 9)
+    assert settings["mouse/3"] == ((1e-4, 3e-4), 7, 32, 0.06, None, None)
+    assert settings["EMP/H3"] == ((1e-3,), 2, 32, 0.06, 50, 9)
     assert settings["EMP/H4"] == ((1e-3,), 1, 8, 0, 50, 9)
 
 
@@ -62,6 +67,11 @@ def test_baselines_try_one_rate():
     [plan] = plan_tasks(grid(tasks=("tf/0",), common=TaskSettings(learning_rates=(1e-4, 3e-4))))
     assert rates_of(BenchmarkModel("a", "dnazen", "x"), plan) == (1e-4, 3e-4)
     assert rates_of(BenchmarkModel("c", "cnn", ""), plan) == (1e-4,)
+
+
+def test_rates_name_folders():
+    assert [rate_folder(rate) for rate in (3e-05, 1.0, "auto")] == ["lr-3e-05", "lr-1", "lr-auto"]
+    assert rate_folder(spelt_rate(3e-05)) == rate_folder(3e-05)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +85,9 @@ def test_baselines_try_one_rate():
         ({"jobs": 10**9}, "jobs must be 0 to 4096"),
         ({"patience": 0}, "patience must be at least 1, got 0"),
         ({"max_tokens": 0}, "max_tokens must be at least 3, got 0"),
+        ({"kmers": 9}, "kmers must be 0 to 8, got 9"),
+        ({"base_channels": -1}, "base_channels must be 0 to 4096, got -1"),
+        ({"strands": "reverse"}, "strands must be one of auto, average, forward, got 'reverse'"),
         ({"train_from_dev": 1.0}, "train_from_dev must be below 1"),
         ({"train_from_dev": math.nan}, "train_from_dev must lie in 0 to 1, got nan"),
         ({"precision": "float64"}, "precision must be one of auto, bf16, float32"),

@@ -9,7 +9,7 @@ import pytest
 from dnazen.errors import ConfigError
 from dnazen.gue.tasks import TASKS, GueTask, Rows, find_tasks, published
 
-TASK = GueTask("mouse/3", "any", 2, 40, Rows(6, 4, 2), "mcc", 3)
+TASK = GueTask("mouse/3", "any", 2, 40, Rows(6, 4, 2), "mcc")
 
 
 def test_the_table_has_the_28_tasks():

@@ -43,14 +43,21 @@ def boxed(batch):
     return layout.flat(ids), layout
 
 
-def one_by_one(view, tokens):
-    """What each token of one sequence gets, by the definition."""
+def states_of(view, tokens):
+    """The states of the bases of one sequence; of one without bases a row of 0."""
     bases = spelt(tokens)
-    seen = torch.zeros(1, 4, max(1, len(bases)))
+    if not bases:
+        return torch.zeros(1, view.second.out_channels)
+    seen = torch.zeros(1, 4, len(bases))
     for place, (code, _) in enumerate(bases):
         if code < 4:
             seen[0, code, place] = 1
-    states = torch.relu(view.second(torch.relu(view.first(seen))))[0].T
+    return torch.relu(view.second(torch.relu(view.first(seen))))[0].T
+
+
+def one_by_one(view, tokens):
+    """What each token of one sequence gets, by the definition."""
+    bases, states = spelt(tokens), states_of(view, tokens)
     rows = []
     for number in range(len(tokens)):
         own = [states[place] for place, (_, owner) in enumerate(bases) if owner == number]
@@ -70,9 +77,21 @@ def test_each_token_gets_what_its_bases_say_whatever_is_beside_it(batch):
     torch.nn.init.normal_(view.output.weight)
     flat, layout = boxed(batch)
     with torch.no_grad():
-        added = view(flat, layout)
+        added = view.on_tokens(view(flat, layout), len(flat))
         expected = torch.cat([one_by_one(view, tokens) for tokens in batch])
     torch.testing.assert_close(added, expected, rtol=0, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(st.lists(sequences.filter(len), min_size=1, max_size=4))
+def test_the_largest_states_are_those_of_each_sequence_alone(batch):
+    torch.manual_seed(0)
+    view = view_of(channels=5, hidden_size=3)
+    flat, layout = boxed(batch)
+    with torch.no_grad():
+        found = view.largest(view(flat, layout), len(batch))
+        expected = torch.stack([states_of(view, tokens).amax(0) for tokens in batch])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 @settings(deadline=None)
@@ -89,7 +108,7 @@ def test_bases_are_those_of_the_tokens(batch):
 def test_a_new_view_adds_nothing():
     flat, layout = boxed([[CLS, 9, 11, SEP]])
     view = view_of(channels=4, hidden_size=6)
-    assert not view(flat, layout).any()
+    assert not view.on_tokens(view(flat, layout), len(flat)).any()
 
 
 @pytest.mark.parametrize("hidden", [5, 9, 11])
@@ -106,5 +125,5 @@ def test_gradients_reach_every_weight_once_the_view_has_begun():
     flat, layout = boxed([[CLS, 9, 11, SEP], [CLS, 5, SEP]])
     view = view_of(channels=4, hidden_size=6)
     torch.nn.init.normal_(view.output.weight)
-    view(flat, layout).square().sum().backward()
+    view.on_tokens(view(flat, layout), len(flat)).square().sum().backward()
     assert all(p.grad.isfinite().all() and p.grad.any() for p in view.parameters())

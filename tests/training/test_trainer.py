@@ -14,7 +14,7 @@ from dnazen import cli
 from dnazen.errors import ConfigError
 from dnazen.model.configuration import DnazenConfig
 from dnazen.model.modeling import DnazenForMaskedLM
-from dnazen.training.settings import OptimizerConfig, RunConfig
+from dnazen.training.settings import OptimizerConfig, PretrainConfig, RunConfig
 from dnazen.training.trainer import (
     choose_attention,
     compile_layers,
@@ -25,12 +25,13 @@ from dnazen.training.trainer import (
 from model.test_modeling import Sequence, batch_of, labels_of, random_model
 
 CPU = RunConfig(device="cpu", precision="float32")
+FIXED = OptimizerConfig(learning_rate=5e-5, warmup_steps=0)
 
 
 def trainer_of(tmp_path, optimizer=None, run=CPU, steps=10):
     torch.manual_seed(0)
     config = DnazenConfig.of_size("tiny", vocab_size=16, ggram_vocab_size=5, fusion="gated")
-    arguments = training_arguments(tmp_path, optimizer or OptimizerConfig(), run, max_steps=steps)
+    arguments = training_arguments(tmp_path, optimizer or FIXED, run, max_steps=steps)
     trainer = Trainer(model=DnazenForMaskedLM(config), args=arguments)
     trainer.create_optimizer_and_scheduler(steps)
     return trainer
@@ -57,6 +58,14 @@ def test_the_learning_rate_rises_and_then_decays(tmp_path, schedule, share):
     optimizer = OptimizerConfig(learning_rate=0.4, warmup_steps=4, schedule=schedule)
     found = learning_rates(trainer_of(tmp_path, optimizer, steps=12), 12)
     expected = [0.1 * n for n in range(4)] + [0.4 * share((n - 4) / 8) for n in range(4, 12)]
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("warmup", "rising"), [(0.25, 3), (0.0, 0), (1, 1), (5, 5)])
+def test_a_warm_up_below_1_is_a_share_of_all_steps(tmp_path, warmup, rising):
+    optimizer = OptimizerConfig(learning_rate=0.6, warmup_steps=warmup, schedule="constant")
+    found = learning_rates(trainer_of(tmp_path, optimizer, steps=12), 12)
+    expected = [0.6 * n / rising for n in range(rising)] + [0.6] * (12 - rising)
     assert found == pytest.approx(expected, abs=1e-9)
 
 
@@ -103,6 +112,12 @@ def test_precision_is_the_users_or_the_hardwares(monkeypatch):
             {"learning_rate": 0.0},
             "learning_rate must be > 0, at most 1000,",
         ),
+        (
+            OptimizerConfig,
+            {"learning_rate": "fast"},
+            "learning_rate must be a number or one of auto, got 'fast'",
+        ),
+        (PretrainConfig, {"optimizer": OptimizerConfig()}, "learning_rate auto is for fine-tuning"),
         (OptimizerConfig, {"warmup_steps": -1}, "warmup_steps must be at least 0, got -1"),
         (OptimizerConfig, {"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
         (OptimizerConfig, {"adam_beta1": 1.0}, "adam_beta1 must lie in 0 <= beta < 1, got 1.0"),
