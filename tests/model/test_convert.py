@@ -17,7 +17,7 @@ from dnazen.commands.convert import ConvertCommand
 from dnazen.commands.convert import run as convert
 from dnazen.errors import ConfigError, InputError, OutputError
 from dnazen.model.directory import open_directory
-from dnazen.model.modeling import DnazenForMaskedLM
+from dnazen.model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
 from dnazen.model.released import config_from_released
 from dnazen.records import hash_file, read_json
 
@@ -63,10 +63,14 @@ def test_our_own_model_survives_the_released_format(ground, tmp_path):
         ({"classifier_pooling": "mean"}, r"classifier reads \[CLS\], this model's 'mean'"),
         ({"ggram_embedding": "shared"}, "embedding of their own, this model's are 'shared'"),
         ({"num_hidden_ggram_layers": 0}, "no fusion without a layer of the G-gram encoder"),
+        ({"base_channels": 2}, "the released format has no base view, this model has one"),
+        ({"kmers": 2}, "the released format has no k-mer view, this model has one"),
+        ({"strands": "average"}, r"reads one strand, this model the average .* --strands forward"),
     ],
 )
 def test_what_the_released_code_cannot_compute_is_not_written(ground, tmp_path, changes, message):
-    random_directory(ground, tmp_path / "ours", **changes)
+    kind = DnazenForSequenceClassification
+    random_directory(ground, tmp_path / "ours", kind=kind, longest_token_bp=4, **changes)
     with pytest.raises(ConfigError, match=message):
         convert(ConvertCommand(model=tmp_path / "ours", output=tmp_path / "out", to="released"))
     assert not (tmp_path / "out").exists()

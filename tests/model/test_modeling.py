@@ -27,7 +27,10 @@ from dnazen import (
     DnazenModel,
 )
 from dnazen.errors import ConfigError
+from dnazen.model.bases import BaseView
 from dnazen.model.configuration import SIZES
+from dnazen.model.kmers import KmerView
+from model.test_kmers import names_of, words_of
 
 VOCAB, GGRAMS = 40, 30
 NO_GGRAMS = torch.empty(0, dtype=torch.long)
@@ -64,10 +67,13 @@ def random_model(kind=DnazenForMaskedLM, seed=0, **changes):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.normal_(1.0 if "norm.weight" in name else 0.0, 0.3)
-        for name, table in model.named_buffers():
-            if name.endswith("bases.table"):
-                rows = [bases + [-1] * (4 - len(bases)) for bases in TOKEN_BASES]
-                table.copy_(torch.tensor(rows))
+        table = torch.tensor([bases + [-1] * (4 - len(bases)) for bases in TOKEN_BASES])
+        for part in model.modules():
+            if isinstance(part, BaseView):
+                part.table.copy_(table)
+            if isinstance(part, KmerView):
+                part.spell_by(table)
+                part.weight_of.uniform_(0.5, 2)
     return model
 
 
@@ -184,9 +190,14 @@ def naive_layer(w, name, x, config, *, slopes, gated):
     return norm("feed_forward", x + dense("feed_forward.output", inner))
 
 
-def naive_bases(w, tokens):
-    """What the base view adds to each token: largest and mean state of its bases, projected."""
-    bases = [(base, place) for place, token in enumerate(tokens) for base in TOKEN_BASES[token]]
+def spelt(tokens):
+    """Each base of some tokens, and the place of the token that holds it."""
+    return [(base, place) for place, token in enumerate(tokens) for base in TOKEN_BASES[token]]
+
+
+def naive_base_states(w, tokens):
+    """The states of the bases, (1, channels, bases)."""
+    bases = spelt(tokens)
     x = torch.zeros(1, 4, max(1, len(bases)), dtype=torch.float64)
     for at, (base, _) in enumerate(bases):
         if base < 4:
@@ -194,6 +205,12 @@ def naive_bases(w, tokens):
     for name in ("first", "second"):
         weight, bias = w[f"dnazen.bases.{name}.weight"], w[f"dnazen.bases.{name}.bias"]
         x = torch.relu(torch.nn.functional.conv1d(x, weight, bias, padding=weight.shape[2] // 2))
+    return x
+
+
+def naive_bases(w, tokens):
+    """What the base view adds to each token: largest and mean state of its bases, projected."""
+    bases, x = spelt(tokens), naive_base_states(w, tokens)
     added = []
     for place in range(len(tokens)):
         own = [x[0, :, at] for at, (_, owner) in enumerate(bases) if owner == place]
@@ -254,6 +271,34 @@ def naive_states(w, config, sequence):
             mu = naive_layer(w, f"dnazen.ggram_layers.{n}", mu, config, slopes=None, gated=False)
             h = fused(h, mu, n)
     return h, mu
+
+
+def naive_kmers(w, weight_of, config, tokens):
+    """What k-mers say: counted in the text, weighted, at unit length, through a line a label."""
+    canonical = config.strands == "average"
+    text = "".join(
+        "N" if token == 2 else "".join("ACGTN"[base] for base in TOKEN_BASES[token])
+        for token in tokens[1:-1]
+    )
+    names = names_of(config.kmers, canonical)
+    counts = torch.zeros(len(names), dtype=torch.float64)
+    for word, _, _ in words_of(text, config.kmers, canonical):
+        counts[names.index(word)] += 1
+    weighted = counts * weight_of
+    return w["kmers.output.weight"] @ (weighted / weighted.norm()) + w["kmers.output.bias"]
+
+
+def naive_logits(w, weight_of, config, sequence):
+    """Of a classifier that reads [CLS]."""
+    h, _ = naive_states(w, config, sequence)
+    pooled = torch.tanh(w["pooler.weight"] @ h[0] + w["pooler.bias"])
+    logits = w["classifier.weight"] @ pooled + w["classifier.bias"]
+    if config.base_channels:
+        largest = naive_base_states(w, sequence.tokens)[0].amax(1)
+        logits = logits + w["base_head.weight"] @ largest
+    if config.kmers:
+        logits = logits + naive_kmers(w, weight_of, config, sequence.tokens)
+    return logits
 
 
 def naive_loss(w, config, some, labels):
@@ -318,6 +363,60 @@ def test_states_loss_and_gradients_are_those_of_the_definition(changes, implemen
         grad = torch.zeros_like(parameter) if grad is None else grad
         found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         torch.testing.assert_close(found, grad, atol=1e-9, rtol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base_channels": 5},
+        {"kmers": 3},
+        {"kmers": 3, "strands": "average"},
+        {"kmers": 2, "base_channels": 4, "fusion": "gated"},
+    ],
+    ids=str,
+)
+def test_a_classifier_with_views_below_tokens_is_that_of_the_definition(changes):
+    """Logits and all gradients, of sequences and of a pair."""
+    model = random_model(
+        DnazenForSequenceClassification,
+        num_labels=3,
+        longest_token_bp=4,
+        **changes,
+    ).double()
+    some, labels = sequences(), torch.tensor([2, 0, 1, 1])
+    some[1].tokens[6] = 2  # [SEP] between the two of a pair
+    weights = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters()}
+    weight_of = model.kmers.weight_of if model.config.kmers else None
+    expected = torch.stack([naive_logits(weights, weight_of, model.config, s) for s in some])
+    output = model(**batch_of(some), labels=labels)
+    torch.testing.assert_close(output.logits, expected, atol=1e-9, rtol=1e-9)
+    output.loss.backward()
+    (expected.logsumexp(1) - expected[torch.arange(4), labels]).mean().backward()
+    for name, parameter in model.named_parameters():
+        grad = weights[name].grad
+        grad = torch.zeros_like(parameter) if grad is None else grad
+        found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(found, grad, atol=1e-9, rtol=1e-9, msg=name)
+    for name in ("base_head.weight", "kmers.output.weight", "dnazen.bases.first.weight"):
+        assert name not in weights or weights[name].grad.any()
+
+
+@pytest.mark.parametrize("changes", [{"base_channels": 5}, {"kmers": 3}], ids=str)
+def test_views_below_tokens_need_ids_or_what_they_say(changes):
+    model = random_model(
+        DnazenForSequenceClassification, longest_token_bp=4, num_labels=3, **changes
+    )
+    batch = batch_of(sequences()[1:2])
+    embeds = model.dnazen.token_embeddings(batch["input_ids"])
+    given = {name: value for name, value in batch.items() if name != "input_ids"}
+    with torch.no_grad():
+        whole = model(**batch).logits
+        silent = model(**batch, side_logits=torch.zeros(1, 3)).logits
+        told = model(**given, inputs_embeds=embeds, side_logits=whole - silent).logits
+    torch.testing.assert_close(told, whole, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(whole, silent)
+    with pytest.raises(ValueError, match="bases or k-mers needs input_ids, or side_logits"):
+        model(**given, inputs_embeds=embeds)
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
@@ -768,6 +867,8 @@ def test_sizes_are_those_of_the_released_table():
         ({"num_hidden_ggram_layers": 4}, "num_hidden_ggram_layers 4 exceeds num_hidden_layers 3"),
         ({"fusion": "max"}, "fusion must be one of"),
         ({"classifier_pooling": "max"}, "classifier_pooling must be one of"),
+        ({"strands": "both"}, "strands must be one of"),
+        ({"kmers": 9}, "kmers must be a whole number from 0 to 8, got 9"),
         ({"ggram_embedding": "hashed"}, "ggram_embedding must be one of"),
         (
             {"num_attention_heads": 0},

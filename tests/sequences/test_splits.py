@@ -15,6 +15,7 @@ from dnazen.sequences.alphabet import reverse_complement
 from dnazen.sequences.labelled import Labelled, Row
 from dnazen.sequences.settings import LabelConfig, SplitConfig
 from dnazen.sequences.splits import draw_splits, load_splits, shared_rows, strandless
+from splits_of import splits_of
 
 SHARED = Path(__file__).parents[3] / "shared"
 SOURCE = InputFile("table.csv", 0, "")
@@ -245,6 +246,24 @@ def test_case_and_uracil_do_not_hide_a_duplicate():
     assert strandless((b"acgu",)) == strandless((b"ACGT",))
     assert strandless((b"AAC", b"G")) == strandless((b"GTT", b"C"))
     assert strandless((b"AAC", b"G")) != strandless((b"G", b"AAC"))
+
+
+def test_splits_turned_are_the_same_rows_on_the_other_strand():
+    splits = splits_of([(("AACn", "G"), 0), (("rT", "CC"), 1)], [("ACGU", 1)], [("TTT", 0)])
+    turned = splits.reverse_complement()
+    letters = {
+        name: [row.sequences for row in part.table.rows] for name, part in turned.parts.items()
+    }
+    assert letters == {
+        "train": [(b"nGTT", b"C"), (b"Ay", b"GG")],
+        "dev": [(b"ACGT",)],
+        "test": [(b"AAA",)],
+    }
+    for part, before in zip(turned.parts.values(), splits.parts.values(), strict=True):
+        assert part.labels == before.labels
+        for row, old in zip(part.table.rows, before.table.rows, strict=True):
+            assert row._replace(sequences=old.sequences) == old
+    assert turned.task == splits.task
 
 
 @pytest.mark.parametrize(
