@@ -78,7 +78,7 @@ def test_sizes_are_as_asked(made):
     for split, rows in SIZES.items():
         data = labelled(made, split)
         assert len(data) == rows
-        assert {len(sequence) for sequence, _ in data} == {150}
+        assert {len(sequence) for sequence, _ in data} == {100}
         assert sum(label for _, label in data) == rows // 2
         assert all(set(sequence) <= set("ACGT") for sequence, _ in data)
 
@@ -156,7 +156,7 @@ def test_genome_features_do_not_overlap_and_keep_the_arrangement(made):
         assert left[2] <= right[1]
         if (left[3], right[3], left[5] + right[5]) in (("M1", "M2", "++"), ("M2", "M1", "--")):
             arrangements += 1
-            assert 4 <= right[1] - left[2] <= 8
+            assert 4 <= right[1] - left[2] <= 6
     assert arrangements == 60
 
 
@@ -168,8 +168,8 @@ def test_sites_of_the_task_follow_the_model(made):
     kinds = Counter()
     for row, (_, label) in enumerate(labelled(made, "train"), 1):
         (_, end, first), (start, _, second) = sorted(sites[f"train/{row}"])
-        order, near = (first, second) == ("M1", "M2"), 4 <= start - end <= 8
-        assert near or start - end >= 40
+        order, near = (first, second) == ("M1", "M2"), 4 <= start - end <= 6
+        assert near or start - end >= 30
         kinds[label, order, near] += 1
     assert {kind for kind in kinds if kind[0] == 0} == {(0, False, True), (0, True, False)}
     # 1,500 of each label: standard deviations 8.4 and 19
@@ -202,7 +202,7 @@ def test_who_knows_the_motifs_comes_near_the_ceiling_and_not_above(made):
         }
         return max(
             min(scores["M1"][i], scores["M2"][i + size + gap])
-            for gap in range(4, 9)
+            for gap in range(4, 7)
             for i in range(len(sequence) - 2 * size - gap + 1)
         )
 
@@ -271,11 +271,11 @@ def test_through_the_command_line(tmp_path, capsys):
         ({"conservation": 1.5}, "conservation must lie in 0 to 1, got 1.5"),
         ({"strength": 1.2}, "strength must lie in 0 to 1, got 1.2"),
         ({"far_gap_bp": 8}, r"far_gap_bp must be above max_gap_bp \(8\), got 8"),
-        ({"min_gap_bp": 20}, "gaps must be 0 <= min_gap_bp <= max_gap_bp, got 20 and 8"),
+        ({"min_gap_bp": 20}, "gaps must be 0 <= min_gap_bp <= max_gap_bp, got 20 and 6"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"repeat_bp": 999_999_999}, "repeat_bp must be 4 to 1000000, got 999999999"),
         ({"motif_bp": 3}, "motif_bp must be 4 to 1000000, got 3"),
-        ({"sequence_bp": 63}, "sequence_bp must hold two motifs apart, 64 bases, got 63"),
+        ({"sequence_bp": 53}, "sequence_bp must hold two motifs apart, 54 bases, got 53"),
     ],
 )
 def test_settings_are_checked(changes, message):
