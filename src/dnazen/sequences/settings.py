@@ -152,11 +152,14 @@ class SimulateConfig:
     conservation: float = 0.95
     """Chance that a base of a motif instance is the consensus base."""
 
-    min_gap_bp: int = 8
+    min_gap_bp: int = 4
     """Least number of bases between the motifs of an arrangement."""
 
-    max_gap_bp: int = 12
+    max_gap_bp: int = 6
     """Largest number of bases between the motifs of an arrangement."""
+
+    far_gap_bp: int = 30
+    """Least number of bases between motifs that stand apart."""
 
     train: int = 2000
     """Sequences of train.csv."""
@@ -167,14 +170,11 @@ class SimulateConfig:
     test: int = 500
     """Sequences of test.csv."""
 
-    sequence_bp: int = 200
+    sequence_bp: int = 100
     """Length of the labelled sequences."""
 
     strength: float = 0.95
     """Chance that a positive sequence has the arrangement."""
-
-    decoy_rate: float = 0.25
-    """Chance that a negative sequence has one of the two motifs, in its place."""
 
     def __post_init__(self) -> None:
         require_numbers(self, least=0, names="seed")
@@ -184,26 +184,22 @@ class SimulateConfig:
         require_numbers(self, least=1, most=_MOST_EXAMPLES, names="repeat_families")
         require_numbers(self, least=2, most=_MOST_EXAMPLES, names="train dev test")
         require_numbers(self, least=4, most=self.genome_bp, names="motif_bp repeat_bp")
-        require_numbers(self, least=0, most=self.genome_bp, names="min_gap_bp max_gap_bp")
+        require_numbers(
+            self, least=0, most=self.genome_bp, names="min_gap_bp max_gap_bp far_gap_bp"
+        )
         require_numbers(self, least=1, most=_MOST_BP, names="sequence_bp")
-        require_fractions(self, names="repeat_fraction repeat_divergence conservation decoy_rate")
-        if not self.decoy_rate < self.strength <= 1:
-            raise ConfigError(
-                f"strength must be above decoy_rate ({self.decoy_rate}) and at most 1, "
-                f"got {self.strength}"
-            )
+        require_fractions(self, names="repeat_fraction repeat_divergence conservation strength")
         if not 0 <= self.min_gap_bp <= self.max_gap_bp:
             raise ConfigError(
                 f"gaps must be 0 <= min_gap_bp <= max_gap_bp, got {self.min_gap_bp} and "
                 f"{self.max_gap_bp}"
             )
-        if self.sequence_bp < self.arrangement_bp:
+        if self.far_gap_bp <= self.max_gap_bp:
             raise ConfigError(
-                f"sequence_bp must hold an arrangement of up to {self.arrangement_bp} bases, "
-                f"got {self.sequence_bp}"
+                f"far_gap_bp must be above max_gap_bp ({self.max_gap_bp}), got {self.far_gap_bp}"
             )
-
-    @property
-    def arrangement_bp(self) -> int:
-        """Bases of the longest arrangement."""
-        return 2 * self.motif_bp + self.max_gap_bp
+        apart_bp = 2 * self.motif_bp + self.far_gap_bp
+        if self.sequence_bp < apart_bp:
+            raise ConfigError(
+                f"sequence_bp must hold two motifs apart, {apart_bp} bases, got {self.sequence_bp}"
+            )

@@ -11,14 +11,15 @@ The generating model, all of it:
   an instance of M2.
 - *Genome*: background; arrangements and diverged copies of repeat families stand at random places
   on both strands, without overlap.
-- *Task*: every sequence is background with two sites at the arrangement's distance, at a random
-  place. A **positive** has, with probability ``strength``, motifs in both sites, else in neither.
-  A **negative** has, with probability ``decoy_rate``, one motif in its site, else none. A site
-  without its motif holds an instance with its bases shuffled, so the bases tell nothing.
+- *Task*: every sequence is background with an instance of both motifs, so the words in it tell
+  nothing: only their order and spacing do. A **positive** has, with probability ``strength``, the
+  arrangement at a random place; otherwise it is drawn as a negative. Half of the **negatives** have
+  the motifs in the other order at the arrangement's distance, half in its order but apart, with a
+  gap of ``far_gap_bp`` or more.
 
-Half of each split is positive. Whoever knows the truth of every site calls a sequence positive
-when both motifs stand there, which is right for every negative and for ``strength`` of the
-positives; that is the best that can be done (``ceiling_mcc``).
+Half of each split is positive. Whoever knows every site calls a sequence positive when it has the
+arrangement, which is right for every negative and for ``strength`` of the positives; that is the
+best that can be done (``ceiling_mcc``).
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class LabelledSequences(NamedTuple):
     labels: Int[np.ndarray, "rows"]
     starts: Int64[np.ndarray, "rows 2"]
     """Where the site of each motif begins."""
-    present: Bool[np.ndarray, "rows 2"]
-    """Whether the motif stands there."""
+    arranged: Bool[np.ndarray, "rows"]
+    """Whether they stand in the arrangement."""
 
 
 def ceiling_mcc(strength: float) -> float:
@@ -93,8 +94,7 @@ def ceiling_mcc(strength: float) -> float:
 def draw_truth(rng: np.random.Generator, config: SimulateConfig) -> Truth:
     """Draw background, motifs and repeat families.
 
-    A motif's consensus is a random order of the four bases in equal parts, so that shuffling its
-    bases leaves little of it.
+    A motif's consensus is a random order of the four bases in equal parts.
     """
     transitions = rng.dirichlet(_CONCENTRATION * _COMPOSITION, size=4**_ORDER)
     even = np.resize(np.arange(4, dtype=np.uint8), config.motif_bp)
@@ -178,28 +178,28 @@ def draw_task(
 ) -> LabelledSequences:
     """Draw labelled sequences, half of them (rounded down) positive, in random order."""
     labels = rng.permutation(np.arange(rows) < rows // 2).astype(np.int64)
-    both = (labels == 1) & (rng.random(rows) < config.strength)
-    decoy = (labels == 0) & (rng.random(rows) < config.decoy_rate)
-    which = rng.integers(2, size=rows)
-    present = np.stack([both | (decoy & (which == motif)) for motif in (0, 1)], axis=1)
-    gaps = rng.integers(config.min_gap_bp, config.max_gap_bp + 1, size=rows)
-    distance = config.motif_bp + gaps
+    arranged = (labels == 1) & (rng.random(rows) < config.strength)
+    apart = ~arranged & (rng.random(rows) < 0.5)
+    near = rng.integers(config.min_gap_bp, config.max_gap_bp + 1, size=rows)
+    widest = config.sequence_bp - 2 * config.motif_bp
+    far = rng.integers(config.far_gap_bp, widest + 1, size=rows)
+    distance = config.motif_bp + np.where(apart, far, near)
     first = rng.integers(config.sequence_bp - distance - config.motif_bp + 1)
     starts = np.stack([first, first + distance], axis=1)
+    swapped = ~arranged & ~apart
+    starts[swapped] = starts[swapped][:, ::-1]
     sequences = draw_background(rng, truth.transitions, rows, config.sequence_bp)
     for motif, consensus in enumerate(truth.motifs):
         sites = substitute(rng, np.tile(consensus, (rows, 1)), 1 - config.conservation)
-        shuffled = rng.permuted(sites, axis=1)
-        filled = np.where(present[:, motif, None], sites, shuffled)
         columns = starts[:, motif, None] + np.arange(config.motif_bp)
-        np.put_along_axis(sequences, columns, filled, axis=1)
-    return LabelledSequences(sequences, labels, starts, present)
+        np.put_along_axis(sequences, columns, sites, axis=1)
+    return LabelledSequences(sequences, labels, starts, arranged)
 
 
 def task_features(split: str, task: LabelledSequences, truth: Truth) -> list[Feature]:
     """The motifs of a split; the seventh row of train lies on a contig ``train/7``."""
     features = []
-    for row, motif in zip(*(axis.tolist() for axis in np.nonzero(task.present)), strict=True):
+    for row, motif in np.ndindex(task.starts.shape):
         consensus = truth.motifs[motif]
         start = int(task.starts[row, motif])
         site = task.sequences[row, start : start + len(consensus)]

@@ -33,6 +33,7 @@ from .kmers import KmerFit
 from .learner import Learner
 from .losses import loss_of
 from .metrics import Scores, score
+from .progress import EpochLines
 from .rates import MOST_TRIAL_ROWS, TRIAL_STEPS, RateChoice, choose_rate, rates_for
 from .scale import Scale
 from .selection import is_defined
@@ -222,7 +223,6 @@ class _Run:
             "save_strategy": "no",
         }
         trainer = self._trainer(rate, dev, (), **schedule)
-        trainer.remove_callback(PrinterCallback)  # its log would be taken for the run's
         with training_under_way(self.directory):
             trainer.train()
             return dev.judge(trainer.dev_logits()).loss
@@ -238,7 +238,7 @@ class _Run:
         """
         watch = StopWhenCollapsed(may_stop=self.config.optimizer.learning_rate == "auto")
         with stop_requested() if self.resumable else nullcontext(StopRequest()) as stop:
-            callbacks: list[Any] = [StopAtCheckpoint(stop), watch]
+            callbacks: list[Any] = [StopAtCheckpoint(stop), watch, EpochLines(self.dev.metric)]
             if self.leads and self.resumable:
                 callbacks.append(tensorboard(self.directory))
             if self.config.patience is not None:
@@ -325,7 +325,7 @@ class _Run:
             per_device_train_batch_size=config.batch_size,
             **schedule,
         )
-        return FinetuneTrainer(
+        trainer = FinetuneTrainer(
             dev=dev,
             collate=self.learner.collator,
             model=model,
@@ -334,6 +334,8 @@ class _Run:
             train_dataset=self.train_rows,
             callbacks=list(callbacks),
         )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
 
     def _examples(self, encoded: EncodedExamples, split: Split) -> list[Example]:
         labels = split.labels if self.scale is None else self.scale.scaled(split.labels)
