@@ -41,7 +41,7 @@ MOST_BASES = 20_000_000
 SURE = 4.0
 """Standard errors by which k-mers of one strand must be better, so that one strand is read."""
 
-_ITERATIONS = 300
+_ITERATIONS = 100
 _CHUNK_FEATURES = 4_000_000  # of sequences x features, counted together
 _CODES = np.full(256, UNKNOWN, dtype=np.int64)
 _CODES[np.frombuffer(b"ACGT", dtype=np.uint8)] = range(4)
@@ -300,7 +300,9 @@ def _logistic(
     if (labels == labels[0]).all():
         odds = np.log(2.0 * len(labels) + 1)
         return np.zeros((1, features.shape[1])), np.array([odds if labels[0] else -odds])
-    model = LogisticRegression(C=strength, max_iter=_ITERATIONS, class_weight=weights)
+    model = LogisticRegression(
+        C=strength, solver="newton-cg", max_iter=_ITERATIONS, class_weight=weights
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, labels)
