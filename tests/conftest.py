@@ -110,6 +110,17 @@ def released() -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def few_draws():
+    """Intervals of a few draws, where a fine-tuning is run for another reason than these."""
+    from dnazen.training import intervals
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intervals, "DRAWS", 5)
+        patch.setattr(intervals, "_LEAST_DRAWS", 5)
+        yield
+
+
 @pytest.fixture
 def flex_goes_backward(monkeypatch):
     """FlexAttention's reference implementation knows the way back on CPUs, but may not be asked."""

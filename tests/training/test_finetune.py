@@ -32,15 +32,19 @@ from dnazen.records import hash_file
 from dnazen.sequences.settings import LabelConfig, SplitConfig
 from dnazen.sequences.splits import load_splits
 from dnazen.tokens.tokenizer import load_tokenizer, token_strings
-from dnazen.training.finetune import dnazen_learner
+from dnazen.training.learner import dnazen_learner
 from dnazen.training.metrics import score
 from dnazen.training.scale import Scale
 from dnazen.training.settings import METRICS, FinetuneConfig, OptimizerConfig, RunConfig
 from settings_of import settings_of
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 MULTI, NUMBERS = "multi_label_classification", "regression"
 FAST = OptimizerConfig(learning_rate=3e-3, warmup_steps=2)
 FLOAT32 = RunConfig(precision="float32")
+PLAIN = {"kmers": 0, "base_channels": 0, "strands": "forward"}
+"""The deep head alone, on one strand: fast, and what it says is all that is said."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def task(tmp_path_factory):
 
 
 def settings(data, model, output, **more):
-    base = {"epochs": 3, "batch_size": 8, "optimizer": FAST, "run": FLOAT32}
+    base = {"epochs": 3, "batch_size": 8, "optimizer": FAST, "run": FLOAT32, **PLAIN}
     return settings_of(FinetuneCommand, data=data, model=model, output=output, **{**base, **more})
 
 
@@ -101,7 +105,7 @@ def read(path):
 def test_the_directory_is_whole(done, task, pretrained):
     assert {path.name for path in done.iterdir()} == {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-        "special_tokens_map.json", "ggrams.tsv", "run.json", "history.json", "logs",
+        "special_tokens_map.json", "ggrams.tsv", "run.json", "history.json", "logs", "report.html",
         "test_metrics.json", "test_predictions.tsv",
     }  # fmt: skip
     record = read(done / "run.json")
@@ -224,7 +228,7 @@ def test_a_run_stopped_while_saving_is_finished(done, pretrained, task, tmp_path
 
     output = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("dnazen.training.finetune.save_directory", interrupted)
+        patch.setattr("dnazen.training.learner.save_directory", interrupted)
         with pytest.raises(KeyboardInterrupt):
             finetune(settings(task, pretrained, output))
     finetune(settings(task, pretrained, output, resume=True))
@@ -348,9 +352,15 @@ def test_several_classes_in_one_table(pretrained, tmp_path, capsys):
     words += "--optimizer.learning-rate 3e-3 --optimizer.warmup-steps 2 --run.precision float32 "
     words += "--best-metric f1 --splits.test-fraction 0.2"
     assert cli.main(words.split()) == 0
-    scores = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    header, *lines = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert header == ["score", "model", "k-mers"]
+    scores = {name: values for name, *values in lines}
     assert list(scores) == ["mcc", "f1", "accuracy", "auroc", "auprc", "collapsed"]
-    assert float(scores["mcc"]) > 0.6
+    assert float(scores["mcc"][0]) > 0.6
+    found = read(output / "test_metrics.json")
+    for name, (model, kmers) in scores.items():
+        assert float(model) == pytest.approx(float(found[name]), rel=1e-5)
+        assert float(kmers) == pytest.approx(float(found["baselines"]["k-mers"][name]), rel=1e-5)
     assert read(output / "run.json")["rows"] == {"train": 105, "dev": 15, "test": 30}
     assert read(output / "config.json")["id2label"] == {"0": "high", "1": "low", "2": "mid"}
     assert {row["label"] for row in table(output / "test_predictions.tsv")} == {
@@ -418,8 +428,10 @@ def test_a_collapsed_run_is_told_loudly(pretrained, task, tmp_path, capsys):
     )
     assert scores["collapsed"]
     assert read(tmp_path / "run" / "test_metrics.json")["collapsed"] is True
-    assert "WARNING: " in (err := capsys.readouterr().err)
-    assert "COLLAPSED: the model predicts the same for every example" in err
+    err = capsys.readouterr().err
+    assert (
+        "WARNING: COLLAPSED: it predicts the same for every example of test; k-mers do not" in err
+    )
 
 
 def test_a_diverged_run_writes_null_scores_and_no_model(
@@ -481,6 +493,7 @@ def test_a_base_view_adds_nothing_at_first_and_learns(pretrained, task, tmp_path
         assert prediction.probabilities["1"] == pytest.approx(float(row["p_1"]), abs=1e-5)
     # Fine-tuned again, it keeps the view that it has.
     again = dnazen_learner(tmp_path / "run", splits, FinetuneConfig()).fresh()
+    assert again.config.base_channels == 6
     assert torch.equal(again.dnazen.bases.output.weight, tuned.encoder.bases.output.weight)
     assert cli.main(["convert", str(tmp_path / "run"), "--to", "released", "-o", "x"]) == 2
 
