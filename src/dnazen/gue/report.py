@@ -26,6 +26,7 @@ from .grid import RUN_FILE
 from .provenance import beside_published, cost, how_made, leakage, learning_rates
 from .results import Run
 from .settings import ReportConfig
+from .simple_tools import beside_simple_tools
 from .tables import write_tables
 
 RECORD_FILE = "report.json"
@@ -89,6 +90,7 @@ def _sections(
     """All sections that have something to tell, in the order in which they are read."""
     pair = [] if model is None else [comparisons(run, analysis), head_to_head(run, analysis, model)]
     sections = [
+        beside_simple_tools(run, analysis),
         summary(run, analysis, model),
         means(run, analysis),
         scores(run, analysis),

@@ -21,6 +21,7 @@ from .data import TASK_FILE
 from .density import strata
 from .forms import CHOICES_FORM, DENSITY_FORM, LEAKAGE_FORM, RESULT_FORM, RUN_FORM, TASK_FORM
 from .grid import CHOICES_FILE, DENSITY_FILE, LEAKAGE_FILE, RUN_FILE
+from .settings import rate_folder
 from .statistics import scores_of
 from .tasks import TASKS, GueTask, Metric, find_tasks
 
