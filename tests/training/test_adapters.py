@@ -22,14 +22,19 @@ from dnazen.inference.opened import OpenedModel
 from dnazen.model.batches import Collator, Example
 from dnazen.model.directory import open_directory
 from dnazen.model.modeling import DnazenForSequenceClassification
+from dnazen.sequences.settings import LabelConfig
 from dnazen.tokens.tokenizer import encode
 from dnazen.training.adapters import TRAINED_WHOLE, add_adapter
 from dnazen.training.settings import LoraConfig, OptimizerConfig, RunConfig
 from settings_of import settings_of
-from training.test_finetune import finetune, sequences, task  # noqa: F401
+from splits_of import SINGLE
+from training.test_finetune import PLAIN, finetune, sequences, task  # noqa: F401
 
-# peft asks transformers by a name that goes out of use.
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+pytestmark = [
+    # peft asks transformers by a name that goes out of use.
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated"),
+    pytest.mark.usefixtures("few_draws"),
+]
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 ADAPTER_FILES = {
@@ -45,6 +50,7 @@ def settings(data, model, output, **more):
         "optimizer": OptimizerConfig(learning_rate=1e-2, warmup_steps=2),
         "run": RunConfig(precision="float32", device="cpu"),
         "lora": LoraConfig(rank=3),
+        **PLAIN,
     }
     return settings_of(FinetuneCommand, data=data, model=model, output=output, **{**base, **more})
 
@@ -168,6 +174,36 @@ def test_an_adapter_on_e4bu_alone_and_numbers_in_any_unit(base, ground, tmp_path
     assert classifier.collator.matcher is None
     found = [float(row["prediction"]) for row in rows_of(tmp_path / "run" / "test_predictions.tsv")]
     assert all(900 < value < 1200 for value in found)
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.parametrize("channels", [0, 6])
+def test_k_mers_and_a_base_view_are_saved_with_an_adapter(base, tmp_path, kind, channels):
+    """What the model said of test, with both strands read, is what it says when it is opened."""
+    data = tmp_path / "data.csv"
+    texts, bands = sequences(90, seed=3)
+    rows = zip(texts, bands, strict=True)
+    data.write_text("sequence,label\n" + "".join(f"{s},{1000 + 50 * b}\n" for s, b in rows))
+    views = {"kmers": 3, "base_channels": channels, "strands": "average", "epochs": 1}
+    labels = LabelConfig(problem_type="regression" if kind == "numbers" else SINGLE)
+    finetune(settings(data, base, tmp_path / "run", labels=labels, **views))
+    found = json.loads((tmp_path / "run" / "test_metrics.json").read_text())
+    assert found["blend"]["kmers"] > 0
+    test = {row["name"]: row for row in rows_of(tmp_path / "run" / "test_predictions.tsv")}
+    out = tmp_path / "again.tsv"
+    assert cli.main(["predict", str(tmp_path / "run"), str(data), "-o", str(out)]) == 0
+    again = {row["name"]: row for row in rows_of(out)}
+    column = "prediction" if kind == "numbers" else "p_1050"
+    for name, row in test.items():
+        assert float(again[name][column]) == pytest.approx(float(row[column]), rel=1e-5, abs=1e-5)
+
+
+def test_a_new_base_view_beside_an_adapter_is_trained(base, task, tmp_path):  # noqa: F811
+    """It starts at zero, and would say nothing for ever if it stood still."""
+    finetune(settings(task, base, tmp_path / "run", base_channels=4))
+    classifier = OpenedModel.open(tmp_path / "run", "cpu").classifier
+    assert classifier.dnazen.bases.output.weight.any()
+    assert classifier.base_head.weight.any()
 
 
 def test_resuming_equals_not_stopping(adapter, base, task, tmp_path, monkeypatch):  # noqa: F811
