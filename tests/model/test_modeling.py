@@ -402,6 +402,17 @@ def test_a_classifier_with_views_below_tokens_is_that_of_the_definition(changes)
 
 
 @pytest.mark.parametrize("changes", [{"base_channels": 5}, {"kmers": 3}], ids=str)
+def test_new_views_below_tokens_say_nothing(changes):
+    torch.manual_seed(0)
+    model = DnazenForSequenceClassification(shape(longest_token_bp=4, num_labels=3, **changes))
+    heads = [
+        getattr(model, "base_head", None),
+        getattr(getattr(model, "kmers", None), "output", None),
+    ]
+    assert not any(head.weight.any() for head in heads if head is not None)
+
+
+@pytest.mark.parametrize("changes", [{"base_channels": 5}, {"kmers": 3}], ids=str)
 def test_views_below_tokens_need_ids_or_what_they_say(changes):
     model = random_model(
         DnazenForSequenceClassification, longest_token_bp=4, num_labels=3, **changes
