@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, Trainer
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 import dnazen
 from directories import random_directory
@@ -32,6 +33,9 @@ from dnazen.records import hash_file
 from dnazen.sequences.settings import LabelConfig, SplitConfig
 from dnazen.sequences.splits import load_splits
 from dnazen.tokens.tokenizer import load_tokenizer, token_strings
+from dnazen.training.cnn import CnnClassifier, CnnConfig, cnn_learner
+from dnazen.training.finetune import fit
+from dnazen.training.kmers import plan_kmers
 from dnazen.training.learner import dnazen_learner
 from dnazen.training.metrics import score
 from dnazen.training.scale import Scale
@@ -596,3 +600,216 @@ def test_real_data_in_gue_layout(pretrained, tmp_path, request):
     splits = SplitConfig(train_file="train_partial.csv")
     scores = finetune(settings(data, pretrained, tmp_path / "run", epochs=1, splits=splits))
     assert 0 <= scores["accuracy"] <= 1
+
+
+# -- the learning rate that is found, and collapses
+
+AUTO = OptimizerConfig(weight_decay=0.0)
+
+
+@pytest.fixture
+def short_trials(monkeypatch):
+    """Trials of 2 steps, so that a training of 8 has some."""
+    for module in ("rates", "finetune"):
+        monkeypatch.setattr(f"dnazen.training.{module}.TRIAL_STEPS", 2)
+
+
+def steps_counted(monkeypatch):
+    step, calls = Trainer.training_step, []
+
+    def counted(self, *args, **kwargs):
+        calls.append(self.args.max_steps)
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "training_step", counted)
+    return calls
+
+
+@pytest.mark.usefixtures("short_trials")
+def test_the_rate_is_that_of_the_lowest_dev_loss(pretrained, task, tmp_path, capsys, monkeypatch):
+    calls = steps_counted(monkeypatch)
+    found = finetune(settings(task, pretrained, tmp_path / "run", epochs=1, optimizer=AUTO))
+    tried = found["tried_learning_rates"]
+    middle = 1e-3  # of a model 128 wide or less
+    assert [float(rate) for rate in tried] == pytest.approx([middle / 3, middle, 3 * middle], 1e-4)
+    assert found["learning_rate"] == pytest.approx(float(min(tried, key=tried.get)), rel=1e-4)
+    assert len(calls) == 3 * 2 + 8
+    assert "of the lowest dev loss after 2 steps" in capsys.readouterr().err
+    # What is found is what is trained at.
+    named = OptimizerConfig(learning_rate=found["learning_rate"], weight_decay=0.0)
+    finetune(settings(task, pretrained, tmp_path / "named", epochs=1, optimizer=named))
+    one, other = (load_file(tmp_path / x / "model.safetensors") for x in ("run", "named"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_short_training_has_the_rate_in_the_middle(pretrained, task, tmp_path, capsys):
+    found = finetune(settings(task, pretrained, tmp_path / "run", epochs=1, optimizer=AUTO))
+    assert found["tried_learning_rates"] == {}
+    assert found["learning_rate"] == pytest.approx(1e-3 / 3 ** found["restarts"])
+    assert "too short to try others" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("short_trials")
+def test_a_resumed_run_has_the_rate_that_was_found(pretrained, task, tmp_path, monkeypatch):
+    more = {"epochs": 2, "optimizer": AUTO}
+    finetune(settings(task, pretrained, tmp_path / "whole", **more))
+    step, calls = Trainer.training_step, []
+
+    def interrupted(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3 * 2 + 12:  # in the second epoch, after the trials
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    output = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(settings(task, pretrained, output, **more))
+    found = read(output / "checkpoints" / "rate.json")
+    assert found["restarts"] == 0
+    calls = steps_counted(monkeypatch)
+    finetune(settings(task, pretrained, output, resume=True, **more))
+    assert len(calls) == 8  # of the second epoch alone: nothing is tried again
+    one, other = (load_file(tmp_path / x / "model.safetensors") for x in ("whole", "run"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    one, other = (read(tmp_path / x / "test_metrics.json") for x in ("whole", "run"))
+    assert one == other
+
+
+class Deaf(CnnClassifier):
+    """Says the same of every sequence."""
+
+    def forward(self, input_ids, labels=None):
+        logits = self.classifier.bias.expand(len(input_ids), -1)
+        loss = None if labels is None else torch.nn.functional.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+@pytest.fixture(scope="module")
+def small_splits(task):
+    return load_splits(task, LabelConfig(), SplitConfig())
+
+
+def deaf_learner(splits, times):
+    """A CNN that is deaf in so many of its first trainings."""
+    made = []
+
+    def fresh():
+        kind = Deaf if len(made) <= times else CnnClassifier  # the first one is looked at alone
+        made.append(kind)
+        return kind(CnnConfig(num_labels=2, problem_type="single_label_classification"))
+
+    return cnn_learner(splits)._replace(fresh=fresh)
+
+
+def rates_of(fitted):
+    """The highest rate that was logged."""
+    return max(entry["learning_rate"] for entry in fitted.history if "learning_rate" in entry)
+
+
+@pytest.mark.parametrize("times", [0, 1, 2, 9])
+def test_a_collapsed_training_is_begun_again_at_a_third_at_most_twice(
+    small_splits, tmp_path, capsys, times
+):
+    config = FinetuneConfig(
+        epochs=6,
+        batch_size=20,
+        optimizer=OptimizerConfig(warmup_steps=0, schedule="constant"),
+        run=RunConfig(precision="float32", device="cpu", logging_steps=1),
+    )
+    learner = deaf_learner(small_splits, times)
+    fitted = fit(learner, small_splits, config, tmp_path, resumable=False)
+    restarts = min(times, 2)
+    assert fitted.restarts == restarts
+    middle = 1e-3 / 6  # of a model that does not tell its width
+    assert fitted.rate.learning_rate == pytest.approx(middle / 3**restarts)
+    assert rates_of(fitted) == pytest.approx(fitted.rate.learning_rate)
+    again = "predicts the same for every row of dev: starting again at a learning rate of "
+    said = [line for line in capsys.readouterr().err.splitlines() if again in line]
+    assert [line.split()[-1] for line in said] == [
+        f"{middle / 3**n:.2g}" for n in range(1, restarts + 1)
+    ]
+    # Given up after two epochs of six; a training that tells rows apart goes on.
+    assert fitted.epochs == (2 if times > 2 else 6)
+
+
+def test_a_run_killed_after_a_new_start_goes_on_from_that(small_splits, tmp_path, monkeypatch):
+    config = FinetuneConfig(
+        epochs=3, batch_size=20, run=RunConfig(precision="float32", device="cpu")
+    )
+    for name in ("whole", "run"):
+        (tmp_path / name).mkdir()
+    whole = fit(deaf_learner(small_splits, 1), small_splits, config, tmp_path / "whole")
+    step, calls = Trainer.training_step, []
+
+    def killed(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2 * 3 + 5:  # two epochs of 3 steps, given up; then in the second epoch
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    output = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "training_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fit(deaf_learner(small_splits, 1), small_splits, config, output)
+    assert read(output / "checkpoints" / "rate.json")["restarts"] == 1
+    (checkpoint,) = output.glob("checkpoints/checkpoint-*")
+    cnn = cnn_learner(small_splits)
+    again = fit(cnn, small_splits, config, output, checkpoint=checkpoint)
+    assert (again.restarts, again.rate) == (whole.restarts, whole.rate) == (1, whole.rate)
+    np.testing.assert_array_equal(again.logits, whole.logits)
+
+
+def test_a_run_killed_at_the_end_of_a_collapsed_training_begins_again(
+    small_splits, tmp_path, monkeypatch
+):
+    """All its evaluations stand in the checkpoint; there is none to come that could tell."""
+    config = FinetuneConfig(
+        epochs=1, batch_size=20, run=RunConfig(precision="float32", device="cpu")
+    )
+    save = Trainer._save_checkpoint
+
+    def killed(self, *args, **kwargs):
+        save(self, *args, **kwargs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_save_checkpoint", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fit(deaf_learner(small_splits, 9), small_splits, config, tmp_path)
+    (checkpoint,) = tmp_path.glob("checkpoints/checkpoint-*")
+    fitted = fit(
+        deaf_learner(small_splits, 9), small_splits, config, tmp_path, checkpoint=checkpoint
+    )
+    assert fitted.restarts == 2
+
+
+def test_at_a_rate_of_the_user_s_nothing_is_begun_again(small_splits, tmp_path, capsys):
+    config = FinetuneConfig(
+        epochs=4,
+        batch_size=20,
+        patience=None,
+        optimizer=OptimizerConfig(learning_rate=1e-3),
+        run=RunConfig(precision="float32", device="cpu"),
+    )
+    learner = deaf_learner(small_splits, 9)
+    fitted = fit(learner, small_splits, config, tmp_path, resumable=False)
+    assert (fitted.restarts, fitted.epochs, fitted.rate) == (0, 4, (1e-3, {}))
+    assert fitted.test["collapsed"]
+    assert "starting again" not in capsys.readouterr().err
+
+
+def test_k_mers_do_not_hide_that_the_deep_head_collapsed(small_splits, tmp_path):
+    """What is watched is the deep head; the blend with k-mers tells rows apart all the same."""
+    config = FinetuneConfig(kmers=2, epochs=4, batch_size=20, run=FLOAT32)
+    learner = deaf_learner(small_splits, 9)._replace(table=torch.zeros(6, 1, dtype=torch.int8))
+    kmers = plan_kmers(small_splits, config).blended
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dnazen.training.finetune.install_kmers", lambda *_: told.append(1))
+        fitted = fit(learner, small_splits, config, tmp_path, kmers=kmers, resumable=False)
+    assert fitted.restarts == 2
+    assert fitted.dev["mcc"] > 0.5
+    assert told == [1]
