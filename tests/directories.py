@@ -10,11 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dnazen.ggrams.vocabulary import GGramVocabulary
+from dnazen.model.bases import UNKNOWN, base_table
 from dnazen.model.configuration import DnazenConfig
 from dnazen.model.directory import ModelDirectory, save_directory
-from dnazen.model.modeling import DnazenForMaskedLM
+from dnazen.model.modeling import DnazenForMaskedLM, DnazenForSequenceClassification
 from dnazen.records import read_json
 from dnazen.tokens.corpus import Corpus
+from dnazen.tokens.special import SEP
 
 
 def weights_of(directory: Path) -> dict[str, torch.Tensor]:
@@ -42,6 +44,35 @@ def random_directory(ground, directory, *, kind=DnazenForMaskedLM, seed=0, **cha
     directory.mkdir()
     save_directory(directory, model, corpus.tokenizer, vocabulary)
     return model, parts
+
+
+def classifier_with_views(ground, directory, **changes) -> Path:
+    """A random classifier whose base view and k-mers say something, each of its own."""
+    corpus = Corpus.open(ground.corpus)
+    table = base_table(corpus.tokenizer, corpus.vocab_size)
+    views = {"base_channels": 5, "kmers": 3, "longest_token_bp": table.shape[1]}
+    random_directory(
+        ground,
+        directory,
+        kind=DnazenForSequenceClassification,
+        **{**views, "seed": 3, "initializer_range": 0.2, **changes},
+    )
+
+    def fill(weights):
+        torch.manual_seed(5)
+        for name, weight in weights.items():
+            if name == "dnazen.bases.table":
+                weight.copy_(table)
+            if name == "kmers.table":
+                weight.copy_(table)
+                weight[SEP, :1] = UNKNOWN
+            if name.startswith(("base_head.", "dnazen.bases.")) and weight.is_floating_point():
+                weight.normal_(0, 0.4)
+            if name.startswith("kmers.") and weight.is_floating_point():
+                weight.uniform_(-1, 1) if "output" in name else weight.uniform_(0.5, 2)
+
+    rewrite(directory, fill)
+    return directory
 
 
 def as_dnabert2(source: Path, target: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from directories import random_directory
+from directories import classifier_with_views, random_directory, rewrite
 from dnazen.explanation import attribution
 from dnazen.explanation.attribution import (
     ggram_removal,
@@ -27,8 +28,11 @@ from dnazen.explanation.settings import ExplanationConfig
 from dnazen.inference.opened import OpenedModel
 from dnazen.model.bases import base_table
 from dnazen.model.batches import Example
+from dnazen.model.layout import Layout
 from dnazen.model.modeling import DnazenForSequenceClassification
 from dnazen.tokens.special import MASK, UNK
+from dnazen.tokens.tokenizer import token_strings
+from model.test_kmers import names_of, words_of
 
 SINGLE = "single_label_classification"
 OUTPUT = output_of(SINGLE, 1)
@@ -139,6 +143,91 @@ def test_attributions_of_a_base_view_sum_too(ground, tmp_path):
         view.output.weight.zero_()
     without = integrated_gradients(model, tokens, OUTPUT, CONFIG)
     assert without.output != pytest.approx(result.output, abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def viewed(ground, tmp_path_factory):
+    """A model with k-mers and a base view that speak."""
+    folder = tmp_path_factory.mktemp("models") / "viewed"
+    return OpenedModel.open(classifier_with_views(ground, folder, num_labels=3), "cpu")
+
+
+def said_by_views(model, tokens):
+    """What base view and k-mers say, (bases seen, none seen): each by its own network."""
+    network, said = model.classifier, []
+    ids = torch.tensor([1, *tokens.tolist(), 2])
+    hidden = torch.tensor([1, *[MASK] * len(tokens), 2])
+    for some in (ids, hidden):
+        layout = Layout(1, len(some), None, None)
+        reading = network.dnazen.bases(some, layout)
+        largest = network.dnazen.bases.largest(reading, 1)
+        said.append(network.base_head(largest) + network.kmers(some, layout))
+    return said
+
+
+def test_views_that_speak_themselves_are_part_of_the_sum(viewed):
+    tokens = sequence_of(viewed)
+    found = integrated_gradients(viewed, tokens, OUTPUT, ExplanationConfig(steps=128))
+    assert found.output == pytest.approx(output_at(viewed, tokens), abs=1e-5)
+    with torch.no_grad():
+        _, nothing = said_by_views(viewed, tokens)
+        hidden = torch.tensor([[1, *[MASK] * len(tokens), 2]])
+        given = {
+            "inputs_embeds": viewed.encoder.token_embeddings(hidden),
+            "ggram_embeds": torch.zeros(
+                len(matched_ggrams(viewed, tokens).ids), viewed.config.hidden_size
+            ),
+            "side_logits": nothing,
+        }
+    assert found.baseline == pytest.approx(output_at(viewed, tokens, **given), abs=1e-5)
+    parts = [found.tokens.sum(), found.ggrams.sum(), found.bases.sum()]
+    assert min(map(abs, parts)) > 1e-3
+    assert sum(parts) == pytest.approx(found.output - found.baseline, abs=2e-3)
+    assert abs(found.gap) < 2e-3
+
+
+@pytest.mark.parametrize("silent", ["base_head.weight", "kmers.output.weight", None])
+def test_what_views_say_of_a_number_is_shared_exactly(ground, tmp_path, silent):
+    """In regression a view's part does not depend on the rest: it is what it says, to the digit."""
+    folder = classifier_with_views(ground, tmp_path / "m", num_labels=2, problem_type="regression")
+    if silent is not None:
+        rewrite(folder, lambda weights: weights[silent].zero_())
+    model = OpenedModel.open(folder, "cpu")
+    tokens = sequence_of(model)
+    found = integrated_gradients(model, tokens, output_of("regression", 1), CONFIG)
+    with torch.no_grad():
+        seen, nothing = said_by_views(model, tokens)
+    assert found.bases.sum() == pytest.approx(float((seen - nothing)[0, 1]), abs=1e-4)
+    if silent == "base_head.weight":  # k-mers alone: by the bases that hold each occurrence
+        strings = ["N" if t == UNK else s for t, s in spelt(model, tokens)]
+        weight_of = model.classifier.kmers.weight_of.numpy()
+        of_label = model.classifier.kmers.output.weight[1].detach().numpy()
+        text, names = "".join(strings), names_of(3, canonical=False)
+        words = [(names.index(word), *place) for word, *place in words_of(text, 3, False)]
+        counts = np.bincount([f for f, _, _ in words], minlength=len(names))
+        norm = np.linalg.norm(counts * weight_of)
+        by_base = np.zeros(len(text))
+        for feature, start, size in words:
+            share = of_label[feature] * weight_of[feature] / norm / size
+            by_base[start : start + size] += share
+        starts = np.cumsum([0, *map(len, strings)])
+        expected = [by_base[a:b].sum() for a, b in itertools.pairwise(starts)]
+        np.testing.assert_allclose(found.bases, expected, atol=1e-5)
+
+
+def spelt(model, tokens):
+    strings = token_strings(model.tokenizer)
+    return [(token, strings[token]) for token in tokens.tolist()]
+
+
+def test_occlusion_hides_bases_from_the_views_too(viewed):
+    tokens = sequence_of(viewed)
+    found = occlusion(viewed, tokens, OUTPUT, CONFIG)
+    for place in range(0, len(tokens), 5):
+        hidden = tokens.copy()
+        hidden[place] = MASK
+        expected = output_at(viewed, tokens) - output_at(viewed, hidden)
+        assert found[place] == pytest.approx(expected, abs=1e-5)
 
 
 def test_more_steps_tell_the_same(model):

@@ -16,7 +16,7 @@ from memelite.io import write_meme
 from sklearn.metrics import roc_auc_score
 
 import dnazen
-from directories import rewrite
+from directories import classifier_with_views, rewrite
 from dnazen import cli
 from dnazen.commands.explain import ExplainCommand
 from dnazen.errors import ConfigError
@@ -119,6 +119,66 @@ def test_the_summary_over_the_set(out, expected):
             assert float(row["sd_removal"]) == pytest.approx(np.std(some, ddof=1), abs=1e-5)
     totals = [abs(float(row["total_removal"])) for row in rows]
     assert totals == sorted(totals, reverse=True)
+
+
+@pytest.fixture(scope="module")
+def both_strands(ground, bases, tmp_path_factory):
+    """Two records, explained by a model with k-mers and bases that reads both strands."""
+    folder = tmp_path_factory.mktemp("both")
+    names = {"id2label": {0: "no", 1: "yes"}, "label2id": {"no": 0, "yes": 1}}
+    model = classifier_with_views(
+        ground, folder / "m", strands="average", problem_type=SINGLE, **names
+    )
+    (folder / "s.fa").write_text(f">one\n{bases[:150]}\n>two\n{bases[60:260]}\n")
+    words = ["explain", str(model), str(folder / "s.fa"), "-o", str(folder / "out")]
+    assert cli.main([*words, "--target", "yes", "--steps", "16", "--draw", "1"]) == 0
+    config = dnazen.ExplanationConfig(target="yes", steps=16)
+    return folder / "out", dnazen.explain(model, [bases[:150], bases[60:260]], config)
+
+
+def test_what_bases_say_has_a_column(both_strands):
+    out, explained = both_strands
+    parts = ("from_tokens", "from_ggrams", "from_bases", "gap")
+    for row, some in zip(table(out / "sequences.tsv"), explained, strict=True):
+        assert float(row["from_bases"]) == pytest.approx(some.attribution.bases.sum(), rel=1e-4)
+        change = float(row["output"]) - float(row["baseline"])
+        assert sum(float(row[name]) for name in parts) == pytest.approx(change, abs=1e-4)
+    for number, some in enumerate(explained):
+        tokens = [row for row in table(out / "tokens.tsv") if row["record"] == str(number)]
+        shares = [[float(row[f"from_{x}"]) for row in tokens] for x in ("token", "ggrams", "bases")]
+        np.testing.assert_allclose(shares[2], some.attribution.bases, atol=1e-5)
+        totals = [float(row["attribution"]) for row in tokens]
+        np.testing.assert_allclose(np.sum(shares, axis=0), totals, atol=1e-4)
+
+
+def test_ggrams_of_the_other_strand_are_told_and_lie_where_they_are(both_strands, bases):
+    out, explained = both_strands
+    rows = table(out / "ggrams.tsv")
+    assert [row["strand"] for row in rows] == [g.strand for some in explained for g in some.ggrams]
+    assert {row["strand"] for row in rows} == {"+", "-"}
+    whole = {"one": bases[:150], "two": bases[60:260]}
+    lines = columns(out / "ggrams.bed")[1:]
+    assert {line[5] for line in lines} == {"+", "-"}
+    for chrom, start, end, name, _, strand, *_ in lines:
+        letters = whole[chrom][int(start) : int(end)]
+        if strand == "-":
+            letters = reverse_complement(letters.encode()).decode()
+        assert letters == name
+
+
+def test_the_summary_counts_a_sequence_once_whatever_its_strands(both_strands):
+    out, explained = both_strands
+    holders, removals = defaultdict(set), defaultdict(float)
+    for number, some in enumerate(explained):
+        for effect in some.ggrams:
+            holders[str(effect.ggram_id)].add(number)
+            removals[str(effect.ggram_id)] += effect.removal
+    rows = table(out / "ggram_summary.tsv")
+    for row in rows:
+        total = removals[row["ggram_id"]]
+        assert float(row["total_removal"]) == pytest.approx(total, abs=1e-5)
+        assert int(row["sequences"]) == len(holders[row["ggram_id"]])
+        assert float(row["mean_removal"]) == pytest.approx(total / int(row["sequences"]), abs=1e-5)
 
 
 def test_tracks_hold_each_base_once(out, expected):
