@@ -143,13 +143,16 @@ def _search(
     settings: SearchCommand, objective: DevObjective, space: Space, first: Values | None
 ) -> list[Trial]:
     """Go on from the trials that were made, keep each that is, and say how it came out."""
+    import shutil
     import time
 
+    from ..search.objective import TRIAL
     from ..search.search import search
     from ..search.trials import best_trial, read_trials, spelt, write_trials
 
     config, higher = settings.search, objective.higher_is_better
     trials = read_trials(settings.output / TRIALS)
+    shutil.rmtree(settings.output / TRIAL, ignore_errors=True)  # of a killed run
     start = time.monotonic()
     if trials:
         print(f"going on after {len(trials):,} trials", file=sys.stderr)

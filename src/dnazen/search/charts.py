@@ -69,6 +69,9 @@ def settings_chart(trials: Sequence[Trial], space: Space, metric: str) -> Figure
             ticks = [domain.low, math.sqrt(domain.low * domain.high), domain.high]
             axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
             axes.minorticks_off()
+        else:
+            whole = isinstance(domain.low, int)
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=whole))
         axes.set_xlabel(short(name))
         axes.grid(color=GRID, linewidth=0.5)
     for axes in panels[::_COLUMNS]:

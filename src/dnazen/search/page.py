@@ -109,7 +109,7 @@ def _trials(results: SearchResults) -> Iterator[Block]:
         "end",
         results.metric,
         "best epoch",
-        "epochs",
+        "epochs run",
         *map(short, results.space),
         "seconds",
     ]

@@ -40,12 +40,11 @@ _DRAWS = 50
 def require_optuna() -> None:
     """Raise ConfigError unless ``optuna`` is installed."""
     try:
-        import optuna
+        import optuna  # noqa: F401
     except ImportError:
         raise ConfigError(
             "dnazen search needs optuna, which is not installed; run: pip install 'dnazen[optuna]'"
         ) from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def search(
@@ -152,6 +151,7 @@ def _study(space: Space, trials: Sequence[Trial], higher_is_better: bool) -> Stu
     import optuna
     from optuna.trial import TrialState, create_trial
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # a study is made for each proposal
     study = optuna.create_study(
         direction="maximize" if higher_is_better else "minimize",
         pruner=optuna.pruners.MedianPruner(

@@ -115,7 +115,7 @@ def read_trials(path: Path) -> list[Trial]:
 
 def trial_rows(trials: Sequence[Trial], names: Sequence[str]) -> Iterator[list[str | float]]:
     """A line a trial, after a header; ``names`` are the settings that get a column."""
-    yield ["trial", "end", "score", "best_epoch", "epochs", "seconds", *names, "problem"]
+    yield ["trial", "end", "score", "best_epoch", "epochs_run", "seconds", *names, "problem"]
     for trial in trials:
         outcome = trial.outcome
         yield [
