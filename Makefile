@@ -20,7 +20,7 @@ test: $(READY)
 
 # The model's and the jobs' tests on the oldest versions that are supported.
 LOWEST := .venv-lowest/bin
-LOWEST_TESTS := model inference training
+LOWEST_TESTS := model inference training search
 
 test-lowest: .venv-lowest/.ready
 	$(LOWEST)/python -m pytest -W "ignore:mtime may not be reliable" \

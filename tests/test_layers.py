@@ -29,7 +29,7 @@ LAYERS = (
     {"model"},
     {"inference"},
     {"training"},
-    {"variation", "explanation"},
+    {"variation", "explanation", "search"},
     {"gue"},
     {"study"},
     {"commands"},
@@ -40,7 +40,7 @@ LAYERS = (
 TOP = LAYERS[-1]
 """These load the others by name, when asked to."""
 
-HEAVY = {"torch", "transformers", "accelerate", "safetensors", "peft", "tensorboard"}
+HEAVY = {"torch", "transformers", "accelerate", "safetensors", "peft", "tensorboard", "optuna"}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(ROOT.rglob("*.py"))

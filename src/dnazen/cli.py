@@ -33,6 +33,7 @@ COMMANDS = {
     "ggrams motifs": "which G-grams resemble known motifs, beside controls",
     "pretrain": "pre-train with whole-G-gram masking",
     "finetune": "fine-tune on labelled sequences and score the test split",
+    "search": "search for the settings of finetune that are the best on dev",
     "predict": "predict labels with a fine-tuned model",
     "embed": "vectors of sequences, tokens, G-grams",
     "variants": "score the alleles of a VCF with a model",

@@ -8,6 +8,8 @@ are made of the library's: a field annotated ``Annotated[MiningConfig, FLAT]`` p
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -130,6 +132,34 @@ def read_recipe(path: Path) -> dict[str, Any]:
         deep = isinstance(error, RecursionError)
         problem = "nested too deeply" if deep else str(error).partition(";")[0]
         raise InputError(f"not valid TOML ({problem})", path=path) from None
+
+
+def recipe_of(settings: Mapping[str, Any]) -> str:
+    """Settings, as JSON has them, as a recipe; what is not set (None, empty) is left out.
+
+    Examples
+    --------
+    >>> print(recipe_of({"epochs": 3, "patience": None, "optimizer": {"learning_rate": 1e-3}}))
+    epochs = 3
+    [optimizer]
+    learning_rate = 0.001
+    """
+    return "\n".join(_toml(settings, ""))
+
+
+def _toml(settings: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    tables = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
+    for key, value in settings.items():
+        if value not in (None, "", []) and key not in tables:
+            yield f"{_key(key)} = {json.dumps(value, ensure_ascii=False)}"
+    for key, value in tables.items():
+        yield f"[{prefix}{_key(key)}]"
+        yield from _toml(value, f"{prefix}{_key(key)}.")
+
+
+def _key(name: str) -> str:
+    """A name as a key of TOML."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
 def fields_by_name(settings: type) -> dict[str, Any]:

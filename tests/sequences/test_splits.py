@@ -73,6 +73,28 @@ def test_the_training_file_can_be_named(tmp_path):
     assert load(data, train_file="train_partial.csv").train.labels == [0, 1]
 
 
+def test_without_test_its_file_is_not_opened_and_the_rest_is_the_same(tmp_path):
+    rows = [f"{'ACGT'[n % 4] * (n + 1)},{n % 2}" for n in range(20)]
+    data = write(tmp_path / "task", train=rows, dev=TWO, test=TWO)
+    drawn = write(tmp_path / "drawn", train=rows, test=TWO)
+    one = write(tmp_path, one=rows) / "one.csv"
+    stated = tmp_path / "stated.csv"
+    stated.write_text(
+        "sequence,label,split\n"
+        + "".join(f"{row},train\n" for row in TWO)
+        + "AC,1,dev\nGC,0,test\n"
+    )
+    for path in (data, drawn, one, stated):
+        whole = load(path)
+        if path.is_dir():
+            (path / "test.csv").write_bytes(b"\xff no table")
+        without = load_splits(path, LabelConfig(), SplitConfig(), with_test=False)
+        assert (without.train, without.dev) == (whole.train, whole.dev)
+        assert without.test.labels == without.test.table.rows == []
+        assert not any(file.path.endswith("test.csv") for file in without.inputs)
+        assert without.duplicates == {**whole.duplicates, "train_test": 0, "dev_test": 0}
+
+
 def test_missing_and_ambiguous_files(tmp_path):
     data = write(tmp_path / "task", train=TWO, dev=TWO)
     with pytest.raises(InputError, match=r"no test\.csv; expected one of test\.csv"):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ..report.document import Code, Section, Table, Text
+from ..settings import recipe_of
 from .comparison import Analysis
 from .formats import UNDEFINED, listed, points
 from .leakage import OVERLAP_BP
@@ -205,19 +203,4 @@ def _recipe(run: Run) -> str:
     """The settings and the models of a run as a recipe; what is not set is left out."""
     models = {model["name"]: {**model, "name": None} for model in run.record["arms"]}
     settings = {key: value for key, value in run.settings.items() if key != "models"}
-    return "\n".join(_toml({**settings, "models": models}))
-
-
-def _toml(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    tables = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
-    for key, value in settings.items():
-        if value not in (None, "", []) and key not in tables:
-            yield f"{_key(key)} = {json.dumps(value)}"
-    for key, value in tables.items():
-        yield f"[{prefix}{_key(key)}]"
-        yield from _toml(value, f"{prefix}{_key(key)}.")
-
-
-def _key(name: str) -> str:
-    """A name as a key of TOML."""
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+    return recipe_of({**settings, "models": models})

@@ -72,12 +72,20 @@ class Splits(NamedTuple):
         return self._replace(train=train, dev=dev, test=test)
 
 
-def load_splits(path: Path, labels: LabelConfig, splits: SplitConfig) -> Splits:
+def load_splits(
+    path: Path, labels: LabelConfig, splits: SplitConfig, *, with_test: bool = True
+) -> Splits:
     """Read train, dev and test: a directory of three tables, or one table that is split.
 
     A table without a split column is split at random with the labels' distribution kept
     (``draw_splits``); of data with train and test alone, dev is drawn from train likewise. Notes of
     what was drawn go to stderr. Class names are those of train.
+
+    Parameters
+    ----------
+    with_test
+        Without it test is left empty and train and dev are as they are with it: a file of test is
+        not opened, and of a single table the rows of test are dropped once it is split.
 
     Raises
     ------
@@ -87,7 +95,8 @@ def load_splits(path: Path, labels: LabelConfig, splits: SplitConfig) -> Splits:
         train lacks.
     """
     if path.is_dir():
-        files = {split: _split_file(path, split, splits.train_file) for split in SPLIT_NAMES}
+        names = [split for split in SPLIT_NAMES if with_test or split != "test"]
+        files = {split: _split_file(path, split, splits.train_file) for split in names}
         tables = {
             split: read_labelled(file, label_columns=labels.columns)
             for split, file in files.items()
@@ -99,6 +108,8 @@ def load_splits(path: Path, labels: LabelConfig, splits: SplitConfig) -> Splits:
         stated = [row.split for row in whole.rows if row.split is not None]
         tables = _parts(whole, stated or draw_splits(whole, labels, splits))
         inputs = (whole.source,)
+    if not with_test and "train" in tables:
+        tables["test"] = tables["train"]._replace(rows=[])
     if "dev" not in tables and {"train", "test"} <= tables.keys():
         before = len(tables["train"].rows)
         tables |= _parts(tables["train"], draw_splits(tables["train"], labels, splits, test=False))
@@ -110,7 +121,7 @@ def load_splits(path: Path, labels: LabelConfig, splits: SplitConfig) -> Splits:
         if split not in tables:
             raise InputError(f"no row for {split}", path=path, expected="rows for each split")
     ordered = [tables[split] for split in SPLIT_NAMES]
-    if len({len(table.rows[0].sequences) for table in ordered}) > 1:
+    if len({len(table.rows[0].sequences) for table in ordered if table.rows}) > 1:
         raise InputError("some files hold pairs, others single sequences", path=path)
     task = task_of(tables["train"], labels.problem_type)
     train, dev, test = (Split(table, labels_of(table, task)) for table in ordered)

@@ -17,7 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, set_seed
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PrinterCallback,
+    TrainerCallback,
+    set_seed,
+)
 
 from ..inference.prediction import mean_logits
 from ..model.batches import Example
@@ -74,6 +80,18 @@ class Fitted(NamedTuple):
     """Passes over train that were made."""
     history: list[dict[str, Any]]
     """Losses, learning rates and dev scores by step."""
+
+
+class DevFit(NamedTuple):
+    """What dev says of a training whose model is not kept."""
+
+    dev: Scores
+    """Of the best epoch."""
+    best_epoch: float | None
+    collapsed: bool
+    """Whether the deep head never told rows of dev apart."""
+    finite: bool
+    """Whether all weights are numbers."""
 
 
 def fit(
@@ -138,6 +156,43 @@ def fit(
         run.start_anew(rate, restarts)
     end_distributed(trainer)
     return run.result(trainer, model, rate, restarts) if run.leads else None
+
+
+def fit_on_dev(
+    learner: Learner,
+    splits: Splits,
+    config: FinetuneConfig,
+    directory: Path,
+    *,
+    kmers: KmerFit | None,
+    watch: TrainerCallback,
+) -> DevFit:
+    """Train as ``fit`` does, for the scores on dev alone: test is not looked at, it may be empty.
+
+    A training that collapses is given up early, and not begun again.
+
+    Parameters
+    ----------
+    directory
+        For checkpoints, which are gone in the end.
+    kmers
+        As in ``fit``.
+    watch
+        Sees the scores on dev after every epoch, and may stop the training.
+
+    Raises
+    ------
+    ConfigError, OutputError
+        As ``fit``.
+    """
+    kmers = None if learner.table is None else kmers
+    run = _Run(learner, splits, config, directory, kmers, resumable=False)
+    rate, _ = run.first_rate(None)
+    trainer, model, collapsed = run.train(rate.learning_rate, None, watch)
+    shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
+    dev, best_epoch = run.best_on_dev(trainer)
+    finite = all(bool(weights.isfinite().all()) for weights in model.parameters())
+    return DevFit(dev, best_epoch, collapsed, finite)
 
 
 class _Run:
@@ -228,21 +283,29 @@ class _Run:
             return dev.judge(trainer.dev_logits()).loss
 
     def train(
-        self, rate: float, checkpoint: Path | None
+        self, rate: float, checkpoint: Path | None, watch: TrainerCallback | None = None
     ) -> tuple[FinetuneTrainer, PreTrainedModel, bool]:
         """The whole training; the model has the weights of the best epoch.
+
+        Parameters
+        ----------
+        watch
+            Of a search, which tells of a training in a line of its own, and gives it up where it
+            collapses.
 
         Returns
         -------
         With trainer and model, whether the deep head collapsed.
         """
-        watch = StopWhenCollapsed(may_stop=self.config.optimizer.learning_rate == "auto")
+        may_stop = watch is not None or self.config.optimizer.learning_rate == "auto"
+        collapse = StopWhenCollapsed(may_stop=may_stop)
         with stop_requested() if self.resumable else nullcontext(StopRequest()) as stop:
-            callbacks: list[Any] = [StopAtCheckpoint(stop), watch, EpochLines(self.dev.metric)]
+            callbacks: list[Any] = [StopAtCheckpoint(stop), collapse]
             if self.leads and self.resumable:
                 callbacks.append(tensorboard(self.directory))
             if self.config.patience is not None:
                 callbacks.append(EarlyStoppingCallback(self.config.patience))
+            callbacks.append(EpochLines(self.dev.metric) if watch is None else watch)
             trainer = self._trainer(
                 rate,
                 self.dev,
@@ -260,7 +323,7 @@ class _Run:
             start = None if checkpoint is None else str(checkpoint)
             with training_under_way(self.directory):
                 trainer.train(resume_from_checkpoint=start)
-        return trainer, model, watch.collapsed
+        return trainer, model, collapse.collapsed
 
     def result(
         self, trainer: FinetuneTrainer, model: PreTrainedModel, rate: RateChoice, restarts: int
@@ -283,9 +346,8 @@ class _Run:
         if not self.resumable:
             shutil.rmtree(self.directory / CHECKPOINTS, ignore_errors=True)
         history = trainer.state.log_history
-        best = _best_entry(history, trainer.state.best_global_step)
+        dev, best_epoch = self.best_on_dev(trainer)
         metric = self.dev.metric
-        dev = {name: best.get(f"eval_{name}", math.nan) for name in METRICS[problem_type]}
         if metric is not None and math.isnan(dev[metric]):
             self.say(f"warning: {metric} on dev is defined in no epoch: the lowest dev loss chose")
         labels = np.array(self.splits.test.labels)
@@ -298,10 +360,16 @@ class _Run:
             judged.blend,
             rate,
             restarts,
-            best.get("epoch"),
+            best_epoch,
             history[-1]["epoch"],
             history,
         )
+
+    def best_on_dev(self, trainer: FinetuneTrainer) -> tuple[Scores, float | None]:
+        """The scores on dev of the best epoch, and its number."""
+        best = _best_entry(trainer.state.log_history, trainer.state.best_global_step)
+        names = METRICS[self.splits.task.problem_type]
+        return {name: best.get(f"eval_{name}", math.nan) for name in names}, best.get("epoch")
 
     def say(self, text: str) -> None:
         """On stderr, once in a distributed run."""

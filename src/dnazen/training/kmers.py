@@ -235,7 +235,7 @@ def _counted(counts: KmerCounts, split: Split) -> csr_matrix:
     codes = [bases_of_row(row) for row in split.table.rows]
     order = sorted(range(len(codes)), key=lambda number: len(codes[number]))
     size = max(1, _CHUNK_FEATURES // counts.features)
-    parts = []
+    parts = [csr_matrix((0, counts.features))]  # of no row, where test is left out
     for first in range(0, len(order), size):
         members = [codes[number] for number in order[first : first + size]]
         box = np.full((len(members), max(1, *map(len, members))), NONE, dtype=np.int64)

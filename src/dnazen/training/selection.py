@@ -44,10 +44,15 @@ def rank(metric: str | None, score: float, loss: float) -> float:
     True
     """
     if metric is not None and not math.isnan(score):
-        return _squeezed(-score if metric in _LOWER_IS_BETTER else score)
+        return _squeezed(score if higher_is_better(metric) else -score)
     if not math.isnan(loss):
         return -2 + _squeezed(-loss)
     return -3.0
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether the better of two models has the higher score."""
+    return metric not in _LOWER_IS_BETTER
 
 
 def _squeezed(value: float) -> float:

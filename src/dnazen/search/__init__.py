@@ -1,0 +1,1 @@
+"""Which settings of fine-tuning are the best on dev."""
