@@ -214,6 +214,14 @@ def shared_rows(train: Labelled, dev: Labelled, test: Labelled) -> dict[str, int
     }
 
 
+def contradicting_rows(split: Split) -> int:
+    """Rows whose sequence, on either strand, stands in the split with another label too."""
+    labels: dict[tuple[bytes, ...], list[Label]] = {}
+    for row, label in zip(split.table.rows, split.labels, strict=True):
+        labels.setdefault(strandless(row.sequences), []).append(label)
+    return sum(len(group) for group in labels.values() if any(x != group[0] for x in group))
+
+
 def strandless(sequences: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """Sequences as a key that is equal for equal bases on either strand (of both, in a pair)."""
     forward = tuple(normalise(sequence)[0] for sequence in sequences)

@@ -28,7 +28,7 @@ from transformers import (
 from ..inference.prediction import mean_logits
 from ..model.batches import Example
 from ..records import read_json, write_json
-from ..sequences.splits import Split, Splits
+from ..sequences.splits import Split, Splits, contradicting_rows
 from ..tables import printable
 from ..tokens.encoding import EncodedExamples
 from .blend import Blend
@@ -429,6 +429,12 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
             lines.append(
                 f"warning: {number:,} sequences of {second} stand in {first} too, on either strand"
             )
+    contradicting = contradicting_rows(splits.train)
+    if contradicting and task.problem_type != "regression":
+        lines.append(
+            f"warning: {contradicting:,} rows of train have a sequence that stands there with "
+            "another label too, on either strand: nothing can learn both"
+        )
     cut = {name: examples.cut for name, examples in learner.encoded._asdict().items()}
     if any(cut.values()):
         sizes = ", ".join(f"{number:,} in {name}" for name, number in cut.items())

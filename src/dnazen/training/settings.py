@@ -29,6 +29,8 @@ MOST_RANK = 1 << 16
 AUTO_STEPS = 2000
 """Optimizer steps that ``epochs = "auto"`` aims at, within these bounds."""
 LEAST_AUTO_EPOCHS, MOST_AUTO_EPOCHS = 3, 10
+MOST_AUTO_STEPS = 20_000
+"""More than that it aims at only for one epoch, of a very large train."""
 BASELINE_KMERS = 6
 """Longest k-mers of the baseline beside a model without any."""
 
@@ -221,7 +223,8 @@ class FinetuneConfig:
     without_ggrams: bool = False
     """Leave the model's G-grams out: its E4BU alone."""
     epochs: int | Literal["auto"] = "auto"
-    """Passes over train; auto: what makes 2,000 steps, 3 to 10. Dev chooses the best."""
+    """Passes over train; auto: what makes 2,000 steps, 3 to 10, or fewer of a very large train. Dev
+    chooses the best."""
     batch_size: int = 32
     """Examples per batch and device."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -263,7 +266,8 @@ class FinetuneConfig:
         """Passes over train, of so many optimizer steps each."""
         if self.epochs != "auto":
             return self.epochs
-        return min(MOST_AUTO_EPOCHS, max(LEAST_AUTO_EPOCHS, round(AUTO_STEPS / steps)))
+        wanted = min(MOST_AUTO_EPOCHS, max(LEAST_AUTO_EPOCHS, round(AUTO_STEPS / steps)))
+        return min(wanted, max(1, MOST_AUTO_STEPS // steps))
 
     def metric(self, problem_type: ProblemType) -> str:
         """The score on dev that chooses the epoch.
