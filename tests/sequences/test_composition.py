@@ -24,7 +24,8 @@ def test_fractions_are_those_of_counting(text):
     assert ambiguous == pytest.approx(1 - bases / len(text))
 
 
-def test_stretches_are_each_as_if_alone():
+def test_stretches_are_each_as_if_alone(monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK", 70_000)
     rng = np.random.default_rng(0)
     letters = bytes(rng.choice(list(b"ACGTacgtNn"), 200_000).tolist())  # counts go round thrice
     counts = RunningCounts(letters)

@@ -9,6 +9,7 @@ from jaxtyping import Float64, Int64, UInt16
 
 from .settings import MOST_SEQUENCE_BP
 
+_BLOCK = 1 << 20
 _BASE, _GC, _LOWER = 1, 2, 4
 _KINDS = np.zeros(256, dtype=np.uint8)
 for _letters, _kind in ((b"ACGTUacgtu", _BASE), (b"GCgc", _GC)):
@@ -42,11 +43,14 @@ class RunningCounts:
     """
 
     def __init__(self, letters: bytes) -> None:
-        kinds = _KINDS[np.frombuffer(letters, dtype=np.uint8)]
+        codes = np.frombuffer(letters, dtype=np.uint8)
         self._before: UInt16[np.ndarray, "kinds letters+1"]
-        self._before = np.zeros((3, len(kinds) + 1), dtype=np.uint16)
-        for before, kind in zip(self._before, (_BASE, _GC, _LOWER), strict=True):
-            np.cumsum((kinds & kind) != 0, dtype=np.uint16, out=before[1:])
+        self._before = np.zeros((3, len(codes) + 1), dtype=np.uint16)
+        for first in range(0, len(codes), _BLOCK):
+            kinds = _KINDS[codes[first : first + _BLOCK]]
+            for before, kind in zip(self._before, (_BASE, _GC, _LOWER), strict=True):
+                counts = np.cumsum((kinds & kind) != 0, dtype=np.uint16)
+                before[first + 1 : first + 1 + len(kinds)] = counts + before[first]
 
     def compositions(self, starts: Int64[np.ndarray, "sequences"], size: int) -> Compositions:
         """The compositions of stretches of 1 to ``MOST_SEQUENCE_BP`` letters."""
