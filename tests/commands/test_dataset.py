@@ -505,8 +505,8 @@ def test_what_cannot_be_done_is_one_line(world, tmp_path, capsys):
     base = ["--genome", genome, "-o", out]
     both = [*base, "--positives", bed]
     for words, message in (
-        (base, "expected positives, or classes in their place"),
-        ([*both, "--classes", f"a={bed}"], "expected positives, or classes in their place"),
+        (base, "error: no positives; expected --positives BED, or --classes"),
+        ([*both, "--classes", f"a={bed}"], "positives and classes; expected --positives BED, or"),
         ([*base, "--classes", "a"], "classes: 'a'; expected NAME=FILE"),
         ([*base, "--classes", f"a={bed}", f"a={bed}"], "classes: 'a' stands there twice"),
         ([*base, "--classes", f"a={bed}"], "'a' is the only class; expected negatives"),
@@ -519,6 +519,10 @@ def test_what_cannot_be_done_is_one_line(world, tmp_path, capsys):
         ([*both, "--negatives", bed, "--negatives-per-positive", 2], "negatives are given; expect"),
         ([*both, "--negatives-per-positive", 0], "'1' is the only class; expected negatives"),
         ([*both, "--negatives", bed, "--exclude", bed], "exclude is for negatives that are drawn"),
+        (
+            [*both, "--label-column", "name", "--exclude", bed],
+            "exclude is for negatives that are d",
+        ),
         ([*both, "--length-bp", 0], "length_bp must be 1 to 65535, got 0"),
         ([*both, "--near-equal", 0], "near_equal must be above 0 and at most 1, got 0"),
         ([*both, "--dev-fraction", 0.45], "must leave half of the intervals to train"),

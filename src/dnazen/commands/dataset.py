@@ -57,15 +57,16 @@ class DatasetCommand:
 
     def __post_init__(self) -> None:
         if (self.positives is None) == (not self.classes):
-            raise ConfigError("expected positives, or classes in their place")
+            raise ConfigError(
+                f"{'positives and classes' if self.classes else 'no positives'}; expected "
+                "--positives BED, or --classes NAME=BED ... in its place"
+            )
         if str(self.genome) == "-":
             raise ConfigError("genome: places cannot be found in a pipe; expected a file")
         files = [self.positives, *self.beds.values(), self.negatives, *self.exclude]
         files.append(self.dataset.contig_names)
         if [str(path) for path in files].count("-") > 1:
             raise ConfigError("two inputs are '-'; expected standard input once")
-        if self.exclude and (self.negatives or self.dataset.negatives_per_positive == 0):
-            raise ConfigError("exclude is for negatives that are drawn; leave it out")
 
     @property
     def beds(self) -> dict[str, Path]:

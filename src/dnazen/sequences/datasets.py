@@ -108,6 +108,8 @@ def build_dataset(
     """
     config = DatasetConfig() if config is None else config
     per_positive = _negatives_per_positive(positives, negatives, config)
+    if exclude and not per_positive:
+        raise ConfigError("exclude is for negatives that are drawn; leave it out")
     split_rng, draw_rng = map(np.random.default_rng, np.random.SeedSequence(config.seed).spawn(2))
     left_out: Counter[str] = Counter()
     with IndexedGenome(genome, soft_masked=True) as opened:
