@@ -116,7 +116,7 @@ class MadeUpRun:
             self.predictions[model, task, seed] = predicted
             metric = TASKS[task].metric
             dev = {f"{LEARNING_RATE:g}": 0.5, f"{OTHER_RATE:g}": 0.25}
-            choice = {"learning_rate": LEARNING_RATE, f"dev_{metric}": dev}
+            choice = {"learning_rate": f"{LEARNING_RATE:g}", f"dev_{metric}": dev}
             self.choices.setdefault(model, {})[task] = choice
             self.write("choices.json", self.choices)
 

@@ -138,3 +138,26 @@ def test_python_of_the_embedding_page_runs(
         exec(compile(block, "docs", "exec"), names)
     assert names["vectors"].shape[0] == 3  # type: ignore[attr-defined]
     assert "".join(token for _, _, token, _ in names["tokens"]) == "ACGTACGTTAGGC"  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_the_dataset_page_leads_to_a_classifier(
+    quick_start: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(quick_start)
+    for line in "".join(blocks("docs/dataset.md", "sh")).splitlines():
+        assert main(shlex.split(line)[1:]) == 0, line
+    with Path("data/test.csv").open() as handle:
+        names = [row["name"] for row in csv.DictReader(handle)]
+    with Path("data-predictions.tsv").open() as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    assert [row["name"] for row in rows] == names
+    assert {row["prediction"] for row in rows} <= {"0", "1"}
+    capsys.readouterr()
+    (block,) = blocks("docs/dataset.md", "python")
+    exec(compile(block, "docs", "exec"), {})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "train",
+        "dev",
+        "test",
+    ]

@@ -32,6 +32,7 @@ COMMANDS = {
     "ggrams check-leakage": "how much of some sequences a vocabulary was mined from",
     "ggrams motifs": "which G-grams resemble known motifs, beside controls",
     "pretrain": "pre-train with whole-G-gram masking",
+    "dataset": "labelled data from a genome and BED files, with matched negatives",
     "finetune": "fine-tune on labelled sequences and score the test split",
     "search": "search for the settings of finetune that are the best on dev",
     "predict": "predict labels with a fine-tuned model",

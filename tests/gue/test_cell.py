@@ -35,6 +35,9 @@ def cell_of(folder, model, output, seed=0, **more):
         **{
             "epochs": 2,
             "batch_size": 16,
+            "kmers": 4,
+            "base_channels": 4,
+            "strands": "forward",
             "optimizer": OptimizerConfig(learning_rate=1e-2, warmup_steps=1),
             "run": RunConfig(seed=seed, precision="float32"),
             **more,
@@ -82,8 +85,42 @@ def test_a_cell_is_whole(folder, kind, tmp_path):
     assert cost["flops_per_sequence"] > 100
     assert 50e6 < cost["peak_memory_bytes"] < 20e9
     assert cost["seconds"] > 0
-    epochs = {"kmer": 0, "cnn": 10}.get(kind, 2)
+    epochs = 0 if kind == "kmer" else read(out / "history.json")["log"][-1]["epoch"]
     assert cost["training_flops"] == pytest.approx(3 * epochs * 48 * cost["flops_per_sequence"])
+    if kind != "cnn":  # which ends when dev does not get better
+        assert epochs == (0 if kind == "kmer" else 2)
+    if kind == "kmer":
+        assert (record["strands"] in ("average", "forward"), record["learning_rate"]) == (True, 0.0)
+    else:
+        assert record["learning_rate"] == (1e-3 if kind == "cnn" else 1e-2)
+        assert (record["strands"], record["restarts"]) == ("forward", 0)
+        assert set(record["blend"]) == {"deep", "kmers"}
+        assert set(record["deep"]) == set(record["test"])
+
+
+def test_of_both_strands_a_cell_costs_twice_as_much(folder, tmp_path):
+    cost = {}
+    for strands in ("forward", "average"):
+        run_cell(cell_of(folder, model_of(folder, "e4bu"), tmp_path / strands, strands=strands))
+        cost[strands] = read(tmp_path / strands / "cell.json")["cost"]
+    one, both = (cost[strands]["flops_per_sequence"] for strands in ("forward", "average"))
+    assert both == pytest.approx(2 * one, rel=1e-2)  # but for the number of k-mers
+    assert cost["average"]["training_flops"] == pytest.approx(3 * 2 * 48 * both)
+
+
+def test_a_rate_that_is_found_is_written_down(folder, tmp_path):
+    cell = cell_of(folder, model_of(folder, "e4bu"), tmp_path / "cell", optimizer=OptimizerConfig())
+    run_cell(cell)
+    record = read(tmp_path / "cell/cell.json")
+    assert record["settings"]["settings"]["optimizer"]["learning_rate"] == "auto"
+    assert record["learning_rate"] == pytest.approx(1e-3 / 3 ** record["restarts"])
+
+
+@pytest.mark.parametrize("kind", ["dnazen", "cnn"])
+def test_settings_of_the_model_are_part_of_what_it_is(folder, tmp_path, kind):
+    cell = cell_of(folder, model_of(folder, kind), tmp_path)
+    both = cell._replace(model=replace(cell.model, strands="average"))
+    assert both.identity != cell.identity
 
 
 def test_the_dev_scores_are_those_of_the_best_epoch(folder, tmp_path):

@@ -84,7 +84,7 @@ def test_a_run_has_its_layout(done):
         assert len(densities["density"]) == 20
         assert 0 < max(densities["density"]) <= 1
     assert cells_of(output) == sorted(
-        f"{model}/{task}/lr-5e-05/seed-{seed}"
+        f"{model}/{task}/lr-auto/seed-{seed}"
         for model in ("ours", "conv", "words")
         for task in tasks
         for seed in (1, 3)
@@ -113,7 +113,7 @@ def test_the_table_is_that_of_the_cells(done):
         for model in ("ours", "conv", "words")
     ]
     for row in rows:
-        folder = output / "cells" / row["model"] / row["task"] / "lr-5e-05"
+        folder = output / "cells" / row["model"] / row["task"] / "lr-auto"
         cells = [read(folder / f"seed-{seed}" / "cell.json") for seed in (1, 3)]
         scores = [cell["test"]["mcc"] for cell in cells]
         assert float(row["mean"]) == pytest.approx(sum(scores) / 2, abs=1e-4)
@@ -126,7 +126,7 @@ def test_finished_cells_are_kept_and_more_are_added(done, data, tmp_path, capsys
     output, words, _, _ = done
     shutil.copytree(output, tmp_path / "run")
     words = [str(tmp_path / "run") if word == str(output) else word for word in words]
-    gone = tmp_path / "run/cells/words/mouse/3/lr-5e-05/seed-1"
+    gone = tmp_path / "run/cells/words/mouse/3/lr-auto/seed-1"
     shutil.rmtree(gone)
     times = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("cell.json")}
     assert cli.main(words) == 0
@@ -189,7 +189,7 @@ def test_the_learning_rate_is_chosen_by_dev_alone(data, ours, tmp_path, capsys, 
     assert cli.main(words) == 0
     choice = read(tmp_path / "run" / CHOICES_FILE)["ours"]["mouse/3"]
     assert choice == {
-        "learning_rate": 1e-4,  # the first of equals
+        "learning_rate": "0.0001",  # the first of equals
         "dev_mcc": {"1e-05": 0.2, "0.0001": 0.6, "0.001": 0.6, "0.01": None},
     }
     assert cells_of(tmp_path / "run") == [
@@ -206,7 +206,7 @@ def test_the_learning_rate_is_chosen_by_dev_alone(data, ours, tmp_path, capsys, 
 def test_a_failed_seed_leaves_the_others(data, tmp_path, capsys):
     models = ["conv: cnn", "words: kmer"]
     words = flags(data, tmp_path / "run", models, "--tasks", "mouse/3", "--seeds", "0", "1")
-    broken = tmp_path / "run/cells/words/mouse/3/lr-5e-05/seed-0"
+    broken = tmp_path / "run/cells/words/mouse/3/lr-auto/seed-0"
     broken.mkdir(parents=True)
     (broken / "foreign.txt").touch()
     write_json(tmp_path / "run" / RUN_FILE, {})

@@ -22,11 +22,12 @@ from transformers import (
 
 from directories import random_directory, weights_of
 from dnazen.errors import InputError
-from dnazen.gue.models import CNN_EPOCHS, CNN_LEARNING_RATE, finetuning_of, learner_of, model_sha256
+from dnazen.gue.models import finetuning_of, learner_of, model_sha256
 from dnazen.gue.settings import BenchmarkModel
 from dnazen.model.batches import Example
 from dnazen.sequences.settings import LabelConfig, SplitConfig
 from dnazen.sequences.splits import load_splits
+from dnazen.training.cnn import EPOCHS, LEARNING_RATE
 from dnazen.training.finetune import fit
 from dnazen.training.settings import FinetuneConfig, OptimizerConfig, RunConfig
 from tiny_gue import make_gue
@@ -136,7 +137,8 @@ def test_the_twins_of_a_directory(ours, data, splits, tmp_path):
     learners = {}
     for kind in ("dnazen", "e4bu", "random"):
         model = BenchmarkModel(kind, kind, str(ours))
-        learners[kind] = learner_of(model, finetuning_of(model, config()), splits)
+        settings = finetuning_of(model, config(base_channels=0))
+        learners[kind] = learner_of(model, settings, splits)
     models = {}
     for kind, learner in learners.items():
         set_seed(3)
@@ -156,20 +158,32 @@ def test_the_twins_of_a_directory(ours, data, splits, tmp_path):
     assert "ggram_ids" not in learners["e4bu"].collator(some)
 
 
-def test_the_cnn_has_settings_of_its_own(data, tmp_path):
+def test_the_cnn_has_settings_of_its_own():
     model = BenchmarkModel("c", "cnn", "")
-    given = config()
-    theirs = finetuning_of(model, given)
-    assert (theirs.epochs, theirs.optimizer.learning_rate) == (CNN_EPOCHS, CNN_LEARNING_RATE)
-    assert theirs.optimizer.warmup_steps == given.optimizer.warmup_steps
-    assert finetuning_of(model, config(epochs=20)).epochs == 20
+    theirs = finetuning_of(model, config(strands="average"))
+    assert (theirs.epochs, theirs.optimizer.learning_rate) == (EPOCHS, LEARNING_RATE)
+    assert theirs.optimizer.warmup_steps == config().optimizer.warmup_steps
+    assert theirs.strands == "forward"  # what a small CNN is, unless it is asked for more
+    both = BenchmarkModel("c", "cnn", "", strands="average")
+    assert finetuning_of(both, config()).strands == "average"
+
+
+def test_a_model_s_own_settings_take_the_place_of_the_benchmark_s():
+    given = config(kmers=6, pooling="mean", strands="auto", base_channels=None)
+    own = {"kmers": 0, "pooling": "cls", "strands": "forward", "base_channels": 0}
+    plain = finetuning_of(BenchmarkModel("a", "dnazen", "x"), given)
+    changed = finetuning_of(BenchmarkModel("a", "dnazen", "x", **own), given)
+    for name, value in own.items():
+        assert getattr(plain, name) == getattr(given, name)
+        assert getattr(changed, name) == value
+    assert replace(changed, **{name: getattr(given, name) for name in own}) == plain
 
 
 @pytest.mark.parametrize("name", ["bert", "esm"])
 def test_hugging_face_models_learn(name, request, data, splits, tmp_path):
     source = request.getfixturevalue(name)
     model = BenchmarkModel(name, "hf", str(source))
-    settings = config()
+    settings = config(epochs=6)
     learner = learner_of(model, settings, splits)
     fitted = fit(learner, splits, settings, tmp_path / "out", resumable=False)
     assert fitted.test["mcc"] > 0.7  # low against high GC

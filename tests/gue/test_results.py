@@ -11,7 +11,9 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 
 from benchmark_runs import OTHER_RATE, MadeUpRun
 from dnazen.errors import InputError
+from dnazen.gue.provenance import learning_rates
 from dnazen.gue.results import Run, cells_of, common_seeds
+from dnazen.report.document import Table
 
 ARMS = {"ours": "dnazen", "twin": "e4bu"}
 
@@ -76,6 +78,17 @@ def test_covid_is_scored_by_macro_f1(tmp_path):
 def test_cells_of_other_learning_rates_do_not_count(made):
     made.cell("ours", "EMP/H3", 2, rate=OTHER_RATE)
     assert Run(made.path).tasks["EMP/H3"].models["ours"].seeds == (0, 1, 10)
+
+
+def test_cells_that_found_their_own_rate_stand_in_a_folder_of_that_name(made):
+    cells = made.path / "cells/ours/EMP/H3"
+    (cells / "lr-5e-05").rename(cells / "lr-auto")
+    choices = json.loads((made.path / "choices.json").read_text())
+    choices["ours"]["EMP/H3"] = {"learning_rate": "auto", "dev_mcc": {"auto": 0.5}}
+    made.write("choices.json", choices)
+    assert Run(made.path).tasks["EMP/H3"].models["ours"].seeds == (0, 1, 10)
+    (table,) = (b for b in learning_rates(Run(made.path)).blocks if isinstance(b, Table))
+    assert table.rows[0][:2] == ["EMP/H3", "auto (50.00)"]
 
 
 def test_what_is_to_come_is_told_apart_from_what_was_begun(made):
@@ -185,7 +198,9 @@ def test_a_record_that_is_no_json_is_named_and_the_rest_is_there(made, text):
         ("run.json", {"settings": {"tasks": "EMP", "seeds": [0]}}),
         ("run.json", {"settings": {"tasks": ["EMP"], "seeds": ["0"]}}),
         ("choices.json", {"ours": {"EMP/H3": {"learning_rate": "x"}}}),
-        ("choices.json", {"../..": {"EMP/H3": {"learning_rate": 1e-4}}}),
+        ("choices.json", {"ours": {"EMP/H3": {"learning_rate": "5e-05/../../x"}}}),
+        ("choices.json", {"ours": {"EMP/H3": {"learning_rate": 1e-4}}}),
+        ("choices.json", {"../..": {"EMP/H3": {"learning_rate": "0.0001"}}}),
         ("choices.json", {"ours": []}),
     ],
 )

@@ -106,6 +106,27 @@ def test_every_stretch_is_a_slice_of_the_contig_with_n_around_it(genome):
     assert opened.padded == padded > 0
 
 
+@pytest.mark.parametrize("packing", ["plain", "bgzip", "2bit"])
+def test_soft_masked_letters_keep_their_case_where_asked(tmp_path, packing):
+    path = tmp_path / "genome"
+    contigs = {"a": "ACgtNNacGT" * 3, "b": "gattacaG"}
+    if packing == "2bit":
+        twobit(contigs, path)
+    elif packing == "bgzip":
+        bgzip(fasta_text(contigs), path)
+    else:
+        path.write_bytes(fasta_text(contigs))
+    with IndexedGenome(path, soft_masked=True) as cased, IndexedGenome(path) as plain:
+        for name, text in contigs.items():
+            for start, end in ((-2, 5), (0, len(text)), (3, len(text) + 4)):
+                around = "NN" + text + "NNNN"
+                expected = around[start + 2 : end + 2]
+                assert cased.fetch(name, start, end) == expected.encode()
+                turned = expected[::-1].translate(str.maketrans("ACGTacgt", "TGCAtgca"))
+                assert cased.fetch(name, start, end, "-") == turned.encode()
+                assert plain.fetch(name, start, end) == expected.upper().encode()
+
+
 def test_far_off_the_contig_is_all_n(genome):
     opened, _ = genome
     assert opened.fetch("two", -50, -40) == b"N" * 10

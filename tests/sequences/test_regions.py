@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnazen.errors import InputError
-from dnazen.sequences.regions import NamedRegion, Region, parse_region, read_bed
+from dnazen.records import hash_file
+from dnazen.sequences.regions import NamedRegion, Region, parse_region, read_bed, read_bed_rows
 
 LENGTHS = {"chr1": 5000, "HLA-A*01:01": 300, "HLA-A*01:01:1-5": 9, "odd(-)": 7}
 
@@ -107,6 +108,20 @@ def test_bed_in_every_packing(tmp_path, pack):
     assert list(read_bed(path)) == [
         NamedRegion(name, Region(*region), f"{path}:{line}") for name, region, line in REGIONS
     ]
+
+
+def test_names_and_scores_are_as_they_stand_and_the_file_is_identified(tmp_path):
+    path, files = tmp_path / "x.bed.gz", []
+    path.write_bytes(gzip.compress(BED))
+    rows = list(read_bed_rows(path, identify=files.append))
+    assert [(row.name, row.score) for row in rows] == [
+        ("", ""),
+        ("peak one", "960"),
+        ("", ""),
+        ("space", "0"),
+    ]
+    assert [row.region for row in rows] == [Region(*region) for _, region, _ in REGIONS]
+    assert files == [hash_file(path)]
 
 
 def test_bed_from_standard_input(monkeypatch):

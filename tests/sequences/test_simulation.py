@@ -270,7 +270,7 @@ def test_through_the_command_line(tmp_path, capsys):
         ({"train": 1}, "train must be 2 to 100000000, got 1"),
         ({"conservation": 1.5}, "conservation must lie in 0 to 1, got 1.5"),
         ({"strength": 1.2}, "strength must lie in 0 to 1, got 1.2"),
-        ({"far_gap_bp": 8}, r"far_gap_bp must be above max_gap_bp \(8\), got 8"),
+        ({"far_gap_bp": 6}, r"far_gap_bp must be above max_gap_bp \(6\), got 6"),
         ({"min_gap_bp": 20}, "gaps must be 0 <= min_gap_bp <= max_gap_bp, got 20 and 6"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"repeat_bp": 999_999_999}, "repeat_bp must be 4 to 1000000, got 999999999"),

@@ -47,6 +47,11 @@ class IndexedGenome:
 
     A context manager, which closes its file at the end. Not for several threads at once.
 
+    Parameters
+    ----------
+    soft_masked
+        Fetch letters in the case of the file, lower case being repeats; by default in upper case.
+
     Raises
     ------
     InputError
@@ -58,10 +63,11 @@ class IndexedGenome:
     padded: int
     """Letters N that ``fetch`` has put past the ends of contigs so far."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, soft_masked: bool = False) -> None:
         self.path = Path(path)
         self.padded = 0
-        self.lengths, self._read, self.close = _opened(self.path)
+        self._soft_masked = soft_masked
+        self.lengths, self._read, self.close = _opened(self.path, soft_masked)
         if not self.lengths:
             raise InputError("no sequence in it", path=path, expected=_FORMATS)
 
@@ -79,7 +85,7 @@ class IndexedGenome:
     def fetch(
         self, chrom: str, start: int, end: int, strand: Strand = "+", *, at: str | None = None
     ) -> bytes:
-        """The letters of a stretch, upper-case, with N where it lies off the contig.
+        """The letters of a stretch, with N where it lies off the contig.
 
         Parameters
         ----------
@@ -92,7 +98,7 @@ class IndexedGenome:
 
         Returns
         -------
-        ``end - start`` letters: A C G T, U and IUPAC codes.
+        ``end - start`` letters: A C G T, U and IUPAC codes, upper-case unless ``soft_masked``.
 
         Raises
         ------
@@ -143,11 +149,11 @@ class IndexedGenome:
         )
 
     def _inside(self, chrom: str, start: int, end: int) -> bytes:
-        """Upper-case letters of a stretch that lies on the contig."""
+        """Letters of a stretch that lies on the contig."""
         fix = f"copy the file again, or remove {self.path.name}.fai if it is of another file"
         try:
             with quiet_htslib():
-                letters = self._read(chrom, start, end).encode().upper()
+                letters = self._read(chrom, start, end).encode()
         except (OSError, ValueError, RuntimeError):
             letters = b""
         if len(letters) != end - start:
@@ -159,10 +165,10 @@ class IndexedGenome:
                 expected="A C G T U, N or another IUPAC code",
                 fix=fix,
             )
-        return letters
+        return letters if self._soft_masked else letters.upper()
 
 
-def _opened(path: Path) -> OpenedGenome:
+def _opened(path: Path, soft_masked: bool) -> OpenedGenome:
     try:
         with open(path, "rb") as handle:
             head = handle.read(1 << 16)
@@ -174,7 +180,7 @@ def _opened(path: Path) -> OpenedGenome:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot be read ({reason})", path=path) from None
     if begins_twobit(head):
-        return open_twobit(path)
+        return open_twobit(path, soft_masked=soft_masked)
     packing = packing_of(head)
     zipped = packing == "gzip" and head[12:16] == BGZF_FIELD
     if packing and not zipped:

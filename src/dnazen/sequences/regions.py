@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from ..errors import InputError
+from ..records import InputFile
 from .indexed import Strand
 from .lines import read_lines
 
@@ -126,19 +127,44 @@ def whole_number(text: str) -> int | None:
     return int(digits) if len(digits) < 19 and int(digits) <= LARGEST_PLACE else None
 
 
-def read_bed(path: str | Path) -> Iterator[NamedRegion]:
-    """Yield the regions of a BED file, in order; plain, gzip or bgzip, ``-`` for stdin.
+class BedRow(NamedTuple):
+    """A line of a BED file."""
 
-    Three columns or more, of which the first six are read: a name (else the region's text) and
-    a strand (``.`` is forward). Blank lines, comments, ``track`` and ``browser`` lines are passed
-    over. An empty region, ``start = end``, is one.
+    region: Region
+    name: str
+    """Empty where the file has none, or a dot."""
+    score: str
+    """As the file has it, likewise."""
+    source: str
+    """``file:line``, for messages."""
+
+
+def read_bed(path: str | Path) -> Iterator[NamedRegion]:
+    """Yield the regions of a BED file by name (else by their own text); see ``read_bed_rows``."""
+    for row in read_bed_rows(path):
+        yield NamedRegion(row.name or str(row.region), row.region, row.source)
+
+
+def read_bed_rows(
+    path: str | Path, *, identify: Callable[[InputFile], object] | None = None
+) -> Iterator[BedRow]:
+    """Yield the rows of a BED file, in order; plain, gzip or bgzip, ``-`` for stdin.
+
+    Three columns or more, of which the first six are read: name, score and a strand (``.`` is
+    forward). Blank lines, comments, ``track`` and ``browser`` lines are passed over. An empty
+    region, ``start = end``, is one.
+
+    Parameters
+    ----------
+    identify
+        Called with the file's size and SHA-256 once its last line has been taken.
 
     Raises
     ------
     InputError
         Naming file and line, if the file cannot be read, or a line is no region.
     """
-    for number, text in read_lines(path, "a BED file"):
+    for number, text in read_lines(path, "a BED file", identify=identify):
         line = text.decode("utf-8", "replace").strip("\r\n")
         if not line.strip() or line.startswith("#") or line.split()[0] in ("track", "browser"):
             continue
@@ -146,11 +172,10 @@ def read_bed(path: str | Path) -> Iterator[NamedRegion]:
         problem = _problem(words)
         if problem:
             raise InputError(problem, path=path, line=number, expected=_BED_COLUMNS)
-        chrom, start, end, name, _, strand = (*words[:6], *[""] * 6)[:6]
+        chrom, start, end, name, score, strand = (*words[:6], *[""] * 6)[:6]
         region = Region(chrom, int(start), int(end), "-" if strand == "-" else "+")
-        yield NamedRegion(
-            name if name not in ("", ".") else str(region), region, f"{path}:{number}"
-        )
+        name, score = ("" if word == "." else word for word in (name, score))
+        yield BedRow(region, name, score, f"{path}:{number}")
 
 
 def _problem(words: list[str]) -> str:

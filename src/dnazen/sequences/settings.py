@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ConfigError
-from ..settings import require_fractions, require_numbers
+from ..settings import require_choices, require_fractions, require_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,3 +203,74 @@ class SimulateConfig:
             raise ConfigError(
                 f"sequence_bp must hold two motifs apart, {apart_bp} bases, got {self.sequence_bp}"
             )
+
+
+LabelColumn = Literal["name", "score"]
+MOST_SEQUENCE_BP = (1 << 16) - 1
+"""Of an example taken from a genome; models read some thousands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetConfig:
+    """How labelled sequences are taken from a genome."""
+
+    length_bp: int | None = None
+    """Take so many bases around the middle of each interval; by default the interval as it is."""
+    max_length_bp: int = 1000
+    """Without length_bp, intervals that are longer are cut to so many bases around their middle,
+    and counted."""
+    max_ambiguous: float = 0.1
+    """Largest fraction of N and other ambiguous letters of a sequence; one with more is left
+    out, and none with more is drawn."""
+    label_column: LabelColumn | None = None
+    """The column of the positives that holds their label: name (classes, as of chromatin states)
+    or score (numbers, for a regression). By default the label is 1."""
+    negatives_per_positive: int | None = None
+    """Negatives to draw from the genome for each positive. By default 1; none if negatives are
+    given, or labels are several classes or numbers."""
+    gc_tolerance: float = 0.02
+    """Largest difference of a drawn negative from its positive in GC, a fraction of A, C, G, T."""
+    repeat_tolerance: float = 0.05
+    """Largest difference in repeats, the fraction of lower-case letters (soft-masked)."""
+    split_by: Literal["auto", "chromosome", "block"] = "auto"
+    """What goes to dev and test: chromosomes, or blocks of neighbouring intervals; auto: blocks
+    only where the chromosomes are too few to give dev and test about their fractions."""
+    dev_chroms: tuple[str, ...] = ()
+    """Chromosomes of dev; by default drawn."""
+    test_chroms: tuple[str, ...] = ()
+    """Chromosomes of test; by default drawn."""
+    dev_fraction: float = 0.1
+    """Fraction of the intervals that drawn chromosomes or blocks should give to dev."""
+    test_fraction: float = 0.1
+    """Fraction that they should give to test."""
+    near_equal: float = 0.25
+    """Sequences that share this fraction of 16-mers, on either strand, are near equal: what is
+    near equal to a sequence of train is left out of dev and test. 1 finds those alone whose
+    16-mers all stand in the other."""
+    contig_names: Path | None = None
+    """What the genome calls the contigs of the BED files: a file of two columns, the other name
+    and the genome's, with a tab between; or 'chr': put 'chr' before a name or take it away, and
+    chrM for MT, where that makes it one of the genome's. By default names must be the same."""
+    seed: int = 0
+    """The same seed, settings and inputs give the same sequences."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        require_numbers(self, least=1, most=MOST_SEQUENCE_BP, names="length_bp max_length_bp")
+        require_numbers(self, least=0, most=1000, names="negatives_per_positive")
+        require_fractions(self, names="max_ambiguous gc_tolerance repeat_tolerance")
+        require_fractions(self, names="dev_fraction test_fraction", closed=False)
+        require_numbers(self, least=0, names="seed")
+        if not 0 < self.near_equal <= 1:
+            raise ConfigError(f"near_equal must be above 0 and at most 1, got {self.near_equal}")
+        if self.dev_fraction + self.test_fraction > 0.5:
+            raise ConfigError(
+                "dev_fraction and test_fraction must leave half of the intervals to train, got "
+                f"{self.dev_fraction} and {self.test_fraction}"
+            )
+        if both := set(self.dev_chroms) & set(self.test_chroms):
+            raise ConfigError(f"dev_chroms and test_chroms both name {min(both)}; expected one")
+        if self.split_by == "block" and (self.dev_chroms or self.test_chroms):
+            raise ConfigError("dev_chroms and test_chroms name chromosomes; split_by is block")
+        if self.label_column == "score" and self.negatives_per_positive:
+            raise ConfigError("negatives have no score; leave negatives_per_positive out")

@@ -38,8 +38,8 @@ def begins_twobit(head: bytes) -> bool:
     return _MAGIC in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
 
 
-def open_twobit(path: Path) -> OpenedGenome:
-    """Open a 2bit file; letters come in upper case.
+def open_twobit(path: Path, *, soft_masked: bool = False) -> OpenedGenome:
+    """Open a 2bit file; letters come in upper case, those of repeats in lower if ``soft_masked``.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def open_twobit(path: Path) -> OpenedGenome:
         _require_whole(handle, path)
     damaged = InputError("2bit data are damaged", path=path, fix="copy the file again")
     try:
-        genome = py2bit.open(str(path))
+        genome = py2bit.open(str(path), soft_masked)
         lengths = genome.chroms()
     except UnicodeEncodeError:
         raise InputError(
