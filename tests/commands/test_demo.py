@@ -20,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A demo of the smallest size, and what it printed on stdout."""
     out = tmp_path_factory.mktemp("demo") / "demo"
     words = ["demo", "-o", str(out), "--genome-bp", "20000", "--train", "100"]
-    words += ["--pretrain-steps", "10", "--epochs", "1"]
+    words += ["--pretrain-steps", "10"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         with contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -37,16 +37,21 @@ def test_report_tells_both_arms_and_fetches_nothing(run: tuple[Path, str]) -> No
     for arm in ("ggrams", "e4bu"):
         mcc = json.loads((out / f"finetuned-{arm}/test_metrics.json").read_text())["mcc"]
         assert f"{mcc:.3f}" in page.cells
-    for line in command_lines(DemoCommand(genome_bp=20000, train=100, pretrain_steps=10, epochs=1)):
+    for line in command_lines(DemoCommand(genome_bp=20000, train=100, pretrain_steps=10)):
         assert any(line in text for text in page.cells)
 
 
 @pytest.mark.slow
 def test_table_on_stdout_has_a_row_an_arm(run: tuple[Path, str]) -> None:
-    _, printed = run
+    out, printed = run
     rows = list(csv.reader(printed.splitlines(), delimiter="\t"))
     assert [row[0] for row in rows] == ["arm", "with G-grams", "without (E4BU alone)", "report"]
     assert len({len(row) for row in rows[:3]}) == 1
+    for row, arm in zip(rows[1:3], ("ggrams", "e4bu"), strict=True):
+        scores = json.loads((out / f"finetuned-{arm}/test_metrics.json").read_text())
+        by_column = dict(zip(rows[0], row, strict=True))
+        assert by_column["test MCC"] == f"{scores['mcc']:.3f}"
+        assert by_column["MCC of k-mers"] == f"{scores['baselines']['k-mers']['mcc']:.3f}"
 
 
 @pytest.mark.slow
@@ -83,10 +88,10 @@ def test_a_folder_that_is_no_demo_is_left_alone(
     assert (tmp_path / "precious.txt").read_text() == "x"
 
 
-@pytest.mark.parametrize("words", [["--train", "1"], ["--seed", "-1"], ["--epochs", "0"]])
+@pytest.mark.parametrize("words", [["--train", "1"], ["--seed", "-1"], ["--pretrain-steps", "0"]])
 def test_a_setting_that_no_step_could_use_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     assert main(["demo", "-o", str(tmp_path / "d"), *words]) == 2
-    assert f"{words[0][2:]} must be" in capsys.readouterr().err
+    assert f"{words[0][2:].replace('-', '_')} must be" in capsys.readouterr().err
     assert not (tmp_path / "d").exists()
