@@ -548,6 +548,10 @@ def test_nothing_is_written_for_bad_input(pretrained, foreign_ground, task, tmp_
     ("more", "message"),
     [
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"epochs": "many"}, "epochs must be a number or one of auto, got 'many'"),
+        ({"kmers": 9}, "kmers must be 0 to 8, got 9"),
+        ({"base_channels": -1}, "base_channels must be 0 to 4096, got -1"),
+        ({"strands": "reverse"}, "strands must be one of auto, average, forward, got 'reverse'"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"patience": 0}, "patience must be at least 1, got 0"),
         ({"max_tokens": 1}, "max_tokens must be 5 to 1048576, got 1"),
@@ -561,6 +565,25 @@ def test_nothing_is_written_for_bad_input(pretrained, foreign_ground, task, tmp_
 def test_settings_out_of_range(tmp_path, more, message):
     with pytest.raises(ConfigError, match=message):
         settings(tmp_path, tmp_path, tmp_path, **more)
+
+
+def test_by_default_a_model_holds_all_that_helps():
+    config = FinetuneConfig()
+    assert (config.pooling, config.kmers, config.base_channels) == ("mean", 6, None)
+    assert (config.strands, config.epochs, config.patience) == ("auto", "auto", 5)
+    assert (config.optimizer.learning_rate, config.optimizer.warmup_steps) == ("auto", 0.06)
+
+
+@pytest.mark.parametrize(
+    ("steps_of_an_epoch", "epochs"),
+    [
+        *[(1, 10), (100, 10), (250, 8), (300, 7), (400, 5), (700, 3), (5000, 3)],
+        *[(10_000, 2), (50_000, 1)],  # of a very large train fewer
+    ],
+)
+def test_epochs_make_two_thousand_steps_but_3_to_10(steps_of_an_epoch, epochs):
+    assert FinetuneConfig().epochs_of(steps_of_an_epoch) == epochs
+    assert FinetuneConfig(epochs=7).epochs_of(steps_of_an_epoch) == 7
 
 
 def test_the_default_metric_is_the_first():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import dnazen
-from directories import random_directory, rewrite
+from directories import classifier_with_views, random_directory, rewrite
 from dnazen.errors import InputError
 from dnazen.model.configuration import DnazenConfig
 from dnazen.model.directory import save_directory
@@ -58,6 +58,20 @@ def test_average_is_the_mean_of_both_strands(directory, plain, allele_pairs):
         dnazen.load(directory), as_pairs(allele_pairs), ScoringConfig(strands="average")
     )
     np.testing.assert_allclose(averaged, both, atol=5e-5)
+
+
+@pytest.mark.parametrize("strands", ["average", "forward"])
+def test_strands_are_those_that_the_model_reads_unless_asked(
+    ground, tmp_path, allele_pairs, strands
+):
+    model = dnazen.load(classifier_with_views(ground, tmp_path / "model", strands=strands))
+    pairs = as_pairs(allele_pairs)
+    by_default = score_pairs(model, pairs)
+    one, both = (
+        score_pairs(model, pairs, ScoringConfig(strands=s)) for s in ("forward", "average")
+    )
+    np.testing.assert_array_equal(by_default, both if strands == "average" else one)
+    assert not np.allclose(one, both, atol=1e-3)
 
 
 @pytest.mark.parametrize("budget", [1, 200, 100_000])
