@@ -14,8 +14,14 @@ from dnazen.records import InputFile
 from dnazen.sequences.alphabet import reverse_complement
 from dnazen.sequences.labelled import Labelled, Row
 from dnazen.sequences.settings import LabelConfig, SplitConfig
-from dnazen.sequences.splits import draw_splits, load_splits, shared_rows, strandless
-from splits_of import splits_of
+from dnazen.sequences.splits import (
+    contradicting_rows,
+    draw_splits,
+    load_splits,
+    shared_rows,
+    strandless,
+)
+from splits_of import split_of, splits_of
 
 SHARED = Path(__file__).parents[3] / "shared"
 SOURCE = InputFile("table.csv", 0, "")
@@ -262,6 +268,21 @@ def test_shared_rows_are_counted_on_both_strands(train, dev, test):
         "train_test": sum(stands_in(s, train) for s in test),
         "dev_test": sum(stands_in(s, dev) for s in test),
     }
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.tuples(BASES), st.sampled_from([0, 1])), max_size=20))
+def test_rows_that_contradict_each_other_are_counted(rows):
+    """By brute force: another row has the sequence, on either strand, and another label."""
+    split = split_of([([s.decode() for s in sequences], label) for sequences, label in rows])
+    expected = sum(
+        any(
+            other in (sequences, tuple(map(reverse_complement, sequences))) and label != another
+            for other, another in rows
+        )
+        for sequences, label in rows
+    )
+    assert contradicting_rows(split) == expected
 
 
 def test_case_and_uracil_do_not_hide_a_duplicate():

@@ -1,13 +1,15 @@
-"""The batches of a pre-training run: whole passes, the same each time."""
+"""The batches of a run: whole passes, the same each time."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnazen.training.batch_plan import BatchPlan, ExampleKey
+from dnazen.training.batch_plan import BatchPlan, ExampleKey, LengthBuckets
 from model.test_batches import lengths_
 
 
@@ -39,3 +41,38 @@ def test_passes_and_seeds_differ():
 def test_a_plan_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one example"):
         BatchPlan(np.zeros(0, dtype=np.int64), 10, 1, 0)
+
+
+# -- rows of like length in a batch of fine-tuning
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 8), st.integers(0, 9))
+def test_every_row_comes_once_a_pass(lengths, rows_per_batch, seed):
+    sampler = LengthBuckets(np.array(lengths), rows_per_batch, seed)
+    orders = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+        assert sorted(orders[-1]) == list(range(len(lengths)))
+        assert orders[-1] == list(sampler)  # the order is that of seed and pass alone
+    assert len(sampler) == len(lengths)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 8))
+def test_batches_of_a_pool_part_the_rows_by_length(lengths, rows_per_batch):
+    order = list(LengthBuckets(np.array(lengths), rows_per_batch, 0))
+    whole = len(order) // rows_per_batch * rows_per_batch
+    batches = [order[i : i + rows_per_batch] for i in range(0, whole, rows_per_batch)]
+    bounds = sorted((min(lengths[i] for i in b), max(lengths[i] for i in b)) for b in batches)
+    assert all(one[1] <= other[0] for one, other in itertools.pairwise(bounds))
+
+
+def test_passes_and_seeds_differ():
+    lengths = np.arange(200) % 7
+    orders = set()
+    for seed in (0, 1):
+        sampler = LengthBuckets(lengths, 4, seed)
+        for epoch in (0, 1):
+            sampler.set_epoch(epoch)
+            orders.add(tuple(sampler))
+    assert len(orders) == 4

@@ -86,6 +86,19 @@ def test_it_is_the_pipeline_of_scikit_learn(noisy, strands):
         np.testing.assert_allclose(logits[:, 1] - logits[:, 0], expected, atol=2e-3)
 
 
+def test_classes_that_are_weighed_are_so_in_the_regression(noisy):
+    rows = [
+        [(row.sequences[0].decode(), int(n % 5 == 0)) for n, row in enumerate(split.table.rows)]
+        for split in noisy.parts.values()
+    ]
+    splits = splits_of(*rows)
+    found = fitted(splits, class_weights="balanced")
+    train, _, test = vectors(splits, "average", 4)
+    model = LogisticRegression(C=found.strength, class_weight="balanced", max_iter=2000)
+    expected = model.fit(train, splits.train.labels).decision_function(test)
+    np.testing.assert_allclose(found.test[:, 1] - found.test[:, 0], expected, atol=5e-3)
+
+
 def test_three_classes_are_a_multinomial_regression(noisy):
     rows = [
         [(row.sequences[0].decode(), n % 3) for n, row in enumerate(split.table.rows)]

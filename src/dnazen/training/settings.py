@@ -89,6 +89,8 @@ class RunConfig:
     """Arithmetic of the matrix products; weights stay float32. auto: bf16 where hardware has it."""
     device: Literal["auto", "cpu"] = "auto"
     """auto: a GPU where there is one."""
+    threads: int | None = None
+    """Threads of the products on CPUs; by default one a core. Fewer leave room for other work."""
     workers: int = 0
     """Processes that prepare batches beside the training; results do not depend on it."""
     gradient_accumulation: int = 1
@@ -114,6 +116,7 @@ class RunConfig:
         require_numbers(self, names="seed", least=0, most=(1 << 32) - 1)  # what numpy takes
         require_numbers(self, names="gradient_accumulation logging_steps", least=1)
         require_numbers(self, names="workers", least=0, most=4096)
+        require_numbers(self, names="threads", least=1, most=4096)
 
     @property
     def shards_weights(self) -> bool:

@@ -141,6 +141,8 @@ def training_arguments(
         If the workers asked for have no shared memory to hand batches over.
     """
     _require_shared_memory(run.workers)
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
     hf_logging.set_verbosity_error()  # of checkpoints' times, which are no matter
     hf_logging.disable_progress_bar()  # of each checkpoint's one file
     options: dict[str, Any] = {"fsdp": run.fsdp} if run.fsdp else {}
