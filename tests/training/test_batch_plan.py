@@ -67,7 +67,7 @@ def test_batches_of_a_pool_part_the_rows_by_length(lengths, rows_per_batch):
     assert all(one[1] <= other[0] for one, other in itertools.pairwise(bounds))
 
 
-def test_passes_and_seeds_differ():
+def test_orders_of_passes_and_of_seeds_differ():
     lengths = np.arange(200) % 7
     orders = set()
     for seed in (0, 1):
