@@ -84,6 +84,8 @@ class DnazenConfig(PreTrainedConfig):
         Longest example of fine-tuning, [CLS] and [SEP] included; ``None`` before it.
     sequences_per_example
         What a fine-tuned model reads: 1 sequence, or a pair, 2.
+    background
+        Of a model that classifies bases, the class that is nothing; ``None`` if none is.
 
     Raises
     ------
@@ -119,6 +121,7 @@ class DnazenConfig(PreTrainedConfig):
         strands: Strands = "forward",
         max_tokens: int | None = None,
         sequences_per_example: int = 1,
+        background: str | None = None,
         tie_word_embeddings: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -164,6 +167,8 @@ class DnazenConfig(PreTrainedConfig):
         ):
             if not is_number(value) or not 0 < value < 1:
                 raise ConfigError(f"{name} must lie in 0 < x < 1, got {value!r}")
+        if background is not None and not isinstance(background, str):
+            raise ConfigError(f"background must be the name of a class, got {background!r}")
         if not isinstance(tie_word_embeddings, bool):
             raise ConfigError(f"tie_word_embeddings must be true or false: {tie_word_embeddings!r}")
         if hidden_size % num_attention_heads:
@@ -207,6 +212,7 @@ class DnazenConfig(PreTrainedConfig):
         self.strands = strands
         self.max_tokens = max_tokens
         self.sequences_per_example = sequences_per_example
+        self.background = background
         super().__init__(
             pad_token_id=pad_token_id, tie_word_embeddings=tie_word_embeddings, **kwargs
         )
@@ -278,7 +284,10 @@ def config_from_stored(settings: Mapping[str, Any]) -> DnazenConfig:
             raise ConfigError(f"{name} must be one of {', '.join(_ATTENTION)}")
     shape = inspect.signature(DnazenConfig.__init__).parameters.keys() - {"self", "kwargs"}
     ours = {name: value for name, value in settings.items() if name in shape}
-    return DnazenConfig(**ours, **task_settings(settings))
+    config = DnazenConfig(**ours, **task_settings(settings))
+    if config.problem_type == "base_classification" and not config.base_channels:
+        raise ConfigError("problem_type base_classification needs base_channels of 1 or more")
+    return config
 
 
 def task_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -126,17 +126,41 @@ def whole_number(text: str) -> int | None:
     return int(digits) if len(digits) < 19 and int(digits) <= LARGEST_PLACE else None
 
 
-def read_bed(path: str | Path) -> Iterator[NamedRegion]:
-    """Yield the regions of a BED file, in order; plain, gzip or bgzip, ``-`` for stdin.
+class Feature(NamedTuple):
+    """A line of a BED file."""
 
-    Three columns or more, of which the first six are read: a name (else the region's text) and
-    a strand (``.`` is forward). Blank lines, comments, ``track`` and ``browser`` lines are passed
-    over. An empty region, ``start = end``, is one.
+    chrom: str
+    start: int
+    end: int
+    name: str
+    """Empty if there is none."""
+    strand: Strand | None
+    """``None`` if it has none."""
+    source: str
+    """``file:line``, for messages."""
+
+
+def read_bed(path: str | Path) -> Iterator[NamedRegion]:
+    """Yield the lines of a BED file (``read_features``) as regions.
+
+    A region without a name is called by its place; without a strand it is read forward.
+    """
+    for chrom, start, end, name, strand, source in read_features(path):
+        region = Region(chrom, start, end, strand or "+")
+        yield NamedRegion(name or str(region), region, source)
+
+
+def read_features(path: str | Path) -> Iterator[Feature]:
+    """Yield the lines of a BED file, in order; plain, gzip or bgzip, ``-`` for stdin.
+
+    Three columns or more, of which the first six are read, among them a name and a strand (``.``
+    for none). Blank lines, comments, ``track`` and ``browser`` lines are passed over. An empty
+    feature, ``start = end``, is one.
 
     Raises
     ------
     InputError
-        Naming file and line, if the file cannot be read, or a line is no region.
+        Naming file and line, if the file cannot be read, or a line is none of BED.
     """
     for number, text in read_lines(path, "a BED file"):
         line = text.decode("utf-8", "replace").strip("\r\n")
@@ -147,9 +171,13 @@ def read_bed(path: str | Path) -> Iterator[NamedRegion]:
         if problem:
             raise InputError(problem, path=path, line=number, expected=_BED_COLUMNS)
         chrom, start, end, name, _, strand = (*words[:6], *[""] * 6)[:6]
-        region = Region(chrom, int(start), int(end), "-" if strand == "-" else "+")
-        yield NamedRegion(
-            name if name not in ("", ".") else str(region), region, f"{path}:{number}"
+        yield Feature(
+            chrom,
+            int(start),
+            int(end),
+            "" if name == "." else name,
+            cast(Strand, strand) if strand in ("+", "-") else None,
+            f"{path}:{number}",
         )
 
 
