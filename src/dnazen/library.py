@@ -39,7 +39,7 @@ class Model(OpenedModel):
     def predict(
         self, sequences: Iterable[str | bytes], config: PredictionConfig | None = None
     ) -> list[Prediction | BasePrediction | None]:
-        """The labels of sequences, or of their bases, by a fine-tuned model (``dnazen.predict``)."""
+        """What a fine-tuned model says of sequences, or of their bases (``dnazen.predict``)."""
         return predict(self, sequences, config)
 
     def log_likelihood(

@@ -49,6 +49,15 @@ class BasePrediction:
         self.task = task
         self.logits = logits
 
+    @classmethod
+    def of(
+        cls, task: Task, sequence: bytes, logits: Float[np.ndarray, "bases labels"]
+    ) -> BasePrediction:
+        """From the logits of a sequence's A, C, G and T alone."""
+        on_letters = np.full((len(sequence), logits.shape[1]), np.nan, dtype=np.float32)
+        on_letters[is_base(sequence)] = logits
+        return cls(task, on_letters)
+
     def __repr__(self) -> str:
         return f"BasePrediction({len(self.logits):,} bases, {len(self.segments):,} segments)"
 
@@ -137,9 +146,7 @@ def predict_bases(
             continue
         logits = mean_of_strands([np.concatenate(parts) for parts in by_strand.values()])
         model.require_finite(logits, record.source)
-        on_letters = np.full((len(record.sequence), logits.shape[1]), np.nan, dtype=np.float32)
-        on_letters[is_base(record.sequence)] = logits
-        yield record, BasePrediction(task, on_letters)
+        yield record, BasePrediction.of(task, record.sequence, logits)
 
 
 def core(

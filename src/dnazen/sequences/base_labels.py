@@ -83,4 +83,5 @@ def spelt_classes(classes: Classes, names: Sequence[str]) -> str:
 def is_base(sequence: bytes) -> Bool[np.ndarray, "letters"]:
     """Which letters are A, C, G or T (or U), in either case."""
     clean, _ = normalise(sequence)
-    return np.frombuffer(clean, dtype=np.uint8) != ord("N")
+    known: Bool[np.ndarray, "letters"] = np.frombuffer(clean, dtype=np.uint8) != ord("N")
+    return known

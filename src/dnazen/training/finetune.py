@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, set_seed
 
+from ..inference.logits import Logits
 from ..inference.prediction import mean_logits
 from ..model.batches import Example
 from ..records import read_json, write_json
@@ -34,6 +35,7 @@ from .learner import Learner
 from .losses import loss_of
 from .metrics import Scores, score
 from .rates import MOST_TRIAL_ROWS, TRIAL_STEPS, RateChoice, choose_rate, rates_for
+from .rows import label_rows, labels_to_learn, logit_rows
 from .scale import Scale
 from .selection import is_defined
 from .settings import METRICS, FinetuneConfig
@@ -61,7 +63,7 @@ class Fitted(NamedTuple):
     dev: Scores
     """Of the best epoch."""
     logits: Float[np.ndarray, "rows labels"]
-    """Of the rows of test; in regression the predictions."""
+    """Of the rows of test, or its labelled bases; in regression the predictions."""
     deep: Scores
     """On test, of the deep head without k-mers."""
     blend: Blend
@@ -73,6 +75,8 @@ class Fitted(NamedTuple):
     """Passes over train that were made."""
     history: list[dict[str, Any]]
     """Losses, learning rates and dev scores by step."""
+    by_example: list[Logits | None]
+    """The logits of each example of test; where bases have classes, of each A, C, G and T."""
 
 
 def fit(
@@ -156,10 +160,12 @@ class _Run:
         self.directory, self.kmers, self.resumable = directory, kmers, resumable
         self.leads = os.environ.get("RANK", "0") == "0"
         self.scale = Scale.of(splits.train.labels) if problem_type == "regression" else None
+        turned = [splits, splits.reverse_complement()][: len(learner.strands)]
+        strands = list(zip(learner.strands, turned, strict=True))
         self.train_rows = [
             example
-            for encoded in learner.strands
-            for example in self._examples(encoded.train, splits.train)
+            for encoded, read in strands
+            for example in self._examples(encoded.train, read.train)
         ]
         metric = config.metric(problem_type)
         defined = is_defined(metric, splits.dev.labels)
@@ -170,8 +176,8 @@ class _Run:
             )
         self.dev = Dev(
             problem_type,
-            tuple(self._examples(encoded.dev, splits.dev) for encoded in learner.strands),
-            splits.dev.labels,
+            tuple(self._examples(encoded.dev, read.dev) for encoded, read in strands),
+            labels_to_learn(splits.dev),
             self.scale,
             metric if defined else None,
             loss_of(splits, config),
@@ -272,14 +278,17 @@ class _Run:
         model = learner.finished(model)
         model.eval()
         tests = [[Example(tokens) for tokens in encoded.test.tokens] for encoded in learner.strands]
-        judged = self.dev.judge(_logits(learner, model, self.dev.strands))
-        of_deep = _logits(learner, model, tests)
+        test_labels = labels_to_learn(self.splits.test)
+        of_dev = logit_rows(_logits(learner, model, self.dev.strands), self.dev.labels)
+        judged = self.dev.judge(of_dev)
+        of_deep = logit_rows(_logits(learner, model, tests), test_labels)
         if self.kmers is not None and learner.table is not None:
             install_kmers(model, self.kmers, judged.blend, learner.table)
         if self.scale is not None:
             self.scale.fold_into(model)
             of_deep = self.scale.unscaled(of_deep)
-        logits = _logits(learner, model, tests)
+        by_example = _logits(learner, model, tests)
+        logits = logit_rows(by_example, test_labels)
         if not self.resumable:
             shutil.rmtree(self.directory / CHECKPOINTS, ignore_errors=True)
         history = trainer.state.log_history
@@ -288,7 +297,7 @@ class _Run:
         dev = {name: best.get(f"eval_{name}", math.nan) for name in METRICS[problem_type]}
         if metric is not None and math.isnan(dev[metric]):
             self.say(f"warning: {metric} on dev is defined in no epoch: the lowest dev loss chose")
-        labels = np.array(self.splits.test.labels)
+        labels = label_rows(test_labels)
         return Fitted(
             model,
             score(problem_type, labels, logits),
@@ -301,6 +310,7 @@ class _Run:
             best.get("epoch"),
             history[-1]["epoch"],
             history,
+            by_example,
         )
 
     def say(self, text: str) -> None:
@@ -336,7 +346,8 @@ class _Run:
         )
 
     def _examples(self, encoded: EncodedExamples, split: Split) -> list[Example]:
-        labels = split.labels if self.scale is None else self.scale.scaled(split.labels)
+        labels = labels_to_learn(split)
+        labels = labels if self.scale is None else self.scale.scaled(labels)
         pairs = zip(encoded.tokens, labels, strict=True)
         return [Example(tokens, label=label) for tokens, label in pairs]
 
@@ -368,8 +379,9 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
 
 def _logits(
     learner: Learner, model: PreTrainedModel, strands: Sequence[Sequence[Example]]
-) -> Float[np.ndarray, "rows labels"]:
-    return np.array(mean_logits(model, learner.reader or learner.collator, strands))
+) -> list[Logits | None]:
+    """Of each example, the mean over its strands."""
+    return mean_logits(model, learner.reader or learner.collator, strands)
 
 
 def _rows_per_step(config: FinetuneConfig) -> int:

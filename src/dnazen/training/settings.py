@@ -19,9 +19,12 @@ METRICS: Mapping[ProblemType, tuple[str, ...]] = {
     "single_label_classification": ("mcc", "f1", "accuracy", "auroc", "auprc"),
     "multi_label_classification": ("mcc", "f1", "accuracy", "auroc", "auprc"),
     "regression": ("pearson", "spearman", "mse"),
+    "base_classification": ("mcc", "f1", "accuracy", "auroc", "auprc"),
 }
 """The scores of each problem type, the one that chooses the best epoch by default first."""
 
+_COUNTED = ("mcc", "f1", "accuracy")
+"""Scores of classes that come of counts alone; of bases, which are many, only these choose."""
 MOST_LEARNING_RATE = 1000
 MOST_TOKENS_PER_BATCH = 1 << 28
 MOST_RANK = 1 << 16
@@ -213,11 +216,11 @@ class FinetuneConfig:
     nothing at first; 0 for none. By default those of the view that the model has, or 64."""
     kmers: int = 6
     """Longest k-mers of a regression beside the deep head, in the share that dev chooses; 0 for
-    none."""
+    none. Models that classify bases have none."""
     strands: Literal["auto", "average", "forward"] = "auto"
     """average: train on both strands of every sequence, and average what the model says of them;
     forward: the sequence as it is. auto: average, unless k-mers show on dev that labels depend on
-    the strand."""
+    the strand, or bases have classes."""
     without_ggrams: bool = False
     """Leave the model's G-grams out: its E4BU alone."""
     epochs: int | Literal["auto"] = "auto"
@@ -230,7 +233,7 @@ class FinetuneConfig:
     """Weigh rows down that the model is sure of, by (1 - p)^gamma; 2 is usual, 0 leaves them."""
     best_metric: str | None = None
     """Score on dev that chooses the epoch: mcc, f1, accuracy, auroc or auprc (default mcc);
-    in regression pearson, spearman or mse (default pearson)."""
+    in regression pearson, spearman or mse (default pearson); of bases mcc, f1 or accuracy."""
     patience: int | None = 5
     """Stop after so many epochs without a better dev score; None: never."""
     max_tokens: int = 1024
@@ -271,12 +274,30 @@ class FinetuneConfig:
         Raises
         ------
         ConfigError
-            If the settings name one that this kind of label does not have.
+            If the settings name one that this kind of label does not have, or are otherwise none
+            for classes of bases.
         """
         names = METRICS[problem_type]
+        if problem_type == "base_classification":
+            self._require_bases()
+            names = _COUNTED
         if self.best_metric is not None and self.best_metric not in names:
             raise ConfigError(
                 f"best_metric must be one of {', '.join(names)} for {problem_type}, "
                 f"got {self.best_metric!r}"
             )
         return self.best_metric or names[0]
+
+    def _require_bases(self) -> None:
+        """Raise ConfigError if the settings cannot be those of a model that classifies bases."""
+        reason = ""
+        if self.base_channels == 0:
+            reason = "base_channels 0: tokens of several bases cannot tell them apart"
+        elif self.train == "head":
+            reason = "train head: a head alone trains no base view"
+        elif self.lora.rank:
+            reason = "lora.rank: an adapter trains no base view"
+        elif self.too_long == "cut":
+            reason = "too_long cut: bases that are cut off would have no class"
+        if reason:
+            raise ConfigError(f"{reason}; leave it out for classes of bases")
