@@ -25,7 +25,7 @@ from .loop import Item, Result, run
 from .settings import TOKENS_PER_BATCH
 
 _MASKED_LM_HEAD = ("head.",)
-_CLASSIFIER_HEAD = ("pooler.", "classifier.", "base_head.", "kmers.")
+_CLASSIFIER_HEAD = ("pooler.", "classifier.", "base_head.", "kmers.", "neighbours.")
 
 
 @dataclass(frozen=True, repr=False)

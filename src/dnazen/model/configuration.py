@@ -75,6 +75,9 @@ class DnazenConfig(PreTrainedConfig):
     kmers
         Longest k-mers of the classifier's k-mer view (``kmers``); 0 is a model without one (Decided
         here).
+    neighbours
+        Whether a classifier of bases holds a regression on the bases around each (``neighbours``;
+        Decided here).
     longest_token_bp
         Bases of the longest token, for the tables of these views.
     strands
@@ -117,6 +120,7 @@ class DnazenConfig(PreTrainedConfig):
         pad_token_id: int = 3,
         base_channels: int = 0,
         kmers: int = 0,
+        neighbours: bool = False,
         longest_token_bp: int = 0,
         strands: Strands = "forward",
         max_tokens: int | None = None,
@@ -169,8 +173,12 @@ class DnazenConfig(PreTrainedConfig):
                 raise ConfigError(f"{name} must lie in 0 < x < 1, got {value!r}")
         if background is not None and not isinstance(background, str):
             raise ConfigError(f"background must be the name of a class, got {background!r}")
-        if not isinstance(tie_word_embeddings, bool):
-            raise ConfigError(f"tie_word_embeddings must be true or false: {tie_word_embeddings!r}")
+        for name, switch in (
+            ("tie_word_embeddings", tie_word_embeddings),
+            ("neighbours", neighbours),
+        ):
+            if not isinstance(switch, bool):
+                raise ConfigError(f"{name} must be true or false: {switch!r}")
         if hidden_size % num_attention_heads:
             raise ConfigError(
                 f"hidden_size {hidden_size} is no multiple of num_attention_heads "
@@ -208,6 +216,7 @@ class DnazenConfig(PreTrainedConfig):
         self.type_vocab_size = type_vocab_size
         self.base_channels = base_channels
         self.kmers = kmers
+        self.neighbours = neighbours
         self.longest_token_bp = longest_token_bp
         self.strands = strands
         self.max_tokens = max_tokens

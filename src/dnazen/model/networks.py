@@ -38,6 +38,7 @@ from .configuration import DnazenConfig
 from .kmers import KmerView
 from .layers import Embeddings, EncoderLayer, Fusion, mean_of_covered
 from .layout import Layout, layout_of_mask, layout_of_offsets
+from .neighbours import NeighbourView
 from .rows import RowEmbedding, SharedRow
 
 
@@ -485,7 +486,8 @@ class BaseClassifier(Network):
     The logits of a base are those of the token that holds it, by a linear layer on the token's
     last state, and those of the base itself, by one on its state in the base view, which starts at
     zero. Decided here: a token knows its far context and holds bases of different classes; the base
-    view tells them apart.
+    view tells them apart. A regression on the bases around each (``neighbours``) may speak beside
+    them.
     """
 
     def build(self, config: DnazenConfig) -> None:
@@ -504,6 +506,8 @@ class BaseClassifier(Network):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.base_head = nn.Linear(config.base_channels, config.num_labels, bias=False)
         nn.init.zeros_(self.base_head.weight)
+        if config.neighbours:
+            self.neighbours = NeighbourView(config.num_labels)
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
@@ -535,6 +539,9 @@ class BaseClassifier(Network):
         of_tokens = self.classifier(self.dropout(layout.flat(output.last_hidden_state)))
         of_bases = self.base_head(self.dropout(reading.states[seen]))
         logits = of_tokens[reading.bases.token[seen]] + of_bases
+        if self.config.neighbours:
+            by_neighbours = self.neighbours(reading.bases.codes).flatten(0, 1)
+            logits = logits + by_neighbours[reading.bases.cells[seen]]
         loss = None
         if labels is not None:
             loss = labelled_loss(logits, labels, num_items_in_batch)

@@ -115,7 +115,9 @@ class FinetuneTrainer(Trainer):
         }
         self.log(dict(metrics))
         metric = self.dev.metric
-        chosen = math.nan if metric is None else judged.scores[metric]
+        # Where bases of a rare class are not called yet, the loss tells epochs apart.
+        silent = self.dev.problem_type == "base_classification" and judged.scores["collapsed"]
+        chosen = math.nan if metric is None or silent else judged.scores[metric]
         metrics["eval_rank"] = rank(metric, chosen, judged.loss)
         self.control: TrainerControl = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics

@@ -34,6 +34,7 @@ from .kmers import KmerFit
 from .learner import Learner
 from .losses import loss_of
 from .metrics import Scores, score
+from .neighbours import NeighbourFit
 from .rates import MOST_TRIAL_ROWS, TRIAL_STEPS, RateChoice, choose_rate, rates_for
 from .rows import label_rows, labels_to_learn, logit_rows
 from .scale import Scale
@@ -47,7 +48,7 @@ from .trainer import (
     training_arguments,
     training_under_way,
 )
-from .view import install_kmers
+from .view import install_kmers, install_neighbours
 
 MOST_RESTARTS = 2
 _RATE_FILE = "rate.json"
@@ -85,16 +86,17 @@ def fit(
     config: FinetuneConfig,
     directory: Path,
     *,
-    kmers: KmerFit | None = None,
+    kmers: KmerFit | NeighbourFit | None = None,
     checkpoint: Path | None = None,
     resumable: bool = True,
 ) -> Fitted | None:
     """Train a learner as the settings say, choose on dev, and score test, once.
 
     The learning rate is found by trials (``rates``) unless the settings name one; a training that
-    collapses is then begun again at a third of it, at most twice. The deep head is trained on its
-    own and then blended with the k-mers (``blend``): begun from them it hardly learns, for they
-    fit train too well to leave anything to it (docs/experiments.md).
+    collapses is then begun again at a third of it, at most twice (unless bases have classes: to
+    call none of a rare class is how such a training begins, and no sign of a failed one). The deep
+    head is trained on its own and then blended with the k-mers (``blend``): begun from them it
+    hardly learns, for they fit train too well to leave anything to it (docs/experiments.md).
 
     Where the score that should choose cannot tell epochs apart (a dev of one class) or is defined
     in no epoch, the lowest dev loss chooses, and this is said on stderr.
@@ -104,7 +106,8 @@ def fit(
     directory
         For checkpoints, and ``logs/`` (curves, for TensorBoard).
     kmers
-        The regression to blend in, of the strands that the learner reads.
+        The regression to blend in, of the strands that the learner reads; where bases have
+        classes, that on the bases around each.
     checkpoint
         Go on from there.
     resumable
@@ -129,7 +132,7 @@ def fit(
     while True:
         trainer, model, collapsed = run.train(rate.learning_rate, checkpoint)
         again = collapsed and config.optimizer.learning_rate == "auto" and restarts < MOST_RESTARTS
-        if not again:
+        if not again or run.of_bases:
             break
         restarts += 1
         rate = rate._replace(learning_rate=rate.learning_rate / 3)
@@ -152,12 +155,13 @@ class _Run:
         splits: Splits,
         config: FinetuneConfig,
         directory: Path,
-        kmers: KmerFit | None,
+        kmers: KmerFit | NeighbourFit | None,
         resumable: bool,
     ) -> None:
         problem_type = splits.task.problem_type
         self.learner, self.splits, self.config = learner, splits, config
         self.directory, self.kmers, self.resumable = directory, kmers, resumable
+        self.of_bases = problem_type == "base_classification"
         self.leads = os.environ.get("RANK", "0") == "0"
         self.scale = Scale.of(splits.train.labels) if problem_type == "regression" else None
         turned = [splits, splits.reverse_complement()][: len(learner.strands)]
@@ -184,7 +188,7 @@ class _Run:
             None if kmers is None or not defined else kmers.dev,
         )
         self.steps_per_epoch = math.ceil(len(self.train_rows) / _rows_per_step(config))
-        self.epochs = config.epochs_of(self.steps_per_epoch)
+        self.epochs = config.epochs_of(self.steps_per_epoch, problem_type)
 
     def first_rate(self, checkpoint: Path | None) -> tuple[RateChoice, int]:
         """The rate to train at, and the restarts before it; tried, unless it is known."""
@@ -242,16 +246,19 @@ class _Run:
         -------
         With trainer and model, whether the deep head collapsed.
         """
-        watch = StopWhenCollapsed(may_stop=self.config.optimizer.learning_rate == "auto")
+        may_stop = self.config.optimizer.learning_rate == "auto" and not self.of_bases
+        watch = StopWhenCollapsed(may_stop=may_stop)
         with stop_requested() if self.resumable else nullcontext(StopRequest()) as stop:
             callbacks: list[Any] = [StopAtCheckpoint(stop), watch]
             if self.leads and self.resumable:
                 callbacks.append(tensorboard(self.directory))
             if self.config.patience is not None:
                 callbacks.append(EarlyStoppingCallback(self.config.patience))
+            # Neighbouring bases alone may do so well at first that the blend hides what is learnt.
+            dev = self.dev._replace(kmers=None) if self.of_bases else self.dev
             trainer = self._trainer(
                 rate,
-                self.dev,
+                dev,
                 callbacks,
                 num_train_epochs=self.epochs,
                 eval_strategy="epoch",
@@ -282,7 +289,9 @@ class _Run:
         of_dev = logit_rows(_logits(learner, model, self.dev.strands), self.dev.labels)
         judged = self.dev.judge(of_dev)
         of_deep = logit_rows(_logits(learner, model, tests), test_labels)
-        if self.kmers is not None and learner.table is not None:
+        if isinstance(self.kmers, NeighbourFit):
+            install_neighbours(model, self.kmers, judged.blend)
+        elif self.kmers is not None and learner.table is not None:
             install_kmers(model, self.kmers, judged.blend, learner.table)
         if self.scale is not None:
             self.scale.fold_into(model)
@@ -297,6 +306,8 @@ class _Run:
         dev = {name: best.get(f"eval_{name}", math.nan) for name in METRICS[problem_type]}
         if metric is not None and math.isnan(dev[metric]):
             self.say(f"warning: {metric} on dev is defined in no epoch: the lowest dev loss chose")
+        if self.of_bases:
+            dev = {name: judged.scores[name] for name in dev}
         labels = label_rows(test_labels)
         return Fitted(
             model,
@@ -362,7 +373,7 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
     per_epoch = math.ceil(rows["train"] * len(learner.strands) / _rows_per_step(config))
     lines = [
         f"fine-tuning on {sizes} examples, {read} of each; {task.problem_type}: {names}",
-        f"{config.epochs_of(per_epoch)} epochs of {per_epoch:,} steps at most",
+        f"{config.epochs_of(per_epoch, task.problem_type)} epochs of {per_epoch:,} steps at most",
     ]
     for name, number in splits.duplicates.items():
         if number:

@@ -128,7 +128,7 @@ def _describe_task(
     shape.max_tokens = config.max_tokens
     shape.sequences_per_example = len(splits.train.table.rows[0].sequences)
     shape.strands = strands
-    shape.kmers = 0  # until a regression is blended in
+    shape.kmers, shape.neighbours = 0, False  # until a regression is blended in
     shape.longest_token_bp = longest_token_bp(parts.tokenizer)
 
 

@@ -129,11 +129,10 @@ def _training(results: Results) -> Iterator[Block]:
         + (f" It was begun anew {fitted.restarts} times, after collapses." * bool(fitted.restarts))
     )
     strands = "both strands" if results.plan.strands == "average" else "one strand"
+    name = "regression on neighbouring bases" if results.of_bases else "k-mer regression"
     mixed = (
-        "Its k-mers are those of whole sequences, so a model that classifies bases has none."
-        if results.of_bases
-        else f"Its logits are {blend.deep:.2f} times those of the deep head and "
-        f"{blend.kmers:.2f} times those of the k-mer regression, as dev chose."
+        f"Its logits are {blend.deep:.2f} times those of the deep head and {blend.kmers:.2f} times "
+        f"those of the {name}, as dev chose."
     )
     yield Text(f"The model reads {strands} of each sequence. {mixed}")
 

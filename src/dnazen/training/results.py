@@ -161,7 +161,7 @@ class Results:
         """What to try when a baseline wins."""
         config = self.config
         steps = []
-        if not config.kmers and not self.of_bases:
+        if not config.kmers:
             steps.append("leave --kmers at its default, so that the model holds them")
         if config.from_random_weights:
             steps.append("start from a pre-trained model")

@@ -32,6 +32,8 @@ MOST_RANK = 1 << 16
 AUTO_STEPS = 2000
 """Optimizer steps that ``epochs = "auto"`` aims at, within these bounds."""
 LEAST_AUTO_EPOCHS, MOST_AUTO_EPOCHS = 3, 10
+MOST_AUTO_EPOCHS_OF_BASES = 40
+"""A sequence has many bases to learn from, and few sequences are enough."""
 BASELINE_KMERS = 6
 """Longest k-mers of the baseline beside a model without any."""
 
@@ -216,7 +218,7 @@ class FinetuneConfig:
     nothing at first; 0 for none. By default those of the view that the model has, or 64."""
     kmers: int = 6
     """Longest k-mers of a regression beside the deep head, in the share that dev chooses; 0 for
-    none. Models that classify bases have none."""
+    none. Where bases have classes, a regression on the bases around each stands in its place."""
     strands: Literal["auto", "average", "forward"] = "auto"
     """average: train on both strands of every sequence, and average what the model says of them;
     forward: the sequence as it is. auto: average, unless k-mers show on dev that labels depend on
@@ -224,7 +226,8 @@ class FinetuneConfig:
     without_ggrams: bool = False
     """Leave the model's G-grams out: its E4BU alone."""
     epochs: int | Literal["auto"] = "auto"
-    """Passes over train; auto: what makes 2,000 steps, 3 to 10. Dev chooses the best."""
+    """Passes over train; auto: what makes 2,000 steps, 3 to 10 (to 40 where bases have classes).
+    Dev chooses the best."""
     batch_size: int = 32
     """Examples per batch and device."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -262,11 +265,13 @@ class FinetuneConfig:
         if self.lora.rank and self.from_random_weights:
             raise ConfigError("an adapter needs a trained model; leave from_random_weights out")
 
-    def epochs_of(self, steps: int) -> int:
+    def epochs_of(self, steps: int, problem_type: ProblemType) -> int:
         """Passes over train, of so many optimizer steps each."""
         if self.epochs != "auto":
             return self.epochs
-        return min(MOST_AUTO_EPOCHS, max(LEAST_AUTO_EPOCHS, round(AUTO_STEPS / steps)))
+        of_bases = problem_type == "base_classification"
+        most = MOST_AUTO_EPOCHS_OF_BASES if of_bases else MOST_AUTO_EPOCHS
+        return min(most, max(LEAST_AUTO_EPOCHS, round(AUTO_STEPS / steps)))
 
     def metric(self, problem_type: ProblemType) -> str:
         """The score on dev that chooses the epoch.
