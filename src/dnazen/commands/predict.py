@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..inference.settings import PredictionConfig
 from ..outputs import refuse_inputs
 from ..sequences.settings import RegionConfig, TileConfig
-from ..settings import FLAT
+from ..settings import FLAT, require_numbers
 from ..tables import check_table_name, new_table
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class PredictCommand:
     or .csv) of all classes or a track (.bedgraph) of one; '.gz' may follow."""
     per_base_class: str | None = None
     """Which class a .bedgraph holds; by default the only one beside the background."""
+    min_segment_bp: int = 1
+    """Of a model that classifies bases: leave shorter segments out of the BED file."""
     prediction: Annotated[PredictionConfig, FLAT] = field(default_factory=PredictionConfig)
     regions: Annotated[RegionConfig, FLAT] = field(default_factory=RegionConfig)
     tiles: Annotated[TileConfig, FLAT] = field(default_factory=TileConfig)
@@ -58,6 +60,7 @@ class PredictCommand:
 
     def __post_init__(self) -> None:
         check_table_name(self.output)
+        require_numbers(self, names="min_segment_bp", least=1)
         if self.per_base is not None:
             check_table_name(self.per_base)
             if self.per_base == self.output:
@@ -90,9 +93,10 @@ def _predict_sequences(settings: PredictCommand, model: OpenedModel, inputs: Inp
     from ..inference.prediction import longest, predictions
     from ..sequences.alphabet import Counts
 
-    if settings.per_base is not None:
+    if settings.per_base is not None or settings.min_segment_bp > 1:
+        option = "min_segment_bp" if settings.per_base is None else "per_base"
         raise ConfigError(
-            f"per_base: {settings.model} predicts labels of whole sequences; expected a model that "
+            f"{option}: {settings.model} predicts labels of whole sequences; expected a model that "
             "classifies bases"
         )
     if settings.tiles.tile_bp is not None and model.config.sequences_per_example != 1:
@@ -158,9 +162,11 @@ def _predict_bases(settings: PredictCommand, model: OpenedModel, inputs: Inputs)
                 if prediction is None:
                     empty += 1
                     continue
-                lines = list(bed_lines(record.region, prediction, both_strands=both))
-                segments += len(lines)
-                write("".join(lines))
+                long = [
+                    s for s in prediction.segments if s.end - s.start >= settings.min_segment_bp
+                ]
+                segments += len(long)
+                write("".join(bed_lines(record.region, long, both_strands=both)))
                 if track is not None:
                     track.write(record.region, prediction)
     print(

@@ -17,7 +17,7 @@ from ..sequences.labelled import Task, spelt
 from ..sequences.regions import Region
 from ..sequences.splits import Splits
 from ..tables import new_table, new_text, printable
-from .base_prediction import BasePrediction
+from .base_prediction import BasePrediction, Segment
 from .labels import MISSING
 from .logits import Logits
 
@@ -25,13 +25,13 @@ BEDGRAPH_SUFFIXES = (".bedgraph", ".bedGraph", ".bg")
 _MOST_SCORE = 1000  # of BED
 
 
-def bed_lines(place: Region, prediction: BasePrediction, *, both_strands: bool) -> Iterator[str]:
-    """The called segments of a place, from left to right on the genome: BED6.
+def bed_lines(place: Region, segments: Sequence[Segment], *, both_strands: bool) -> Iterator[str]:
+    """The segments of a place, from left to right on the genome: BED6.
 
     The name is the class, the score 1000 times the mean probability of it, the strand that on which
     the place was read, or ``.`` where both were.
     """
-    segments, strand = prediction.segments, "." if both_strands else place.strand
+    strand = "." if both_strands else place.strand
     for segment in segments if place.strand == "+" else reversed(segments):
         at = place.part(segment.start, segment.end)
         score = round(_MOST_SCORE * segment.probability)
@@ -120,5 +120,5 @@ def write_base_predictions(
             prediction = BasePrediction.of(task, sequence, rows)
             write([row.name, spelt(task, label), prediction.label])
             place = row.place or Region(row.name, 0, len(sequence))
-            for line in bed_lines(place, prediction, both_strands=both_strands):
+            for line in bed_lines(place, prediction.segments, both_strands=both_strands):
                 write_text(line)
