@@ -29,6 +29,7 @@ from .configuration import DnazenConfig
 from .networks import (
     BaseClassifier,
     FusedEncoder,
+    LinearFromZero,
     MaskedLM,
     SequenceClassifier,
     classifier_dropout,
@@ -61,8 +62,8 @@ class DnazenPreTrainedModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if module is self and isinstance(head := getattr(self, "base_head", None), nn.Linear):
-            initialization.zeros_(head.weight)
+        if isinstance(module, LinearFromZero):
+            initialization.zeros_(module.weight)
 
     @classmethod
     def from_released(
@@ -135,6 +136,11 @@ class DnazenForMaskedLM(DnazenPreTrainedModel, MaskedLM):
 
 class DnazenForSequenceClassification(DnazenPreTrainedModel, SequenceClassifier):
     """DNAZEN with a head that classifies sequences, or predicts numbers."""
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self and self.config.base_channels:
+            initialization.zeros_(self.base_head.weight)
 
 
 class DnazenForBaseClassification(DnazenPreTrainedModel, BaseClassifier):

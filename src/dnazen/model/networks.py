@@ -480,6 +480,14 @@ class BaseClassifierOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
+class LinearFromZero(nn.Linear):
+    """A linear layer whose weights start at zero, whatever else starts the weights of a model."""
+
+    def reset_parameters(self) -> None:
+        """Start at zero."""
+        nn.init.zeros_(self.weight)
+
+
 class BaseClassifier(Network):
     """DNAZEN with a class for every base.
 
@@ -504,8 +512,7 @@ class BaseClassifier(Network):
         self.dnazen = self.encoder_of(config)
         self.dropout = nn.Dropout(classifier_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.base_head = nn.Linear(config.base_channels, config.num_labels, bias=False)
-        nn.init.zeros_(self.base_head.weight)
+        self.base_head = LinearFromZero(config.base_channels, config.num_labels, bias=False)
         if config.neighbours:
             self.neighbours = NeighbourView(config.num_labels)
 
