@@ -13,8 +13,8 @@ from torch.nn.functional import conv1d, cross_entropy
 from directories import random_directory
 from dnazen.errors import InputError
 from dnazen.inference.opened import OpenedModel
-from dnazen.model.batches import Collator, Example
 from dnazen.model.bases import base_table
+from dnazen.model.batches import Collator, Example
 from dnazen.model.configuration import DnazenConfig
 from dnazen.model.modeling import DnazenForBaseClassification, DnazenForTokenClassification
 from dnazen.model.neighbours import FEATURES, REACH, WORD, WORD_STARTS, neighbour_features

@@ -214,7 +214,7 @@ def test_names_that_are_no_classes_are_seen(tmp_path):
     (tmp_path / "f.bed").write_text(lines)
     rows = [("I", 0, 300, "ACGTAC" * 50, split) for split in SPLITS]
     path = write(tmp_path / "t.csv", rows, "chrom,start,end,sequence,split")
-    with pytest.raises(InputError, match="300 classes of bases .* the name is the class, not the"):
+    with pytest.raises(InputError, match=r"300 classes of bases .* the name is the class, not the"):
         load(path, bed=tmp_path / "f.bed")
 
 
