@@ -71,9 +71,8 @@ def run(settings: FinetuneCommand) -> None:
     from ..training.checkpoints import CHECKPOINTS, training_directory, was_only_left_uncleaned
     from ..training.cnn import fit_cnn
     from ..training.finetune import fit
-    from ..training.kmers import plan_kmers
     from ..training.learner import dnazen_learner
-    from ..training.neighbours import plan_neighbours
+    from ..training.plan import plan_baseline
     from ..training.probe import probe_learner
     from ..training.results import Results
     from ..training.trainer import require_launch
@@ -85,8 +84,7 @@ def run(settings: FinetuneCommand) -> None:
     elif was_only_left_uncleaned(settings.output):
         return
     splits = load_splits(settings.data, settings.labels, settings.splits)
-    of_bases = splits.task.problem_type == "base_classification"
-    plan = (plan_neighbours if of_bases else plan_kmers)(splits, config)
+    plan = plan_baseline(splits, config)
     learner_of = dnazen_learner if config.train == "all" else probe_learner
     learner = learner_of(settings.model, splits, config, plan.strands)
     with training_directory(

@@ -15,9 +15,8 @@ from jaxtyping import Float, Shaped
 from ..sequences.splits import Splits
 from .finetune import Fitted
 from .intervals import Interval, intervals, intervals_of_bases
-from .kmers import KmerPlan
 from .metrics import Scores, scores_by_class
-from .neighbours import NeighbourPlan
+from .plan import Plan
 from .rows import example_of_row, label_rows
 from .settings import METRICS, FinetuneConfig
 
@@ -41,7 +40,7 @@ class Results:
     splits: Splits
     config: FinetuneConfig
     fitted: Fitted
-    plan: KmerPlan | NeighbourPlan
+    plan: Plan
     """The simple regression, and the strands that are read."""
     cnn: Fitted | None = None
     """The small CNN, if it was asked for."""
