@@ -195,4 +195,5 @@ def _logits(
         np.mean([table[features].sum(axis=1) for features in of_row], axis=0)
         for of_row in by_strand
     ]
-    return np.asarray(np.concatenate(means) + bias, dtype=np.float32)
+    none = np.zeros((0, len(weight)))  # a split may have no row
+    return np.asarray(np.concatenate([none, *means]) + bias, dtype=np.float32)

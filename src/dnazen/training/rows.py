@@ -16,7 +16,7 @@ from ..sequences.splits import Split
 
 def label_rows(labels: Sequence[Label]) -> Shaped[np.ndarray, "rows *labels"]:
     """The labels of examples; where bases have classes, those of all labelled bases."""
-    if isinstance(labels[0], np.ndarray):
+    if labels and isinstance(labels[0], np.ndarray):
         classes: Any = np.concatenate([np.asarray(label) for label in labels]).astype(np.int64)
         labelled: Int[np.ndarray, "rows"] = classes[classes != NO_CLASS]
         return labelled
@@ -33,7 +33,7 @@ def logit_rows(
     logits, labels
         Of examples. Where bases have classes, both of each A, C, G and T.
     """
-    if isinstance(labels[0], np.ndarray):
+    if labels and isinstance(labels[0], np.ndarray):
         classes: Any = np.concatenate([np.asarray(label) for label in labels])
         present: Any = [rows for rows in logits if rows is not None]
         labelled: Float[np.ndarray, "rows labels"] = np.concatenate(present)[classes != NO_CLASS]
