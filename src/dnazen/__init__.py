@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # what type checkers see; the names of _HOME and no other
     from .inference.settings import PredictionConfig as PredictionConfig
     from .library import load as load
     from .model.configuration import DnazenConfig as DnazenConfig
+    from .model.modeling import DnazenForBaseClassification as DnazenForBaseClassification
     from .model.modeling import DnazenForMaskedLM as DnazenForMaskedLM
     from .model.modeling import DnazenForSequenceClassification as DnazenForSequenceClassification
     from .model.modeling import DnazenForTokenClassification as DnazenForTokenClassification
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # what type checkers see; the names of _HOME and no other
 _HOME = {
     "DnazenConfig": "model.configuration",
     "DnazenModel": "model.modeling",
+    "DnazenForBaseClassification": "model.modeling",
     "DnazenForMaskedLM": "model.modeling",
     "DnazenForSequenceClassification": "model.modeling",
     "DnazenForTokenClassification": "model.modeling",

@@ -10,6 +10,7 @@ from jaxtyping import Float, Float32
 
 from .explanation.explanation import Explanation, explain
 from .explanation.settings import ExplanationConfig
+from .inference.base_prediction import BasePrediction
 from .inference.embedding import embed
 from .inference.likelihood import SequenceLikelihood, log_likelihood
 from .inference.opened import OpenedModel
@@ -37,8 +38,8 @@ class Model(OpenedModel):
 
     def predict(
         self, sequences: Iterable[str | bytes], config: PredictionConfig | None = None
-    ) -> list[Prediction | None]:
-        """The labels of sequences, by a fine-tuned model (``dnazen.predict``)."""
+    ) -> list[Prediction | BasePrediction | None]:
+        """What a fine-tuned model says of sequences, or of their bases (``dnazen.predict``)."""
         return predict(self, sequences, config)
 
     def log_likelihood(

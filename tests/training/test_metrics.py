@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dnazen.training.metrics import probabilities, score
 from dnazen.training.settings import METRICS
 
-SINGLE, MULTI, NUMBERS = METRICS
+SINGLE, MULTI, NUMBERS, BASES = METRICS
 
 
 def auroc_by_pairs(positive, ranking):
@@ -149,7 +149,7 @@ def test_a_class_that_labels_lack_is_left_out_of_the_ranking_mean():
 @pytest.mark.parametrize("problem", METRICS)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_diverged_model_has_no_score(problem, bad):
-    labels = np.array([0, 1]) if problem == SINGLE else np.array([[0, 1], [1, 0]])
+    labels = np.array([0, 1] if problem in (SINGLE, BASES) else [[0, 1], [1, 0]])
     found = score(problem, labels, np.array([[bad, 0.0], [1.0, 0.0]]))
     assert found["collapsed"]
     assert all(math.isnan(found[name]) for name in METRICS[problem])
@@ -164,7 +164,7 @@ def test_no_example_has_no_score(problem):
 
 @pytest.mark.parametrize("problem", METRICS)
 def test_a_perfect_model_has_the_best_scores(problem):
-    labels = np.array([0, 1, 0, 1]) if problem == SINGLE else np.eye(2)[[0, 1, 0, 1]]
+    labels = np.array([0, 1, 0, 1]) if problem in (SINGLE, BASES) else np.eye(2)[[0, 1, 0, 1]]
     logits = np.eye(2)[[0, 1, 0, 1]] * (1 if problem == NUMBERS else 2)
     logits = logits if problem != MULTI else logits - 1
     found = score(problem, labels, logits)

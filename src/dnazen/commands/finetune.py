@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from ..errors import ConfigError
 from ..sequences.settings import LabelConfig, SplitConfig
 from ..settings import FLAT
 from ..training.settings import FinetuneConfig
@@ -25,7 +26,9 @@ class FinetuneCommand:
     Writes OUTPUT/: the model of the best epoch with its tokenizer, G-grams and label names (all
     that 'dnazen predict' needs; with --lora.rank an adapter, which names its base), report.html
     (how good it is, beside a k-mer regression), test_metrics.json, test_predictions.tsv, run.json
-    (settings and inputs), history.json and logs/ (curves, for TensorBoard).
+    (settings and inputs), history.json and logs/ (curves, for TensorBoard). A class for every base
+    is --labels.problem-type base_classification, of a column or of features (--labels.bed); its
+    test_segments.bed has the called segments.
     """
 
     data: Path
@@ -47,6 +50,13 @@ class FinetuneCommand:
 
     def __post_init__(self) -> None:
         self.finetuning.metric(self.labels.problem_type)
+        if self.labels.bed_strand == "same" and self.finetuning.strands == "average":
+            raise ConfigError(
+                "labels.bed_strand same with strands average: the other strand has other classes; "
+                "leave one of them out"
+            )
+        if self.baselines and self.labels.problem_type == "base_classification":
+            raise ConfigError("baselines: the small CNN reads whole sequences; leave it out")
 
 
 def run(settings: FinetuneCommand) -> None:
@@ -61,8 +71,8 @@ def run(settings: FinetuneCommand) -> None:
     from ..training.checkpoints import CHECKPOINTS, training_directory, was_only_left_uncleaned
     from ..training.cnn import fit_cnn
     from ..training.finetune import fit
-    from ..training.kmers import plan_kmers
     from ..training.learner import dnazen_learner
+    from ..training.plan import plan_baseline
     from ..training.probe import probe_learner
     from ..training.results import Results
     from ..training.trainer import require_launch
@@ -74,9 +84,9 @@ def run(settings: FinetuneCommand) -> None:
     elif was_only_left_uncleaned(settings.output):
         return
     splits = load_splits(settings.data, settings.labels, settings.splits)
-    kmers = plan_kmers(splits, config)
+    plan = plan_baseline(splits, config)
     learner_of = dnazen_learner if config.train == "all" else probe_learner
-    learner = learner_of(settings.model, splits, config, kmers.strands)
+    learner = learner_of(settings.model, splits, config, plan.strands)
     with training_directory(
         settings.output, resume=settings.resume, sharded=config.run.shards_weights
     ) as checkpoint:
@@ -87,7 +97,7 @@ def run(settings: FinetuneCommand) -> None:
                 splits,
                 config,
                 settings.output,
-                kmers=kmers.blended,
+                kmers=plan.blended,
                 checkpoint=checkpoint,
             )
         except KeyboardInterrupt as stop:
@@ -98,7 +108,7 @@ def run(settings: FinetuneCommand) -> None:
         cnn = None
         if settings.baselines:
             cnn = fit_cnn(splits, config, settings.output / CHECKPOINTS)
-        _write_results(settings.output, Results(splits, config, fitted, kmers, cnn))
+        _write_results(settings.output, Results(splits, config, fitted, plan, cnn))
         if not np.isfinite(fitted.logits).all():
             raise InputError(
                 "the training diverged: the model's numbers are not finite, and it is not saved",
@@ -122,9 +132,9 @@ def _begin(
 
     from ..model.weights import weights_file
     from ..records import hash_file, run_record
-    from ..sequences.labelled import spelt
     from ..training.checkpoints import training_identity, write_training_record
     from ..training.finetune import announce
+    from ..training.rows import label_rows
     from ..training.trainer import use_bf16
 
     if os.environ.get("RANK", "0") != "0":
@@ -135,10 +145,10 @@ def _begin(
     base = hash_file(start)
     rows = {name: len(part.labels) for name, part in splits.parts.items()}
     classes: dict[str, dict[str, int]] = {}
-    if task.problem_type == "single_label_classification":
+    if task.problem_type in ("single_label_classification", "base_classification"):
         for name, part in splits.parts.items():
-            counts = Counter(part.labels)
-            classes[name] = {spelt(task, label): counts[label] for label in sorted(counts)}
+            counts = Counter(label_rows(part.labels).tolist())
+            classes[name] = {task.label_names[label]: counts[label] for label in sorted(counts)}
     encoded = learner.encoded._asdict()
     record = run_record(
         "finetune",
@@ -166,6 +176,7 @@ def _begin(
 
 def _write_results(output: Path, results: Results) -> None:
     """Write scores and predictions, print the scores, and say how the model stands."""
+    from ..inference.base_files import write_base_predictions
     from ..inference.labels import PredictionTable
     from ..outputs import new_file
     from ..records import read_json, write_json
@@ -173,11 +184,15 @@ def _write_results(output: Path, results: Results) -> None:
     from ..training.page import finetune_page
 
     splits, fitted = results.splits, results.fitted
-    with new_table(output / "test_predictions.tsv") as write:
-        table = PredictionTable(write, splits.task, with_labels=True)
-        rows = zip(splits.test.table.rows, splits.test.labels, fitted.logits, strict=True)
-        for row, label, logits in rows:
-            table.write(row.name, logits, label)
+    if results.of_bases:
+        both = results.plan.strands == "average"
+        write_base_predictions(output, splits, fitted.by_example, both_strands=both)
+    else:
+        with new_table(output / "test_predictions.tsv") as write:
+            table = PredictionTable(write, splits.task, with_labels=True)
+            rows = zip(splits.test.table.rows, splits.test.labels, fitted.logits, strict=True)
+            for row, label, logits in rows:
+                table.write(row.name, logits, label)
     write_json(output / "test_metrics.json", results.numbers())
     write_json(output / "history.json", {"log": fitted.history})
     page = finetune_page(results, read_json(output / "run.json", "the record of a run"))

@@ -18,14 +18,14 @@ from ..ggrams.vocabulary import GGramVocabulary
 from ..model.batches import Collator
 from ..model.configuration import DnazenConfig
 from ..model.directory import open_directory
-from ..model.networks import FusedEncoder, MaskedLM, Network, SequenceClassifier
+from ..model.networks import BaseClassifier, FusedEncoder, MaskedLM, Network, SequenceClassifier
 from ..model.weights import load_weights, read_weights
 from ..sequences.labelled import Task
 from .loop import Item, Result, run
 from .settings import TOKENS_PER_BATCH
 
 _MASKED_LM_HEAD = ("head.",)
-_CLASSIFIER_HEAD = ("pooler.", "classifier.", "base_head.", "kmers.")
+_CLASSIFIER_HEAD = ("pooler.", "classifier.", "base_head.", "kmers.", "neighbours.")
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,6 +48,8 @@ class OpenedModel:
     """``masked_lm``, where the weights have that head."""
     classifier_network: SequenceClassifier | None
     """``classifier``, where the weights have that head."""
+    base_classifier_network: BaseClassifier | None = None
+    """``base_classifier``, where the weights have that head."""
 
     @classmethod
     def open(cls, source: str | Path, device: str = "auto") -> Self:
@@ -70,25 +72,29 @@ class OpenedModel:
         directory = Path(source)
         parts = open_directory(directory)
         weights = read_weights(directory, parts.config)
-        masked_lm = classifier = None
-        if _has(weights, "classifier."):
+        masked_lm = classifier = base_classifier = None
+        if parts.config.problem_type == "base_classification":
+            base_classifier = BaseClassifier.of(parts.config)
+            _load(base_classifier, weights, directory, without=_MASKED_LM_HEAD)
+        elif _has(weights, "classifier."):
             classifier = SequenceClassifier.of(parts.config)
             _load(classifier, weights, directory, without=_MASKED_LM_HEAD)
         if _has(weights, "head."):
             masked_lm = MaskedLM.of(parts.config)
-            unused = () if classifier is None else _CLASSIFIER_HEAD
+            tuned = classifier or base_classifier
+            unused = () if tuned is None else _CLASSIFIER_HEAD
             _load(masked_lm, weights, directory, without=unused)
-        if classifier is not None and masked_lm is not None:
-            masked_lm.dnazen = classifier.dnazen
+            if tuned is not None:
+                masked_lm.dnazen = tuned.dnazen
         if masked_lm is not None:
             masked_lm.tie()
-        headed = classifier or masked_lm
+        headed = classifier or base_classifier or masked_lm
         if headed is None:
             encoder = FusedEncoder.of(parts.config)
             load_weights(encoder, weights, directory)
         else:
             encoder = headed.dnazen
-        for network in (encoder, masked_lm, classifier):
+        for network in (encoder, masked_lm, classifier, base_classifier):
             if network is not None:
                 network.eval().to(place)
         return cls(
@@ -100,6 +106,7 @@ class OpenedModel:
             encoder=encoder,
             masked_lm_network=masked_lm,
             classifier_network=classifier,
+            base_classifier_network=base_classifier,
         )
 
     def __repr__(self) -> str:
@@ -109,6 +116,7 @@ class OpenedModel:
             for name, network in (
                 ("masked LM", self.masked_lm_network),
                 ("classifier", self.classifier_network),
+                ("classifier of bases", self.base_classifier_network),
             )
             if network is not None
         ]
@@ -152,8 +160,9 @@ class OpenedModel:
         Raises
         ------
         InputError
-            If the model is not fine-tuned.
+            If the model is not fine-tuned, or classifies bases.
         """
+        self.require_whole_sequences()
         if self.classifier_network is None:
             raise InputError(
                 "a model without a classifier",
@@ -164,17 +173,44 @@ class OpenedModel:
         return self.classifier_network
 
     @property
+    def base_classifier(self) -> BaseClassifier:
+        """The encoder with the head that gives every base a class.
+
+        Raises
+        ------
+        InputError
+            If the model has no such head.
+        """
+        if self.base_classifier_network is None:
+            raise InputError(
+                "a model that does not classify bases",
+                path=self.source,
+                expected="one fine-tuned with --labels.problem-type base_classification",
+            )
+        return self.base_classifier_network
+
+    def require_whole_sequences(self) -> None:
+        """Raise InputError if the model gives classes to bases, and nothing to whole sequences."""
+        if self.base_classifier_network is not None:
+            raise InputError(
+                "a model that classifies bases",
+                path=self.source,
+                expected="one that predicts something of whole sequences",
+                fix="read it with 'dnazen predict'",
+            )
+
+    @property
     def task(self) -> Task:
-        """What the classifier predicts: problem type and label names.
+        """What the fine-tuned model predicts: problem type and label names.
 
         Raises
         ------
         InputError
             If the model is not fine-tuned.
         """
-        config = self.classifier.config
+        config = self.config if self.base_classifier_network else self.classifier.config
         names = tuple(config.id2label[number] for number in range(config.num_labels))
-        return Task(config.problem_type or "single_label_classification", names)
+        return Task(config.problem_type or "single_label_classification", names, config.background)
 
     def require_finite(self, values: Num[np.ndarray, "*shape"], source: str) -> None:
         """Raise InputError unless all that the model makes of ``source`` are numbers."""

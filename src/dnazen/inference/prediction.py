@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -19,7 +17,9 @@ from ..settings import settings_or_default
 from ..tokens.encoding import Length
 from ..tokens.strands import encode_strands
 from ..tokens.tokenizer import CHUNK_BP, grouped
+from .base_prediction import BasePrediction, predict_bases
 from .labels import predicted, probabilities
+from .logits import Logits, by_sequence, mean_of_strands
 from .loop import Collate, run
 from .opened import OpenedModel, opened
 from .settings import TOKENS_PER_BATCH, PredictionConfig
@@ -29,8 +29,6 @@ MAX_TOKENS = 1024
 
 _RECORD_COST_BP = 8000
 """What a record costs in memory beside its letters, in bases; some hundred are read together."""
-
-Logits = Float[np.ndarray, "labels"]
 
 
 class Prediction(NamedTuple):
@@ -60,10 +58,11 @@ def predict(
     model: str | Path | OpenedModel,
     sequences: Iterable[str | bytes],
     config: PredictionConfig | None = None,
-) -> list[Prediction | None]:
-    """Predict the labels of sequences; ``None`` for those without A, C, G or T.
+) -> list[Prediction | BasePrediction | None]:
+    """Predict the labels of sequences, or of their bases; ``None`` without A, C, G or T.
 
-    A model of pairs takes the two sequences of each pair one after the other.
+    A model of pairs takes the two sequences of each pair one after the other. A model that
+    classifies bases gives a ``BasePrediction`` each.
 
     Raises
     ------
@@ -73,6 +72,8 @@ def predict(
     """
     model = opened(model)
     config = settings_or_default(config, PredictionConfig)
+    if model.base_classifier_network is not None:
+        return [calls for _, calls in predict_bases(model, records_of(sequences), config)]
     return [
         None if logits is None else _prediction(model, logits)
         for part in predictions(model, iter(records_of(sequences)), config)
@@ -129,7 +130,8 @@ def mean_logits(
         for examples in strands
     ]
     return [
-        None if rows[0] is None else np.mean(rows, axis=0) for rows in zip(*by_strand, strict=True)
+        None if any(rows is None for rows in each) else mean_of_strands(each)
+        for each in zip(*by_strand, strict=True)
     ]
 
 
@@ -140,18 +142,19 @@ def logits_of(
     *,
     tokens_per_batch: int = TOKENS_PER_BATCH,
 ) -> list[Logits | None]:
-    """The logits of a sequence classifier in float32; ``None`` for examples without tokens.
+    """The logits of a classifier in float32; ``None`` for examples without tokens.
 
     Parameters
     ----------
     network
-        Any module that gives an output with ``logits``.
+        Any module that gives an output with ``logits``: (batch, labels), or those of bases, in
+        ``BaseClassifierOutput``, of which each example gets its own.
     collate
         Makes its inputs.
     """
 
     def forward(inputs: dict[str, Tensor], batch: Sequence[Example]) -> list[Logits]:
-        return list(network(**inputs).logits.float().cpu().numpy())
+        return by_sequence(network(**inputs), len(batch))
 
     results = run(network, collate, examples, forward, tokens_per_batch=tokens_per_batch)
     return [logits for _, logits in results]

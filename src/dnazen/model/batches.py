@@ -29,7 +29,8 @@ class Example(NamedTuple):
     """Token ids without special tokens."""
     key: int = 0
     """Names the random numbers of its mask; of ``ggrams.masking.sequence_keys``."""
-    label: int | float | Sequence[float] | None = None
+    label: int | float | Sequence[float] | Int[np.ndarray, "bases"] | None = None
+    """Where bases have classes, those of each A, C, G and T that the tokens hold."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Collator:
                 matched = np.where(masked.labels == NO_LABEL, tokens, MASK)
             batch["labels"] = box(masked.labels, NO_LABEL)
         elif examples[0].label is not None:
-            batch["labels"] = torch.tensor([e.label for e in examples])
+            batch["labels"] = _labels([e.label for e in examples])
         batch["input_ids"] = box(tokens, PAD)
         batch["attention_mask"] = box(np.ones_like(tokens), 0)
         if self.matcher is not None:
@@ -111,6 +112,13 @@ class Collator:
             batch["cover_token"] = torch.from_numpy(cells[matches.cover_token])
             batch["cover_slot"] = torch.from_numpy(matches.cover_slot)
         return batch
+
+
+def _labels(labels: Sequence[Any]) -> Tensor:
+    """The labels of a batch, a row an example; classes of bases one example after the other."""
+    if isinstance(labels[0], np.ndarray):
+        return torch.from_numpy(np.concatenate(labels).astype(np.int64))
+    return torch.tensor(labels)
 
 
 def token_budget_batches(

@@ -75,6 +75,9 @@ class DnazenConfig(PreTrainedConfig):
     kmers
         Longest k-mers of the classifier's k-mer view (``kmers``); 0 is a model without one (Decided
         here).
+    neighbours
+        Whether a classifier of bases holds a regression on the bases around each (``neighbours``;
+        Decided here).
     longest_token_bp
         Bases of the longest token, for the tables of these views.
     strands
@@ -84,6 +87,8 @@ class DnazenConfig(PreTrainedConfig):
         Longest example of fine-tuning, [CLS] and [SEP] included; ``None`` before it.
     sequences_per_example
         What a fine-tuned model reads: 1 sequence, or a pair, 2.
+    background
+        Of a model that classifies bases, the class that is nothing; ``None`` if none is.
 
     Raises
     ------
@@ -115,10 +120,12 @@ class DnazenConfig(PreTrainedConfig):
         pad_token_id: int = 3,
         base_channels: int = 0,
         kmers: int = 0,
+        neighbours: bool = False,
         longest_token_bp: int = 0,
         strands: Strands = "forward",
         max_tokens: int | None = None,
         sequences_per_example: int = 1,
+        background: str | None = None,
         tie_word_embeddings: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -164,8 +171,14 @@ class DnazenConfig(PreTrainedConfig):
         ):
             if not is_number(value) or not 0 < value < 1:
                 raise ConfigError(f"{name} must lie in 0 < x < 1, got {value!r}")
-        if not isinstance(tie_word_embeddings, bool):
-            raise ConfigError(f"tie_word_embeddings must be true or false: {tie_word_embeddings!r}")
+        if background is not None and not isinstance(background, str):
+            raise ConfigError(f"background must be the name of a class, got {background!r}")
+        for name, switch in (
+            ("tie_word_embeddings", tie_word_embeddings),
+            ("neighbours", neighbours),
+        ):
+            if not isinstance(switch, bool):
+                raise ConfigError(f"{name} must be true or false: {switch!r}")
         if hidden_size % num_attention_heads:
             raise ConfigError(
                 f"hidden_size {hidden_size} is no multiple of num_attention_heads "
@@ -203,10 +216,12 @@ class DnazenConfig(PreTrainedConfig):
         self.type_vocab_size = type_vocab_size
         self.base_channels = base_channels
         self.kmers = kmers
+        self.neighbours = neighbours
         self.longest_token_bp = longest_token_bp
         self.strands = strands
         self.max_tokens = max_tokens
         self.sequences_per_example = sequences_per_example
+        self.background = background
         super().__init__(
             pad_token_id=pad_token_id, tie_word_embeddings=tie_word_embeddings, **kwargs
         )
@@ -278,7 +293,10 @@ def config_from_stored(settings: Mapping[str, Any]) -> DnazenConfig:
             raise ConfigError(f"{name} must be one of {', '.join(_ATTENTION)}")
     shape = inspect.signature(DnazenConfig.__init__).parameters.keys() - {"self", "kwargs"}
     ours = {name: value for name, value in settings.items() if name in shape}
-    return DnazenConfig(**ours, **task_settings(settings))
+    config = DnazenConfig(**ours, **task_settings(settings))
+    if config.problem_type == "base_classification" and not config.base_channels:
+        raise ConfigError("problem_type base_classification needs base_channels of 1 or more")
+    return config
 
 
 def task_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..tokens.tokenizer import save_tokenizer
 from .configuration import DnazenConfig
 from .directory import ModelDirectory, files_for, open_directory, save_directory
 from .modeling import (
+    DnazenForBaseClassification,
     DnazenForMaskedLM,
     DnazenForSequenceClassification,
     DnazenPreTrainedModel,
@@ -37,6 +38,8 @@ _ARCHITECTURE = {
 
 def _require_released_shape(config: DnazenConfig) -> None:
     """Raise ConfigError unless the released code would compute the same from this model."""
+    if config.problem_type == "base_classification":
+        raise ConfigError("the released format has no classes of bases, this model gives them")
     if config.classifier_pooling != "cls":
         raise ConfigError(
             f"the released classifier reads [CLS], this model's {config.classifier_pooling!r}"
@@ -95,11 +98,11 @@ def convert(source: Path, output: Path, to: Literal["dnazen", "released"] = "dna
     """
     parts = open_directory(source)
     weights = read_weights(source, parts.config)
-    kind: type[DnazenPreTrainedModel] = (
-        DnazenForSequenceClassification
-        if any(name.startswith("classifier.") for name in weights)
-        else DnazenForMaskedLM
-    )
+    kind: type[DnazenPreTrainedModel] = DnazenForMaskedLM
+    if parts.config.problem_type == "base_classification":
+        kind = DnazenForBaseClassification
+    elif any(name.startswith("classifier.") for name in weights):
+        kind = DnazenForSequenceClassification
     model = kind(parts.config)
     load_weights(model, weights, source, may_miss=())  # a conversion invents no weights
     with new_directory(output) as partial:

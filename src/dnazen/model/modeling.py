@@ -12,7 +12,6 @@ from typing import Any, Self
 
 from jaxtyping import Int
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
@@ -24,16 +23,17 @@ from transformers import (
 from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.utils import can_return_tuple
 
-from ..ggrams.masking import NO_LABEL
 from .attention import alibi_slopes
 from .bases import BaseView
 from .configuration import DnazenConfig
 from .networks import (
+    BaseClassifier,
     FusedEncoder,
+    LinearFromZero,
     MaskedLM,
     SequenceClassifier,
-    at_least_float32,
     classifier_dropout,
+    labelled_loss,
 )
 from .rows import RowEmbedding
 from .weights import load_weights, read_config, read_weights
@@ -59,6 +59,11 @@ class DnazenPreTrainedModel(PreTrainedModel):
     def encoder_of(self, config: DnazenConfig) -> DnazenModel:
         """The encoder below a head."""
         return DnazenModel(config)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, LinearFromZero):
+            initialization.zeros_(module.weight)
 
     @classmethod
     def from_released(
@@ -138,8 +143,16 @@ class DnazenForSequenceClassification(DnazenPreTrainedModel, SequenceClassifier)
             initialization.zeros_(self.base_head.weight)
 
 
+class DnazenForBaseClassification(DnazenPreTrainedModel, BaseClassifier):
+    """DNAZEN with a head that classifies every base: what ``dnazen finetune`` trains."""
+
+
 class DnazenForTokenClassification(DnazenPreTrainedModel):
-    """DNAZEN with dropout and a linear layer on every token."""
+    """DNAZEN with dropout and a linear layer on every token, as Hugging Face's tools expect.
+
+    A token is several bases: ``DnazenForBaseClassification`` tells them apart. It has the weights
+    of this model and more, under the same names.
+    """
 
     def build(self, config: DnazenConfig) -> None:
         """Make the parts."""
@@ -161,14 +174,7 @@ class DnazenForTokenClassification(DnazenPreTrainedModel):
         logits = self.classifier(self.dropout(output.last_hidden_state))
         loss = None
         if labels is not None:
-            summed = cross_entropy(
-                at_least_float32(logits).flatten(0, 1),
-                labels.flatten(),
-                reduction="sum",
-                ignore_index=NO_LABEL,
-            )
-            total = (labels != NO_LABEL).sum().clamp(min=1)
-            loss = summed / (total if num_items_in_batch is None else num_items_in_batch)
+            loss = labelled_loss(logits.flatten(0, 1), labels.flatten(), num_items_in_batch)
         return TokenClassifierOutput(
             loss=loss,
             logits=logits,

@@ -33,11 +33,12 @@ from transformers.utils import can_return_tuple
 
 from ..ggrams.masking import NO_LABEL
 from .attention import alibi_slopes, plan_attention
-from .bases import BaseView
+from .bases import UNKNOWN, BaseReading, BaseView
 from .configuration import DnazenConfig
 from .kmers import KmerView
 from .layers import Embeddings, EncoderLayer, Fusion, mean_of_covered
 from .layout import Layout, layout_of_mask, layout_of_offsets
+from .neighbours import NeighbourView
 from .rows import RowEmbedding, SharedRow
 
 
@@ -56,6 +57,8 @@ class DnazenModelOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
     base_maxima: Float[Tensor, "batch channels"] | None = None
     """Of the base view, if there is one and tokens are given as ids."""
+    base_reading: BaseReading | None = None
+    """All of the base view, likewise."""
 
 
 @dataclass
@@ -182,7 +185,7 @@ class FusedEncoder(Network):
             else layout_of_mask(attention_mask)
         )
         flat = layout.flat(given)
-        looked_up, maxima = (
+        looked_up, reading = (
             (flat, None) if inputs_embeds is not None else self._look_up(flat, layout)
         )
         states = self.embeddings(looked_up)
@@ -236,7 +239,8 @@ class FusedEncoder(Network):
             hidden_states=tuple(layout.box(x) for x in token_trail) if trail else None,
             ggram_hidden_states=tuple(ggram_trail) if trail and ggram_trail else None,
             attentions=tuple(attentions) if attend else None,
-            base_maxima=maxima,
+            base_maxima=None if reading is None else self.bases.largest(reading, layout.sequences),
+            base_reading=reading,
         )
 
     def token_embeddings(
@@ -250,14 +254,14 @@ class FusedEncoder(Network):
 
     def _look_up(
         self, tokens: Int[Tensor, "rows"], layout: Layout
-    ) -> tuple[Float[Tensor, "rows hidden"], Float[Tensor, "sequences channels"] | None]:
-        """The embeddings of tokens, and the maxima of the base view."""
+    ) -> tuple[Float[Tensor, "rows hidden"], BaseReading | None]:
+        """The embeddings of tokens, and what the base view reads."""
         rows: Tensor = self.embeddings.word_embeddings(tokens)
         if not self.config.base_channels:
             return rows, None
         reading = self.bases(tokens, layout)
         added = self.bases.on_tokens(reading, len(tokens))
-        return rows + added, self.bases.largest(reading, layout.sequences)
+        return rows + added, reading
 
     def _has_ggrams(self, ggrams: Tensor | None, *places: Tensor | None) -> bool:
         """Whether a batch has G-grams.
@@ -457,14 +461,125 @@ class SequenceClassifier(Network):
         if self.config.base_channels:
             said = self.base_head(self.dropout(output.base_maxima))
         if self.config.kmers:
-            layout = (
-                Layout(input_ids.shape[0], input_ids.shape[1], None, None)
-                if attention_mask is None
-                else layout_of_mask(attention_mask)
-            )
+            layout = layout_of_batch(input_ids, attention_mask)
             by_kmers = self.kmers(layout.flat(input_ids), layout)
             said = by_kmers if said is None else said + by_kmers
         return said
+
+
+@dataclass
+class BaseClassifierOutput(ModelOutput):
+    """Logits of the bases of a batch, one sequence after the other."""
+
+    loss: Tensor | None = None
+    logits: Float[Tensor, "bases labels"] | None = None
+    """Of A, C, G and T: what is not seen, N or under [MASK], has none."""
+    sequence: Int[Tensor, "bases"] | None = None
+    """Which sequence of the batch each base is of; rising."""
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class LinearFromZero(nn.Linear):
+    """A linear layer whose weights start at zero, whatever else starts the weights of a model."""
+
+    def reset_parameters(self) -> None:
+        """Start at zero."""
+        nn.init.zeros_(self.weight)
+
+
+class BaseClassifier(Network):
+    """DNAZEN with a class for every base.
+
+    The logits of a base are those of the token that holds it, by a linear layer on the token's
+    last state, and those of the base itself, by one on its state in the base view, which starts at
+    zero. Decided here: a token knows its far context and holds bases of different classes; the base
+    view tells them apart. A regression on the bases around each (``neighbours``) may speak beside
+    them.
+    """
+
+    def build(self, config: DnazenConfig) -> None:
+        """Make the parts.
+
+        Raises
+        ------
+        ValueError
+            If the configuration has no base view.
+        """
+        if not config.base_channels:
+            raise ValueError("classes of bases need a base view: base_channels of 1 or more")
+        self.num_labels = config.num_labels
+        self.dnazen = self.encoder_of(config)
+        self.dropout = nn.Dropout(classifier_dropout(config))
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.base_head = LinearFromZero(config.base_channels, config.num_labels, bias=False)
+        if config.neighbours:
+            self.neighbours = NeighbourView(config.num_labels)
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch width"] | None = None,
+        labels: Int[Tensor, "bases"] | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **inputs: Any,
+    ) -> BaseClassifierOutput:
+        """Logits of all bases, and the loss over those whose label is not -100.
+
+        Parameters
+        ----------
+        labels
+            The class of each A, C, G and T of the batch, in the order of the logits.
+
+        Raises
+        ------
+        ValueError
+            If there are no ``input_ids``: bases cannot be read off embeddings.
+        """
+        if input_ids is None:
+            raise ValueError("classes of bases need input_ids")
+        output = self.dnazen(input_ids, return_dict=True, **inputs)
+        layout = layout_of_batch(input_ids, inputs.get("attention_mask"))
+        reading = output.base_reading
+        codes = reading.bases.codes.flatten()[reading.bases.cells]
+        seen = (codes != UNKNOWN).nonzero().squeeze(1)
+        of_tokens = self.classifier(self.dropout(layout.flat(output.last_hidden_state)))
+        of_bases = self.base_head(self.dropout(reading.states[seen]))
+        logits = of_tokens[reading.bases.token[seen]] + of_bases
+        if self.config.neighbours:
+            by_neighbours = self.neighbours(reading.bases.codes).flatten(0, 1)
+            logits = logits + by_neighbours[reading.bases.cells[seen]]
+        loss = None
+        if labels is not None:
+            loss = labelled_loss(logits, labels, num_items_in_batch)
+        return BaseClassifierOutput(
+            loss=loss,
+            logits=logits,
+            sequence=reading.sequence[seen],
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+
+
+def labelled_loss(
+    logits: Float[Tensor, "n labels"],
+    labels: Int[Tensor, "n"],
+    num_items_in_batch: Tensor | int | None,
+) -> Tensor:
+    """Cross entropy over what has a label other than -100, divided by their number, or by that of
+    all batches of a step; 0 where none has."""
+    summed = cross_entropy(at_least_float32(logits), labels, reduction="sum", ignore_index=NO_LABEL)
+    total = (labels != NO_LABEL).sum().clamp(min=1)
+    return summed / (total if num_items_in_batch is None else num_items_in_batch)
+
+
+def layout_of_batch(
+    input_ids: Int[Tensor, "batch width"], attention_mask: Int[Tensor, "batch width"] | None
+) -> Layout:
+    """Where the tokens of a batch stand, all of them if there is no mask."""
+    if attention_mask is None:
+        return Layout(input_ids.shape[0], input_ids.shape[1], None, None)
+    return layout_of_mask(attention_mask)
 
 
 def mean_of_tokens(

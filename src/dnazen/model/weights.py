@@ -31,7 +31,7 @@ ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 WEIGHTS_FILES = (WEIGHTS_FILE, PICKLED_WEIGHTS_FILE, ADAPTER_WEIGHTS_FILE)
 ADAPTER_BASE_FILE = "base.json"
 """Size and hash of the weights that an adapter was trained on."""
-HEADS = ("head.", "pooler.", "classifier.", "base_head.", "kmers.")
+HEADS = ("head.", "pooler.", "classifier.", "base_head.", "kmers.", "neighbours.")
 """Where the names of task-specific weights begin."""
 BASE_VIEW = ("dnazen.bases.",)
 """Where the names of the base view's weights begin."""

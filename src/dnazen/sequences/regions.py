@@ -135,6 +135,8 @@ class BedRow(NamedTuple):
     """Empty where the file has none, or a dot."""
     score: str
     """As the file has it, likewise."""
+    strand: Strand | None
+    """``None`` where the file has none; the region is then read forward."""
     source: str
     """``file:line``, for messages."""
 
@@ -162,7 +164,7 @@ def read_bed_rows(
     Raises
     ------
     InputError
-        Naming file and line, if the file cannot be read, or a line is no region.
+        Naming file and line, if the file cannot be read, or a line is none of BED.
     """
     for number, text in read_lines(path, "a BED file", identify=identify):
         line = text.decode("utf-8", "replace").strip("\r\n")
@@ -173,9 +175,10 @@ def read_bed_rows(
         if problem:
             raise InputError(problem, path=path, line=number, expected=_BED_COLUMNS)
         chrom, start, end, name, score, strand = (*words[:6], *[""] * 6)[:6]
-        region = Region(chrom, int(start), int(end), "-" if strand == "-" else "+")
+        known = cast(Strand, strand) if strand in ("+", "-") else None
+        region = Region(chrom, int(start), int(end), known or "+")
         name, score = ("" if word == "." else word for word in (name, score))
-        yield BedRow(region, name, score, f"{path}:{number}")
+        yield BedRow(region, name, score, known, f"{path}:{number}")
 
 
 def _problem(words: list[str]) -> str:

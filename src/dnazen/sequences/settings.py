@@ -63,7 +63,12 @@ class TileConfig:
             )
 
 
-ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+ProblemType = Literal[
+    "single_label_classification",
+    "multi_label_classification",
+    "regression",
+    "base_classification",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +76,42 @@ class LabelConfig:
     """What the labels are and where they stand."""
 
     problem_type: ProblemType = "single_label_classification"
-    """One class of several, any subset of the labels, or numbers."""
+    """One class of several, any subset of the labels, numbers, or a class for every base."""
     columns: tuple[str, ...] = ("label",)
     """Columns with labels. One class: one column. Multi-label: a column of 0 and 1 per label, or
-    one column of label names joined by ';' (empty: no label). Regression: a column per target."""
+    one column of label names joined by ';' (empty: no label). Regression: a column per target.
+    Classes of bases: one column, with a character a base, or names joined by ';'; '.' is a base
+    that is not labelled."""
+    bed: Path | None = None
+    """Of classes of bases: features (BED) whose names are the classes of the bases they cover, in
+    place of a column. The table then says where each sequence is from, in columns chrom, start, end
+    (0-based, half-open) and, if at all, strand."""
+    bed_strand: Literal["both", "same"] = "both"
+    """Which features count: those of both strands, or those of the strand that the sequence is
+    read on, and those without a strand."""
+    background: str | None = None
+    """Of classes of bases: the class of what is nothing, whose stretches are not called. By default
+    'background' or '0', where there is such a class. With bed, what no feature covers is of it."""
 
     def __post_init__(self) -> None:
+        require_choices(self)
         if not self.columns:
             raise ConfigError("labels.columns is empty; expected one column or more")
+        if self.problem_type == "base_classification":
+            if len(self.columns) > 1:
+                raise ConfigError(
+                    f"labels.columns names {len(self.columns)} columns for the classes of bases; "
+                    "expected one, a character or a name for each base"
+                )
+        elif self.bed is not None or self.background is not None:
+            raise ConfigError(
+                "labels.bed and labels.background are for classes of bases; set "
+                "labels.problem_type base_classification"
+            )
+        if str(self.bed) == "-":
+            raise ConfigError("labels.bed is '-'; expected a file, which a later run can read too")
+        if self.bed is None and self.bed_strand != "both":
+            raise ConfigError("labels.bed_strand is for features; give labels.bed too")
         if self.problem_type == "single_label_classification" and len(self.columns) > 1:
             raise ConfigError(
                 f"labels.columns names {len(self.columns)} columns for one class; expected one, "

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ..errors import InputError
-from ..records import InputFile
+from ..records import InputFile, hash_file
 from .alphabet import normalise, reverse_complement
+from .feature_labels import label_by_features
 from .labelled import (
     SPLIT_NAMES,
     Label,
@@ -41,12 +42,15 @@ class Split(NamedTuple):
     labels: list[Label]
 
     def reverse_complement(self) -> Split:
-        """The same rows on the other strand."""
+        """The same rows on the other strand; the classes of bases stay with their bases."""
         rows = [
             row._replace(sequences=tuple(map(reverse_complement, row.sequences)))
             for row in self.table.rows
         ]
-        return self._replace(table=self.table._replace(rows=rows))
+        labels: list[Label] = [
+            label[::-1] if isinstance(label, np.ndarray) else label for label in self.labels
+        ]
+        return Split(self.table._replace(rows=rows), labels)
 
 
 class Splits(NamedTuple):
@@ -94,22 +98,32 @@ def load_splits(
         label does not parse, train has fewer than two classes, or dev or test has a class that
         train lacks.
     """
+    by_features = labels.bed is not None
+    columns = () if by_features else labels.columns
     if path.is_dir():
         names = [split for split in SPLIT_NAMES if with_test or split != "test"]
         files = {split: _split_file(path, split, splits.train_file) for split in names}
         tables = {
-            split: read_labelled(file, label_columns=labels.columns)
+            split: read_labelled(file, label_columns=columns, with_places=by_features)
             for split, file in files.items()
             if file is not None
         }
         inputs = tuple(table.source for table in tables.values())
+        if by_features:
+            tables = label_by_features(tables, labels)
     else:
-        whole = read_labelled(path, label_columns=labels.columns, split_column=splits.column)
+        whole = read_labelled(
+            path, label_columns=columns, split_column=splits.column, with_places=by_features
+        )
+        if by_features:
+            whole = label_by_features({"all": whole}, labels)["all"]
         stated = [row.split for row in whole.rows if row.split is not None]
         tables = _parts(whole, stated or draw_splits(whole, labels, splits))
         inputs = (whole.source,)
     if not with_test and "train" in tables:
         tables["test"] = tables["train"]._replace(rows=[])
+    if labels.bed is not None:
+        inputs += (hash_file(labels.bed),)
     if "dev" not in tables and {"train", "test"} <= tables.keys():
         before = len(tables["train"].rows)
         tables |= _parts(tables["train"], draw_splits(tables["train"], labels, splits, test=False))
@@ -123,7 +137,7 @@ def load_splits(
     ordered = [tables[split] for split in SPLIT_NAMES]
     if len({len(table.rows[0].sequences) for table in ordered if table.rows}) > 1:
         raise InputError("some files hold pairs, others single sequences", path=path)
-    task = task_of(tables["train"], labels.problem_type)
+    task = task_of(tables["train"], labels.problem_type, background=labels.background)
     train, dev, test = (Split(table, labels_of(table, task)) for table in ordered)
     return Splits(task, train, dev, test, inputs, shared_rows(*ordered))
 
@@ -162,7 +176,7 @@ def draw_splits(
     in_dev[~in_test] = _every_nth(int((~in_test).sum()), dev_share, rng)
     drawn = np.where(in_test, "test", np.where(in_dev, "dev", "train")).tolist()
     if labels.problem_type != "regression":
-        _keep_classes_in_train(drawn, [classes_of(row, labels) for _, row in examples])
+        _keep_classes_in_train(drawn, [classes_of(table, row, labels) for _, row in examples])
     split_of = {key: split for (key, _), split in zip(examples, drawn, strict=True)}
     return [split_of[key] for key in keys]
 

@@ -16,7 +16,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from ..report.charts import GRID, MUTED, label
 
 MODEL_COLOUR = "#0072b2"
-BASELINE_COLOURS = {"k-mers": "#7f7f7f", "CNN": "#b8a800"}
+BASELINE_COLOURS = {"k-mers": "#7f7f7f", "neighbouring bases": "#7f7f7f", "CNN": "#b8a800"}
 _BINS = 10
 _MOST_POINTS = 3000
 
@@ -51,9 +51,9 @@ def ranking_chart(positive: Bool[np.ndarray, "rows"], chances: Chances) -> Figur
     for name, values in chances.items():
         look = _look(name)
         false, true, _ = roc_curve(positive, values)
-        left.plot(false, true, label=label(name), **look)
+        left.plot(*_thinned(false, true), label=label(name), **look)
         precision, recall, _ = precision_recall_curve(positive, values)
-        right.plot(recall, precision, **look)
+        right.plot(*_thinned(recall, precision), **look)
     left.plot([0, 1], [0, 1], color=GRID, linewidth=1)
     right.axhline(positive.mean(), color=GRID, linewidth=1)
     left.set(xlabel="false positive rate", ylabel="true positive rate")
@@ -109,6 +109,13 @@ def scatter_chart(
     axes.scatter(truth[::step], predicted[::step], s=6, alpha=0.4, color=MODEL_COLOUR)
     axes.set(xlabel=f"true {label(name)}", ylabel=f"predicted {label(name)}")
     return figure
+
+
+def _thinned(*columns: Float[np.ndarray, "points"]) -> list[Float[np.ndarray, "drawn"]]:
+    """At most ``_MOST_POINTS`` points of a curve, its ends among them."""
+    points = len(columns[0])
+    kept = np.unique(np.linspace(0, points - 1, min(points, _MOST_POINTS)).astype(np.int64))
+    return [column[kept] for column in columns]
 
 
 def _look(name: str) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from transformers import Trainer, TrainerControl
 
 from ..inference.prediction import mean_logits
 from ..model.batches import Example
+from ..sequences.base_labels import NO_CLASS
 from ..sequences.labelled import Label
 from ..sequences.settings import ProblemType
 from .batch_plan import LengthBuckets
 from .blend import Blend, best_blend
 from .losses import Loss
 from .metrics import Scores, score
+from .rows import label_rows, logit_rows
 from .scale import Scale
 from .selection import rank
 
@@ -49,7 +51,7 @@ class Dev(NamedTuple):
     """Each row as it is given, and a second time reverse complemented if both are read; labels as
     the loss takes them."""
     labels: list[Label]
-    """In the data's own unit."""
+    """In the data's own unit; of bases as the loss takes them."""
     scale: Scale | None
     metric: str | None
     """The score that chooses; ``None`` leaves it to the loss."""
@@ -59,7 +61,7 @@ class Dev(NamedTuple):
 
     def judge(self, logits: Logits) -> Judgement:
         """Blend the logits of the deep head with those of k-mers, and score both."""
-        labels = torch.tensor([example.label for example in self.strands[0]])
+        labels = torch.as_tensor(label_rows([label_of(example) for example in self.strands[0]]))
         blend, mixed = _ALONE, logits
         if self.kmers is not None:
             blend = best_blend(logits, self.kmers, lambda mixed: self.loss(mixed, labels))
@@ -69,7 +71,7 @@ class Dev(NamedTuple):
 
     def _scores(self, logits: Logits) -> Scores:
         values = logits if self.scale is None else self.scale.unscaled(logits)
-        return score(self.problem_type, np.array(self.labels), values)
+        return score(self.problem_type, label_rows(self.labels), values)
 
 
 class FinetuneTrainer(Trainer):
@@ -79,7 +81,11 @@ class FinetuneTrainer(Trainer):
         def loss(
             outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None
         ) -> Tensor:
-            mean = dev.loss(outputs.logits, labels)
+            logits = outputs.logits
+            if dev.problem_type == "base_classification":
+                labelled = labels != NO_CLASS
+                logits, labels = logits[labelled], labels[labelled]
+            mean = dev.loss(logits, labels)
             if num_items_in_batch is None:
                 return mean
             return mean * labels.numel() / num_items_in_batch  # of all batches of a step
@@ -109,7 +115,9 @@ class FinetuneTrainer(Trainer):
         }
         self.log(dict(metrics))
         metric = self.dev.metric
-        chosen = math.nan if metric is None else judged.scores[metric]
+        # Where bases of a rare class are not called yet, the loss tells epochs apart.
+        silent = self.dev.problem_type == "base_classification" and judged.scores["collapsed"]
+        chosen = math.nan if metric is None or silent else judged.scores[metric]
         metrics["eval_rank"] = rank(metric, chosen, judged.loss)
         self.control: TrainerControl = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -117,13 +125,18 @@ class FinetuneTrainer(Trainer):
         return metrics
 
     def dev_logits(self) -> Logits:
-        """What the deep head says of each row of dev; each process reads its part."""
+        """What the deep head says of the rows of dev; each process reads its part."""
         processes = self.args.world_size
         parts = [examples[self.args.process_index :: processes] for examples in self.dev.strands]
         with self.compute_loss_context_manager():  # the arithmetic of the training
-            mine = np.array(mean_logits(self.model, self.data_collator, parts))
-        gathered = gather_object([mine])  # process 0 has an example in any case
-        logits = np.empty((len(self.dev.labels), gathered[0].shape[1]), dtype=np.float32)
-        for process, part in enumerate(gathered):
-            logits[process::processes] = np.reshape(part, (-1, logits.shape[1]))
-        return logits
+            mine = mean_logits(self.model, self.data_collator, parts)
+        logits: list[Any] = [None] * len(self.dev.labels)
+        for process, part in enumerate(gather_object([mine])):
+            logits[process::processes] = part
+        return logit_rows(logits, self.dev.labels)
+
+
+def label_of(example: Example) -> Any:
+    """The label, of an example that has one."""
+    assert example.label is not None
+    return example.label

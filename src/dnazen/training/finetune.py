@@ -25,6 +25,7 @@ from transformers import (
     set_seed,
 )
 
+from ..inference.logits import Logits
 from ..inference.prediction import mean_logits
 from ..model.batches import Example
 from ..records import read_json, write_json
@@ -39,8 +40,10 @@ from .kmers import KmerFit
 from .learner import Learner
 from .losses import loss_of
 from .metrics import Scores, score
+from .neighbours import NeighbourFit
 from .progress import EpochLines
 from .rates import MOST_TRIAL_ROWS, TRIAL_STEPS, RateChoice, choose_rate, rates_for
+from .rows import label_rows, labels_to_learn, logit_rows
 from .scale import Scale
 from .selection import is_defined
 from .settings import METRICS, FinetuneConfig
@@ -52,7 +55,7 @@ from .trainer import (
     training_arguments,
     training_under_way,
 )
-from .view import install_kmers
+from .view import install_kmers, install_neighbours
 
 MOST_RESTARTS = 2
 _RATE_FILE = "rate.json"
@@ -68,7 +71,7 @@ class Fitted(NamedTuple):
     dev: Scores
     """Of the best epoch."""
     logits: Float[np.ndarray, "rows labels"]
-    """Of the rows of test; in regression the predictions."""
+    """Of the rows of test, or its labelled bases; in regression the predictions."""
     deep: Scores
     """On test, of the deep head without k-mers."""
     blend: Blend
@@ -80,6 +83,8 @@ class Fitted(NamedTuple):
     """Passes over train that were made."""
     history: list[dict[str, Any]]
     """Losses, learning rates and dev scores by step."""
+    by_example: list[Logits | None]
+    """The logits of each example of test; where bases have classes, of each A, C, G and T."""
 
 
 class DevFit(NamedTuple):
@@ -100,16 +105,17 @@ def fit(
     config: FinetuneConfig,
     directory: Path,
     *,
-    kmers: KmerFit | None = None,
+    kmers: KmerFit | NeighbourFit | None = None,
     checkpoint: Path | None = None,
     resumable: bool = True,
 ) -> Fitted | None:
     """Train a learner as the settings say, choose on dev, and score test, once.
 
     The learning rate is found by trials (``rates``) unless the settings name one; a training that
-    collapses is then begun again at a third of it, at most twice. The deep head is trained on its
-    own and then blended with the k-mers (``blend``): begun from them it hardly learns, for they
-    fit train too well to leave anything to it (docs/experiments.md).
+    collapses is then begun again at a third of it, at most twice (unless bases have classes: to
+    call none of a rare class is how such a training begins, and no sign of a failed one). The deep
+    head is trained on its own and then blended with the k-mers (``blend``): begun from them it
+    hardly learns, for they fit train too well to leave anything to it (docs/experiments.md).
 
     Where the score that should choose cannot tell epochs apart (a dev of one class) or is defined
     in no epoch, the lowest dev loss chooses, and this is said on stderr.
@@ -119,7 +125,8 @@ def fit(
     directory
         For checkpoints, and ``logs/`` (curves, for TensorBoard).
     kmers
-        The regression to blend in, of the strands that the learner reads.
+        The regression to blend in, of the strands that the learner reads; where bases have
+        classes, that on the bases around each.
     checkpoint
         Go on from there.
     resumable
@@ -144,7 +151,7 @@ def fit(
     while True:
         trainer, model, collapsed = run.train(rate.learning_rate, checkpoint)
         again = collapsed and config.optimizer.learning_rate == "auto" and restarts < MOST_RESTARTS
-        if not again:
+        if not again or run.of_bases:
             break
         restarts += 1
         rate = rate._replace(learning_rate=rate.learning_rate / 3)
@@ -204,18 +211,21 @@ class _Run:
         splits: Splits,
         config: FinetuneConfig,
         directory: Path,
-        kmers: KmerFit | None,
+        kmers: KmerFit | NeighbourFit | None,
         resumable: bool,
     ) -> None:
         problem_type = splits.task.problem_type
         self.learner, self.splits, self.config = learner, splits, config
         self.directory, self.kmers, self.resumable = directory, kmers, resumable
+        self.of_bases = problem_type == "base_classification"
         self.leads = os.environ.get("RANK", "0") == "0"
         self.scale = Scale.of(splits.train.labels) if problem_type == "regression" else None
+        turned = [splits, splits.reverse_complement()][: len(learner.strands)]
+        strands = list(zip(learner.strands, turned, strict=True))
         self.train_rows = [
             example
-            for encoded in learner.strands
-            for example in self._examples(encoded.train, splits.train)
+            for encoded, read in strands
+            for example in self._examples(encoded.train, read.train)
         ]
         metric = config.metric(problem_type)
         defined = is_defined(metric, splits.dev.labels)
@@ -226,15 +236,15 @@ class _Run:
             )
         self.dev = Dev(
             problem_type,
-            tuple(self._examples(encoded.dev, splits.dev) for encoded in learner.strands),
-            splits.dev.labels,
+            tuple(self._examples(encoded.dev, read.dev) for encoded, read in strands),
+            labels_to_learn(splits.dev),
             self.scale,
             metric if defined else None,
             loss_of(splits, config),
             None if kmers is None or not defined else kmers.dev,
         )
         self.steps_per_epoch = math.ceil(len(self.train_rows) / _rows_per_step(config))
-        self.epochs = config.epochs_of(self.steps_per_epoch)
+        self.epochs = config.epochs_of(self.steps_per_epoch, problem_type)
 
     def first_rate(self, checkpoint: Path | None) -> tuple[RateChoice, int]:
         """The rate to train at, and the restarts before it; tried, unless it is known."""
@@ -297,8 +307,8 @@ class _Run:
         -------
         With trainer and model, whether the deep head collapsed.
         """
-        may_stop = watch is not None or self.config.optimizer.learning_rate == "auto"
-        collapse = StopWhenCollapsed(may_stop=may_stop)
+        found = self.config.optimizer.learning_rate == "auto" and not self.of_bases
+        collapse = StopWhenCollapsed(may_stop=watch is not None or found)
         with stop_requested() if self.resumable else nullcontext(StopRequest()) as stop:
             callbacks: list[Any] = [StopAtCheckpoint(stop), collapse]
             if self.leads and self.resumable:
@@ -306,9 +316,11 @@ class _Run:
             if self.config.patience is not None:
                 callbacks.append(EarlyStoppingCallback(self.config.patience))
             callbacks.append(EpochLines(self.dev.metric) if watch is None else watch)
+            # Neighbouring bases alone may do so well at first that the blend hides what is learnt.
+            dev = self.dev._replace(kmers=None) if self.of_bases else self.dev
             trainer = self._trainer(
                 rate,
-                self.dev,
+                dev,
                 callbacks,
                 num_train_epochs=self.epochs,
                 eval_strategy="epoch",
@@ -335,14 +347,19 @@ class _Run:
         model = learner.finished(model)
         model.eval()
         tests = [[Example(tokens) for tokens in encoded.test.tokens] for encoded in learner.strands]
-        judged = self.dev.judge(_logits(learner, model, self.dev.strands))
-        of_deep = _logits(learner, model, tests)
-        if self.kmers is not None and learner.table is not None:
+        test_labels = labels_to_learn(self.splits.test)
+        of_dev = logit_rows(_logits(learner, model, self.dev.strands), self.dev.labels)
+        judged = self.dev.judge(of_dev)
+        of_deep = logit_rows(_logits(learner, model, tests), test_labels)
+        if isinstance(self.kmers, NeighbourFit):
+            install_neighbours(model, self.kmers, judged.blend)
+        elif self.kmers is not None and learner.table is not None:
             install_kmers(model, self.kmers, judged.blend, learner.table)
         if self.scale is not None:
             self.scale.fold_into(model)
             of_deep = self.scale.unscaled(of_deep)
-        logits = _logits(learner, model, tests)
+        by_example = _logits(learner, model, tests)
+        logits = logit_rows(by_example, test_labels)
         if not self.resumable:
             shutil.rmtree(self.directory / CHECKPOINTS, ignore_errors=True)
         history = trainer.state.log_history
@@ -350,7 +367,9 @@ class _Run:
         metric = self.dev.metric
         if metric is not None and math.isnan(dev[metric]):
             self.say(f"warning: {metric} on dev is defined in no epoch: the lowest dev loss chose")
-        labels = np.array(self.splits.test.labels)
+        if self.of_bases:
+            dev = {name: judged.scores[name] for name in dev}
+        labels = label_rows(test_labels)
         return Fitted(
             model,
             score(problem_type, labels, logits),
@@ -363,6 +382,7 @@ class _Run:
             best_epoch,
             history[-1]["epoch"],
             history,
+            by_example,
         )
 
     def best_on_dev(self, trainer: FinetuneTrainer) -> tuple[Scores, float | None]:
@@ -406,7 +426,8 @@ class _Run:
         return trainer
 
     def _examples(self, encoded: EncodedExamples, split: Split) -> list[Example]:
-        labels = split.labels if self.scale is None else self.scale.scaled(split.labels)
+        labels = labels_to_learn(split)
+        labels = labels if self.scale is None else self.scale.scaled(labels)
         pairs = zip(encoded.tokens, labels, strict=True)
         return [Example(tokens, label=label) for tokens, label in pairs]
 
@@ -421,7 +442,7 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
     per_epoch = math.ceil(rows["train"] * len(learner.strands) / _rows_per_step(config))
     lines = [
         f"fine-tuning on {sizes} examples, {read} of each; {task.problem_type}: {names}",
-        f"{config.epochs_of(per_epoch)} epochs of {per_epoch:,} steps at most",
+        f"{config.epochs_of(per_epoch, task.problem_type)} epochs of {per_epoch:,} steps at most",
     ]
     for name, number in splits.duplicates.items():
         if number:
@@ -444,8 +465,9 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
 
 def _logits(
     learner: Learner, model: PreTrainedModel, strands: Sequence[Sequence[Example]]
-) -> Float[np.ndarray, "rows labels"]:
-    return np.array(mean_logits(model, learner.reader or learner.collator, strands))
+) -> list[Logits | None]:
+    """Of each example, the mean over its strands."""
+    return mean_logits(model, learner.reader or learner.collator, strands)
 
 
 def _rows_per_step(config: FinetuneConfig) -> int:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from ..sequences.settings import ProblemType
-from .metrics import score
+from .metrics import counted_scores, score
 
 DRAWS = 500
 _MOST_ROWS = 10_000_000  # of all draws together; more rows get fewer draws, which they need less
@@ -51,6 +51,37 @@ def intervals(
         values[number] = [score(problem_type, labels[drawn], x[drawn])[metric] for x in models]
     gains = values[:, :1] - values[:, 1:]
     return _bounds(values), _bounds(gains)
+
+
+def intervals_of_bases(
+    metric: str,
+    labels: Int[np.ndarray, "bases"],
+    models: Sequence[Float[np.ndarray, "bases labels"]],
+    sequence: Int[np.ndarray, "bases"],
+) -> tuple[list[Interval], list[Interval]]:
+    """``intervals`` of a score of bases: whole sequences are drawn, for bases of one go together.
+
+    Parameters
+    ----------
+    metric
+        One that comes of counts (``metrics.counted_scores``).
+    sequence
+        The number of the sequence that each base is of.
+    """
+    rng = np.random.default_rng(0)
+    number, classes = int(sequence.max()) + 1, models[0].shape[1]
+    counts = []
+    for logits in models:
+        cells = (sequence * classes + labels) * classes + logits.argmax(axis=1)
+        table = np.bincount(cells, minlength=number * classes**2)
+        counts.append(table.reshape(number, classes**2))
+    values = np.empty((DRAWS, len(models)))
+    for draw in range(DRAWS):
+        times = np.bincount(rng.integers(number, size=number), minlength=number)
+        for place, table in enumerate(counts):
+            confusion = (times @ table).reshape(classes, classes)
+            values[draw, place] = counted_scores(confusion)[metric]
+    return _bounds(values), _bounds(values[:, :1] - values[:, 1:])
 
 
 def _bounds(values: Float[np.ndarray, "draws models"]) -> list[Interval]:

@@ -75,6 +75,22 @@ class KmerFit(NamedTuple):
         """Fitted numbers."""
         return self.weight.size + self.bias.size
 
+    @property
+    def name(self) -> str:
+        """What it is called beside the model."""
+        return "k-mers"
+
+    def sentence(self) -> str:
+        """What it is, in words."""
+        strands = (
+            "both strands as one" if self.strands == "average" else "the strand as it is given"
+        )
+        return (
+            f"The k-mer baseline is a ridge regression on 1- to {self.longest}-mers, {strands}, of "
+            f"strength {self.strength:g}, fitted on {self.rows:,} rows of train; dev chose "
+            "strand and strength."
+        )
+
     def put_into(self, view: KmerView, share: float = 1.0) -> None:
         """Let a view say ``share`` times what the regression says."""
         view.weight_of.copy_(torch.from_numpy(self.weight_of))
@@ -274,11 +290,27 @@ def _regression(
             for column, weight in zip(labels.T, each.tolist(), strict=True)
         ]
         return np.concatenate([w for w, _ in columns]), np.concatenate([b for _, b in columns])
-    # A line a class; a class without a row in so many has the odds of that.
+    return logistic_by_class(features, labels, strength, each)
+
+
+def logistic_by_class(
+    features: csr_matrix,
+    labels: np.ndarray[Any, Any],
+    strength: float,
+    weights: Float[np.ndarray, "classes"],
+) -> tuple[Float[np.ndarray, "classes features"], Float[np.ndarray, "classes"]]:
+    """A line of weights and a bias a class; a class without a row in so many has the odds of that.
+
+    Parameters
+    ----------
+    weights
+        How much a row of each class counts.
+    """
+    number = len(weights)
     present = np.unique(labels)
     weight = np.zeros((number, features.shape[1]))
     bias = np.full(number, -np.log(2.0 * len(labels) + 1))
-    by_class = {int(name): float(each[name]) for name in present}
+    by_class = {int(name): float(weights[name]) for name in present}
     fitted, at = _logistic(features, labels, strength, by_class)
     if len(present) == 1:
         bias[present] = 0.0

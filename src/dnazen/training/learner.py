@@ -14,7 +14,7 @@ from ..model.bases import base_table, longest_token_bp
 from ..model.batches import Collator, Example
 from ..model.configuration import DnazenConfig
 from ..model.directory import ModelDirectory, open_directory, save_directory
-from ..model.modeling import DnazenForSequenceClassification
+from ..model.modeling import DnazenForBaseClassification, DnazenForSequenceClassification
 from ..model.settings import MOST_LAYERS, Strands
 from ..model.weights import BASE_VIEW, GGRAM_PARTS, HEADS, load_weights, read_weights
 from ..sequences.splits import Split, Splits
@@ -43,7 +43,7 @@ class Learner(NamedTuple):
     """The splits, and a second time as reverse complements if both strands are read."""
     collator: Callable[[Sequence[Example]], dict[str, Tensor]]
     fresh: Callable[[], PreTrainedModel]
-    """Makes the model to train, a sequence classifier; called once the seed is set."""
+    """Makes the model to train, a classifier; called once the seed is set."""
     table: Int8[Tensor, "vocabulary longest_token"] | None = None
     """The bases of each token, for a k-mer view; ``None`` where the model has no room for one."""
     save: Callable[[Path, PreTrainedModel], None] | None = None
@@ -123,11 +123,12 @@ def _describe_task(
     shape.id2label = dict(enumerate(names))
     shape.label2id = {name: number for number, name in enumerate(names)}
     shape.problem_type = splits.task.problem_type
+    shape.background = splits.task.background
     shape.classifier_pooling = config.pooling
     shape.max_tokens = config.max_tokens
     shape.sequences_per_example = len(splits.train.table.rows[0].sequences)
     shape.strands = strands
-    shape.kmers = 0  # until a regression is blended in
+    shape.kmers, shape.neighbours = 0, False  # until a regression is blended in
     shape.longest_token_bp = longest_token_bp(parts.tokenizer)
 
 
@@ -149,7 +150,9 @@ def _fresh_classifier(
         If the weights cannot be read or do not fit.
     """
     shape = parts.config
-    model = DnazenForSequenceClassification(shape)
+    of_bases = shape.problem_type == "base_classification"
+    kind = DnazenForBaseClassification if of_bases else DnazenForSequenceClassification
+    model = kind(shape)
     if shape.base_channels:
         model.dnazen.bases.table.copy_(base_table(parts.tokenizer, shape.vocab_size))
     if not config.from_random_weights:

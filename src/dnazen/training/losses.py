@@ -16,6 +16,7 @@ from ..model.networks import at_least_float32, classification_loss
 from ..sequences.labelled import Label
 from ..sequences.settings import ProblemType
 from ..sequences.splits import Splits
+from .rows import label_rows
 from .settings import FinetuneConfig
 
 Loss = Callable[[Float[Tensor, "rows labels"], Tensor], Tensor]
@@ -49,7 +50,7 @@ def loss_of(splits: Splits, config: FinetuneConfig) -> Loss:
         weighted = terms if of_class is None else _terms(exact, labels, problem_type, of_class)
         if config.focal_gamma:
             weighted = weighted * (1 - (-terms).exp()) ** config.focal_gamma
-        if of_class is not None and problem_type == "single_label_classification":
+        if of_class is not None and problem_type != "multi_label_classification":
             return weighted.sum() / of_class[labels].sum()
         return weighted.mean()
 
@@ -76,7 +77,7 @@ def balanced(
     problem_type: ProblemType, labels: Sequence[Label], number: int
 ) -> Float[np.ndarray, "classes"]:
     """The weights with which classes, or both sides of a label, weigh the same."""
-    table: Any = np.array(labels)
+    table: Any = label_rows(labels)
     if problem_type == "multi_label_classification":
         positive = table.sum(axis=0)
         return np.asarray((len(table) - positive) / np.maximum(1, positive), dtype=np.float64)

@@ -1,12 +1,13 @@
 """Scores of predictions, as fractions of 1; scikit-learn and scipy do the sums.
 
 Names: ``mcc`` (Matthews correlation), ``f1`` (macro), ``accuracy``, ``auroc`` and ``auprc`` for
-classes and labels; ``pearson``, ``spearman`` and ``mse`` for numbers; and ``collapsed``.
+classes and labels; ``pearson``, ``spearman`` and ``mse`` for numbers; and ``collapsed``. Of bases
+that have classes each is an example.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -87,6 +88,52 @@ def _score_classes(
         "auprc": _mean(_ranked(average_precision_score, *side) for side in sides),
         "collapsed": _constant_rows(predicted[:, None]) and not _constant_rows(labels[:, None]),
     }
+
+
+def counted_scores(confusion: Int[np.ndarray, "classes classes"]) -> Scores:
+    """MCC, F1 and accuracy of the numbers of examples by true (rows) and predicted class.
+
+    They are those of ``score``; MCC of several classes is that of Gorodkin 2004.
+    """
+    true, predicted, right = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
+    total = float(confusion.sum())
+    spread = np.sqrt(
+        (total**2 - np.square(true.astype(float)).sum())
+        * (total**2 - np.square(predicted.astype(float)).sum())
+    )
+    agreed = float(right.sum()) * total - float(true.astype(float) @ predicted)
+    present = true + predicted > 0
+    return {
+        "mcc": agreed / spread if spread > 0 else 0.0,
+        "f1": float(np.mean(2 * right[present] / (true + predicted)[present])),
+        "accuracy": float(right.sum()) / total,
+    }
+
+
+def scores_by_class(
+    labels: Int[np.ndarray, "examples"],
+    logits: Float[np.ndarray, "examples classes"],
+    names: Sequence[str],
+) -> dict[str, Scores]:
+    """Precision, recall, F1 and AUPRC of each class against the rest, and ``support``, the number
+    of examples that are of it.
+
+    Precision is NaN of a class that is never predicted, recall of one that never stands there.
+    """
+    likely = probabilities("single_label_classification", logits)
+    predicted = logits.argmax(axis=1)
+    table: dict[str, Scores] = {}
+    for number, name in enumerate(names):
+        true, called = labels == number, predicted == number
+        right = int((true & called).sum())
+        table[name] = {
+            "precision": right / int(called.sum()) if called.any() else float("nan"),
+            "recall": right / int(true.sum()) if true.any() else float("nan"),
+            "f1": 2 * right / max(1, int(true.sum()) + int(called.sum())),
+            "auprc": _ranked(average_precision_score, true, likely[:, number]),
+            "support": int(true.sum()),
+        }
+    return table
 
 
 def _score_labels(

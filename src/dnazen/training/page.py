@@ -17,11 +17,11 @@ from sklearn.metrics import confusion_matrix
 
 from ..inference.labels import probabilities
 from ..report.document import Block, Code, Document, Picture, Section, Table, Text, to_html
-from ..sequences.labelled import spelt
 from ..sequences.splits import strandless
 from .charts import calibration_chart, confusion_chart, curves_chart, ranking_chart, scatter_chart
 from .metrics import score
 from .results import MODEL, Results
+from .rows import example_of_row, label_rows
 from .settings import METRICS
 
 MOST_DRAWN = 8
@@ -90,14 +90,25 @@ def _scores(results: Results) -> Iterator[Block]:
         ]
         for name in (MODEL, *results.baselines)
     ]
+    drawn = "sequences of test drawn again, all bases of each together, 500 times"
+    if not results.of_bases:
+        drawn = "test rows drawn again 500 times (fewer of large tests)"
     yield Text(
-        f"95 % intervals of {results.metric}, from test rows drawn again 500 times (fewer of large "
-        "tests). They say nothing of how another training would come out."
+        f"95 % intervals of {results.metric}, from {drawn}. They say nothing of how another "
+        "training would come out."
     )
     yield Table(["", results.metric, "this model has more by"], bounds, names=3)
     if results.loses:
         advice = results.advice()
         yield Text(f"{results.best_baseline} do better than this model. {advice.capitalize()}.")
+    if results.by_class:
+        columns = ["precision", "recall", "f1", "auprc", "support"]
+        lines: list[list[str | float]] = [
+            [name, *(scores[column] for column in columns)]
+            for name, scores in results.by_class.items()
+        ]
+        yield Text("The bases of test by class; support is the number that are of it.")
+        yield Table(["class", *columns], lines)
     for name in METRICS[results.splits.task.problem_type]:
         yield Text(_MEANINGS[name])
 
@@ -117,17 +128,19 @@ def _training(results: Results) -> Iterator[Block]:
         f"{fitted.rate.sentence().capitalize()}."
         + (f" It was begun anew {fitted.restarts} times, after collapses." * bool(fitted.restarts))
     )
-    yield Text(
-        f"The model reads {'both strands' if results.kmers.strands == 'average' else 'one strand'} "
-        f"of each sequence. Its logits are {blend.deep:.2f} times those of the deep head and "
-        f"{blend.kmers:.2f} times those of the k-mer regression, as dev chose."
+    strands = "both strands" if results.plan.strands == "average" else "one strand"
+    name = "regression on neighbouring bases" if results.of_bases else "k-mer regression"
+    mixed = (
+        f"Its logits are {blend.deep:.2f} times those of the deep head and {blend.kmers:.2f} times "
+        f"those of the {name}, as dev chose."
     )
+    yield Text(f"The model reads {strands} of each sequence. {mixed}")
 
 
 def _charts(results: Results) -> Iterator[Section]:
     kind = results.splits.task.problem_type
     names = results.splits.task.label_names
-    labels = np.array(results.splits.test.labels)
+    labels: Any = results.labels
     models = {MODEL: results.fitted.logits} | {
         name: each.logits for name, each in results.baselines.items()
     }
@@ -142,22 +155,23 @@ def _charts(results: Results) -> Iterator[Section]:
         yield Section("Predictions", pictures)
         return
     likely = {name: probabilities(kind, logits) for name, logits in models.items()}
-    if kind == "single_label_classification":
+    single = results.of_bases or kind == "single_label_classification"
+    if single:
         counts = confusion_matrix(labels, models[MODEL].argmax(1), labels=range(len(names)))
         if len(names) <= 3 * MOST_DRAWN:
-            picture = Picture("confusion", confusion_chart(counts, names), "Rows of test.")
+            what = "Bases of test." if results.of_bases else "Rows of test."
+            picture = Picture("confusion", confusion_chart(counts, names), what)
             yield Section("Confusion", [picture])
-    yield Section("Ranking and calibration", list(_sides(kind, names, labels, likely)))
+    yield Section("Ranking and calibration", list(_sides(single, names, labels, likely)))
 
 
 def _sides(
-    kind: str,
+    single: bool,
     names: Sequence[str],
     labels: Any,
     likely: Mapping[str, Float[np.ndarray, "rows labels"]],
 ) -> Iterator[Block]:
     """The curves of each class or label against the rest; of two classes the second."""
-    single = kind == "single_label_classification"
     numbers = range(1, 2) if single and len(names) == 2 else range(min(MOST_DRAWN, len(names)))
     for number in numbers:
         positive: Bool[np.ndarray, "rows"] = (
@@ -189,14 +203,15 @@ def _calibration_error(
 
 def _data(results: Results, record: Mapping[str, Any]) -> Iterator[Block]:
     splits = results.splits
-    if splits.task.problem_type == "single_label_classification":
-        counts = {name: Counter(part.labels) for name, part in splits.parts.items()}
-        classes = range(len(splits.task.label_names))
+    if results.of_bases or splits.task.problem_type == "single_label_classification":
+        counts = {n: Counter(label_rows(part.labels).tolist()) for n, part in splits.parts.items()}
+        names = splits.task.label_names
         table: list[list[str | float]] = [
-            [name, len(part.labels), *(counts[name][number] for number in classes)]
+            [name, len(part.labels), *(counts[name][number] for number in range(len(names)))]
             for name, part in splits.parts.items()
         ]
-        yield Table(["split", "rows", *(spelt(splits.task, n) for n in classes)], table)
+        of = "bases of " if results.of_bases else ""
+        yield Table(["split", "rows", *(f"{of}{name}" for name in names)], table)
     else:
         yield Table(["split", "rows"], [[n, len(part.labels)] for n, part in splits.parts.items()])
     shared = {" and ".join(key.split("_")): n for key, n in splits.duplicates.items() if n}
@@ -220,19 +235,14 @@ def _without_shared(results: Results) -> str:
     splits = results.splits
     seen = {strandless(row.sequences) for row in splits.train.table.rows}
     new = np.array([strandless(row.sequences) not in seen for row in splits.test.table.rows])
-    labels = np.array(splits.test.labels)[new]
-    value = score(splits.task.problem_type, labels, results.fitted.logits[new])[results.metric]
+    rows = new[example_of_row(splits.test.labels)]
+    logits = results.fitted.logits[rows]
+    value = score(splits.task.problem_type, results.labels[rows], logits)[results.metric]
     return f"On the {new.sum():,} rows of test that train lacks, {results.metric} is {value:.3f}."
 
 
 def _making(results: Results, record: Mapping[str, Any]) -> Iterator[Block]:
-    fit = results.kmers.baseline
-    strands = "both strands as one" if fit.strands == "average" else "the strand as it is given"
-    yield Text(
-        f"The k-mer baseline is a ridge regression on 1- to {fit.longest}-mers, {strands}, of "
-        f"strength {fit.strength:g}, fitted on {fit.rows:,} rows of train; dev chose "
-        "strand and strength."
-    )
+    yield Text(results.plan.baseline.sentence())
     keys = ("dnazen", "python", "torch", "platform")
     yield Table(["what", "version"], [[key, str(record.get(key, "-"))] for key in keys], names=2)
     yield Code("dnazen " + shlex.join(record["argv"]))

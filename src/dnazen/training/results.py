@@ -10,13 +10,14 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from ..sequences.splits import Splits
 from .finetune import Fitted
-from .intervals import Interval, intervals
-from .kmers import KmerPlan
-from .metrics import Scores
+from .intervals import Interval, intervals, intervals_of_bases
+from .metrics import Scores, scores_by_class
+from .plan import Plan
+from .rows import example_of_row, label_rows
 from .settings import METRICS, FinetuneConfig
 
 MODEL = "this model"
@@ -39,7 +40,8 @@ class Results:
     splits: Splits
     config: FinetuneConfig
     fitted: Fitted
-    kmers: KmerPlan
+    plan: Plan
+    """The simple regression, and the strands that are read."""
     cnn: Fitted | None = None
     """The small CNN, if it was asked for."""
 
@@ -48,11 +50,28 @@ class Results:
         """The score that all are judged by."""
         return self.config.metric(self.splits.task.problem_type)
 
+    @property
+    def of_bases(self) -> bool:
+        """Whether bases have classes."""
+        return self.splits.task.problem_type == "base_classification"
+
+    @cached_property
+    def labels(self) -> Shaped[np.ndarray, "rows *labels"]:
+        """Of the rows of test, or of its labelled bases."""
+        return label_rows(self.splits.test.labels)
+
+    @cached_property
+    def by_class(self) -> dict[str, Scores]:
+        """Scores of each class of bases, by name; none of other labels."""
+        if not self.of_bases or not np.isfinite(self.fitted.logits).all():
+            return {}
+        return scores_by_class(self.labels, self.fitted.logits, self.splits.task.label_names)
+
     @cached_property
     def baselines(self) -> dict[str, Baseline]:
         """By name."""
-        fit = self.kmers.baseline
-        found = {"k-mers": Baseline(fit.test_scores, fit.test)}
+        fit = self.plan.baseline
+        found = {fit.name: Baseline(fit.test_scores, fit.test)}
         if self.cnn is not None:
             found["CNN"] = Baseline(self.cnn.test, self.cnn.logits)
         return found
@@ -60,7 +79,10 @@ class Results:
     @cached_property
     def _intervals(self) -> tuple[list[Interval], list[Interval]]:
         models = [self.fitted.logits, *(each.logits for each in self.baselines.values())]
-        labels = np.array(self.splits.test.labels)
+        labels = self.labels
+        if self.of_bases:
+            sequence = example_of_row(self.splits.test.labels)
+            return intervals_of_bases(self.metric, labels, models, sequence)
         return intervals(self.splits.task.problem_type, self.metric, labels, models)
 
     @property
@@ -89,7 +111,8 @@ class Results:
         fitted = self.fitted
         return {
             **fitted.test,
-            "rows": len(fitted.logits),
+            "rows": len(fitted.by_example),
+            **({"bases": len(fitted.logits), "classes": self.by_class} if self.of_bases else {}),
             "best_epoch": fitted.best_epoch,
             **{f"dev_{name}": value for name, value in fitted.dev.items()},
             "metric": self.metric,
@@ -104,7 +127,7 @@ class Results:
             },
             "deep_head": fitted.deep,
             "blend": fitted.blend._asdict(),
-            "strands": self.kmers.strands,
+            "strands": self.plan.strands,
             "learning_rate": fitted.rate.learning_rate,
             "tried_learning_rates": {f"{r:g}": loss for r, loss in fitted.rate.losses.items()},
             "restarts": fitted.restarts,
@@ -157,20 +180,21 @@ class Results:
                 "--optimizer.learning-rate"
             )
         same = "it predicts the same for every example of test; "
-        labels = self.splits.train.labels
-        if self.splits.task.problem_type == "single_label_classification":
-            sizes = Counter(map(int, np.array(labels))).values()
+        labels = label_rows(self.splits.train.labels)
+        what, name = "bases" if self.of_bases else "rows", self.plan.baseline.name
+        if self.of_bases or self.splits.task.problem_type == "single_label_classification":
+            sizes = Counter(labels.tolist()).values()
             if max(sizes) > _UNEVEN * min(sizes):
                 return (
-                    f"{same}train has {max(sizes):,} rows of one class and {min(sizes):,} of "
+                    f"{same}train has {max(sizes):,} {what} of one class and {min(sizes):,} of "
                     "another: try --class-weights balanced, and look at AUROC"
                 )
         if all(each.scores["collapsed"] for each in self.baselines.values()):
             return (
-                f"{same}so do k-mers: with {len(labels):,} rows of train, nothing was found in "
+                f"{same}so do {name}: with {len(labels):,} {what} of train, nothing was found in "
                 "these sequences that goes with the labels"
             )
-        return f"{same}k-mers do not, so the training failed: {self.advice()}"
+        return f"{same}{name} do not, so the training failed: {self.advice()}"
 
     def _worth(self, scores: Scores) -> float:
         """More is better; a score that is not defined is the worst."""

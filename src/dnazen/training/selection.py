@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ..sequences.labelled import Label
+from .rows import label_rows
 
 _NEED_DIFFERENT_LABELS = frozenset({"mcc", "auroc", "auprc", "pearson", "spearman"})
 _LOWER_IS_BETTER = frozenset({"mse"})
@@ -21,7 +20,8 @@ def is_defined(metric: str, labels: Sequence[Label]) -> bool:
     """
     if metric not in _NEED_DIFFERENT_LABELS:
         return True
-    columns = np.array(labels).reshape(len(labels), -1)
+    rows = label_rows(labels)
+    columns = rows.reshape(len(rows), -1)
     return bool((columns != columns[0]).any())
 
 

@@ -19,9 +19,12 @@ METRICS: Mapping[ProblemType, tuple[str, ...]] = {
     "single_label_classification": ("mcc", "f1", "accuracy", "auroc", "auprc"),
     "multi_label_classification": ("mcc", "f1", "accuracy", "auroc", "auprc"),
     "regression": ("pearson", "spearman", "mse"),
+    "base_classification": ("mcc", "f1", "accuracy", "auroc", "auprc"),
 }
 """The scores of each problem type, the one that chooses the best epoch by default first."""
 
+_COUNTED = ("mcc", "f1", "accuracy")
+"""Scores of classes that come of counts alone; of bases, which are many, only these choose."""
 MOST_LEARNING_RATE = 1000
 MOST_TOKENS_PER_BATCH = 1 << 28
 MOST_RANK = 1 << 16
@@ -31,6 +34,8 @@ AUTO_STEPS = 2000
 LEAST_AUTO_EPOCHS, MOST_AUTO_EPOCHS = 3, 10
 MOST_AUTO_STEPS = 20_000
 """More than that it aims at only for one epoch, of a very large train."""
+MOST_AUTO_EPOCHS_OF_BASES = 40
+"""A sequence has many bases to learn from, and few sequences are enough."""
 BASELINE_KMERS = 6
 """Longest k-mers of the baseline beside a model without any."""
 
@@ -218,16 +223,16 @@ class FinetuneConfig:
     nothing at first; 0 for none. By default those of the view that the model has, or 64."""
     kmers: int = 6
     """Longest k-mers of a regression beside the deep head, in the share that dev chooses; 0 for
-    none."""
+    none. Where bases have classes, a regression on the bases around each stands in its place."""
     strands: Literal["auto", "average", "forward"] = "auto"
     """average: train on both strands of every sequence, and average what the model says of them;
     forward: the sequence as it is. auto: average, unless k-mers show on dev that labels depend on
-    the strand."""
+    the strand, or bases have classes."""
     without_ggrams: bool = False
     """Leave the model's G-grams out: its E4BU alone."""
     epochs: int | Literal["auto"] = "auto"
-    """Passes over train; auto: what makes 2,000 steps, 3 to 10, or fewer of a very large train. Dev
-    chooses the best."""
+    """Passes over train; auto: what makes 2,000 steps, 3 to 10 (to 40 where bases have classes), or
+    fewer of a very large train. Dev chooses the best."""
     batch_size: int = 32
     """Examples per batch and device."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -236,7 +241,7 @@ class FinetuneConfig:
     """Weigh rows down that the model is sure of, by (1 - p)^gamma; 2 is usual, 0 leaves them."""
     best_metric: str | None = None
     """Score on dev that chooses the epoch: mcc, f1, accuracy, auroc or auprc (default mcc);
-    in regression pearson, spearman or mse (default pearson)."""
+    in regression pearson, spearman or mse (default pearson); of bases mcc, f1 or accuracy."""
     patience: int | None = 5
     """Stop after so many epochs without a better dev score; None: never."""
     max_tokens: int = 1024
@@ -265,11 +270,13 @@ class FinetuneConfig:
         if self.lora.rank and self.from_random_weights:
             raise ConfigError("an adapter needs a trained model; leave from_random_weights out")
 
-    def epochs_of(self, steps: int) -> int:
+    def epochs_of(self, steps: int, problem_type: ProblemType) -> int:
         """Passes over train, of so many optimizer steps each."""
         if self.epochs != "auto":
             return self.epochs
-        wanted = min(MOST_AUTO_EPOCHS, max(LEAST_AUTO_EPOCHS, round(AUTO_STEPS / steps)))
+        of_bases = problem_type == "base_classification"
+        most = MOST_AUTO_EPOCHS_OF_BASES if of_bases else MOST_AUTO_EPOCHS
+        wanted = min(most, max(LEAST_AUTO_EPOCHS, round(AUTO_STEPS / steps)))
         return min(wanted, max(1, MOST_AUTO_STEPS // steps))
 
     def metric(self, problem_type: ProblemType) -> str:
@@ -278,12 +285,30 @@ class FinetuneConfig:
         Raises
         ------
         ConfigError
-            If the settings name one that this kind of label does not have.
+            If the settings name one that this kind of label does not have, or are otherwise none
+            for classes of bases.
         """
         names = METRICS[problem_type]
+        if problem_type == "base_classification":
+            self._require_bases()
+            names = _COUNTED
         if self.best_metric is not None and self.best_metric not in names:
             raise ConfigError(
                 f"best_metric must be one of {', '.join(names)} for {problem_type}, "
                 f"got {self.best_metric!r}"
             )
         return self.best_metric or names[0]
+
+    def _require_bases(self) -> None:
+        """Raise ConfigError if the settings cannot be those of a model that classifies bases."""
+        reason = ""
+        if self.base_channels == 0:
+            reason = "base_channels 0: tokens of several bases cannot tell them apart"
+        elif self.train == "head":
+            reason = "train head: a head alone trains no base view"
+        elif self.lora.rank:
+            reason = "lora.rank: an adapter trains no base view"
+        elif self.too_long == "cut":
+            reason = "too_long cut: bases that are cut off would have no class"
+        if reason:
+            raise ConfigError(f"{reason}; leave it out for classes of bases")

@@ -55,7 +55,8 @@ def scores_of(model: OpenedModel) -> tuple[Score, ...]:
     Raises
     ------
     InputError
-        If it has neither a masked-LM head nor a classifier, or reads pairs of sequences.
+        If it has neither a masked-LM head nor a classifier, classifies bases, or reads pairs of
+        sequences.
     """
     ggrams = [] if model.vocabulary is None else [LOST, GAINED]
     return (*head_scores(model), DISTANCE, *ggrams)
@@ -70,6 +71,7 @@ def head_scores(model: OpenedModel) -> tuple[Score, ...]:
     InputError
         As ``scores_of``.
     """
+    model.require_whole_sequences()
     if model.classifier_network is None:
         if model.masked_lm_network is None:
             raise InputError(
