@@ -70,7 +70,7 @@ def test_of_many_rows_fewer_draws_are_made(monkeypatch):
 
     drawn = []
     counted = lambda *a: drawn.append(1) or {"mcc": 0.0}  # noqa: E731
-    monkeypatch.setattr(module, "score", counted)
+    monkeypatch.setattr(module, "counted_scores", counted)
     for rows, expected in ((10, 500), (100_000, 100), (1_000_000, 50)):
         drawn.clear()
         intervals(SINGLE, "mcc", np.zeros(rows, dtype=int), [np.zeros((rows, 2))])

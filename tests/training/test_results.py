@@ -33,9 +33,8 @@ def fitted_with(logits, kind=SINGLE, labels=LABELS):
     scores = score(kind, np.array(labels), logits)
     rate = RateChoice(2e-4, {1e-4: 0.5, 2e-4: 0.25})
     history = [{"step": 1, "eval_mcc": 0.5}]
-    return Fitted(
-        None, scores, scores, logits, scores, Blend(0.75, 0.5), rate, 1, 2.0, 3.0, history
-    )
+    found = scores, Blend(0.75, 0.5), rate, 1, 2.0, 3.0, history
+    return Fitted(None, scores, scores, logits, *found, list(logits))
 
 
 def results_of(model, baseline, *, cnn=None, train=None, kind=SINGLE, labels=LABELS, **settings):

@@ -450,8 +450,9 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
             lines.append(
                 f"warning: {number:,} sequences of {second} stand in {first} too, on either strand"
             )
-    contradicting = contradicting_rows(splits.train)
-    if contradicting and task.problem_type != "regression":
+    of_rows = task.problem_type.endswith("label_classification")
+    contradicting = contradicting_rows(splits.train) if of_rows else 0
+    if contradicting:
         lines.append(
             f"warning: {contradicting:,} rows of train have a sequence that stands there with "
             "another label too, on either strand: nothing can learn both"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,9 +47,11 @@ def intervals(
     rows = len(labels)
     draws = max(_LEAST_DRAWS, min(DRAWS, _MOST_ROWS // max(1, rows)))
     values = np.empty((draws, len(models)))
+    of_rows = _by_counts if _is_counted(problem_type, metric) else _by_rows
+    scores = [of_rows(problem_type, metric, labels, logits) for logits in models]
     for number in range(draws):
         drawn = rng.integers(rows, size=rows)
-        values[number] = [score(problem_type, labels[drawn], x[drawn])[metric] for x in models]
+        values[number] = [score_of(drawn) for score_of in scores]
     gains = values[:, :1] - values[:, 1:]
     return _bounds(values), _bounds(gains)
 
@@ -82,6 +85,37 @@ def intervals_of_bases(
             confusion = (times @ table).reshape(classes, classes)
             values[draw, place] = counted_scores(confusion)[metric]
     return _bounds(values), _bounds(values[:, :1] - values[:, 1:])
+
+
+ScoreOfRows = Callable[[Int[np.ndarray, "drawn"]], float]
+
+
+def _is_counted(problem_type: ProblemType, metric: str) -> bool:
+    """Whether a score comes of the numbers of rows by true and predicted class."""
+    counted = metric in ("mcc", "f1", "accuracy")
+    return problem_type == "single_label_classification" and counted
+
+
+def _by_counts(
+    problem_type: ProblemType, metric: str, labels: Any, logits: Float[np.ndarray, "rows labels"]
+) -> ScoreOfRows:
+    """A score of rows that were drawn; as ``_by_rows``, and a hundred times as fast."""
+    if not np.isfinite(logits).all():
+        return lambda drawn: math.nan
+    classes = logits.shape[1]
+    cells = np.asarray(labels) * classes + logits.argmax(axis=1)
+
+    def score_of(drawn: Int[np.ndarray, "drawn"]) -> float:
+        counts = np.bincount(cells[drawn], minlength=classes**2)
+        return counted_scores(counts.reshape(classes, classes))[metric]
+
+    return score_of
+
+
+def _by_rows(
+    problem_type: ProblemType, metric: str, labels: Any, logits: Float[np.ndarray, "rows labels"]
+) -> ScoreOfRows:
+    return lambda drawn: score(problem_type, labels[drawn], logits[drawn])[metric]
 
 
 def _bounds(values: Float[np.ndarray, "draws models"]) -> list[Interval]:

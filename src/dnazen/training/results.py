@@ -168,7 +168,8 @@ class Results:
             steps.append("leave --base-channels at its default")
         if config.optimizer.learning_rate != "auto":
             steps.append("leave --optimizer.learning-rate at auto")
-        if self.gains[self.best_baseline].high > 0:
+        gain = self.gains[self.best_baseline]
+        if gain.low < 0 if self.metric == "mse" else gain.high > 0:
             steps.append("the difference is within chance: other seeds (--seed) will tell")
         return "try: " + "; ".join(steps or ["a larger model, or more rows of train"])
 
