@@ -83,7 +83,7 @@ class Fitted(NamedTuple):
     """Passes over train that were made."""
     history: list[dict[str, Any]]
     """Losses, learning rates and dev scores by step."""
-    by_example: list[Logits | None]
+    by_example: Sequence[Logits | None] = ()
     """The logits of each example of test; where bases have classes, of each A, C, G and T."""
 
 
