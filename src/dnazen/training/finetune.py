@@ -171,7 +171,7 @@ def fit_on_dev(
     config: FinetuneConfig,
     directory: Path,
     *,
-    kmers: KmerFit | None,
+    kmers: KmerFit | NeighbourFit | None,
     watch: TrainerCallback,
 ) -> DevFit:
     """Train as ``fit`` does, for the scores on dev alone: test is not looked at, it may be empty.
