@@ -11,7 +11,7 @@ from dnazen.errors import ConfigError, InputError
 from dnazen.sequences.base_labels import NO_CLASS
 from dnazen.sequences.labelled import spelt
 from dnazen.sequences.settings import LabelConfig, SplitConfig
-from dnazen.sequences.splits import load_splits
+from dnazen.sequences.splits import contradicting_rows, load_splits
 
 BASES = "base_classification"
 SPLITS = ("train", "dev", "test")
@@ -73,6 +73,17 @@ def test_classes_stay_with_their_bases_on_the_other_strand(tmp_path):
     turned = load(write(tmp_path / "t.csv", rows)).reverse_complement()
     assert [row.sequences[0] for row in turned.train.table.rows] == [b"CGTT"]
     assert labels_of(turned) == [[2, 1, 0, 0], [2, 1, 0, 0], [NO_CLASS, 1, 0, 0]]
+
+
+def test_the_same_bases_with_other_classes_are_counted_on_either_strand(tmp_path):
+    rows = [
+        *[("AACG", "0011", "train"), ("CGTT", "1100", "train")],  # the same on the other strand
+        *[("CCCG", "0011", "train"), ("CGGG", "0011", "train")],  # not the same
+        *[("AACT", "0011", "dev"), ("AACA", "0011", "test")],
+    ]
+    splits = load(write(tmp_path / "t.csv", rows))
+    assert contradicting_rows(splits.train) == 2
+    assert contradicting_rows(splits.dev) == 0
 
 
 def by_hand(features, place, same):

@@ -16,8 +16,8 @@ from ..errors import ConfigError, DnazenError, OutputError
 from ..model.settings import Strands
 from ..sequences.splits import Splits
 from ..training.finetune import fit_on_dev
-from ..training.kmers import KmerPlan, plan_kmers
 from ..training.learner import BASE_CHANNELS, Learner, dnazen_learner
+from ..training.plan import Plan, plan_baseline
 from ..training.probe import probe_learner
 from ..training.rates import rates_for
 from ..training.selection import higher_is_better, is_defined
@@ -47,7 +47,7 @@ class DevObjective:
         self.directory = directory
         self.metric = config.metric(splits.task.problem_type)
         self.higher_is_better = higher_is_better(self.metric)
-        self._plans: dict[Any, KmerPlan] = {}
+        self._plans: dict[Any, Plan] = {}
         if not is_defined(self.metric, splits.dev.labels):
             raise ConfigError(
                 f"all labels of dev are the same, so {self.metric} cannot tell settings apart; "
@@ -87,14 +87,14 @@ class DevObjective:
 
     @property
     def kmers(self) -> float:
-        """The score of k-mers alone."""
+        """The score of k-mers alone, or of neighbouring bases."""
         return self.plan(self.config).baseline.dev_scores[self.metric]
 
-    def plan(self, config: FinetuneConfig) -> KmerPlan:
-        """The k-mer regressions, which few settings change."""
+    def plan(self, config: FinetuneConfig) -> Plan:
+        """The simple regression, which few settings change."""
         key = (config.kmers, config.strands, config.class_weights)
         if key not in self._plans:
-            self._plans[key] = plan_kmers(self.splits, config)
+            self._plans[key] = plan_baseline(self.splits, config)
         return self._plans[key]
 
     def learner(self, config: FinetuneConfig) -> Learner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -229,10 +229,18 @@ def shared_rows(train: Labelled, dev: Labelled, test: Labelled) -> dict[str, int
 
 
 def contradicting_rows(split: Split) -> int:
-    """Rows whose sequence, on either strand, stands in the split with another label too."""
-    labels: dict[tuple[bytes, ...], list[Label]] = {}
+    """Rows whose sequence, on either strand, stands in the split with another label too.
+
+    The classes of bases are compared base by base.
+    """
+    labels: dict[tuple[bytes, ...], list[Any]] = {}
     for row, label in zip(split.table.rows, split.labels, strict=True):
-        labels.setdefault(strandless(row.sequences), []).append(label)
+        key = strandless(row.sequences)
+        if isinstance(label, np.ndarray):
+            forward = key[0] == normalise(row.sequences[0])[0]
+            labels.setdefault(key, []).append((label if forward else label[::-1]).tolist())
+        else:
+            labels.setdefault(key, []).append(label)
     return sum(len(group) for group in labels.values() if any(x != group[0] for x in group))
 
 

@@ -83,7 +83,7 @@ class Fitted(NamedTuple):
     """Passes over train that were made."""
     history: list[dict[str, Any]]
     """Losses, learning rates and dev scores by step."""
-    by_example: list[Logits | None]
+    by_example: Sequence[Logits | None] = ()
     """The logits of each example of test; where bases have classes, of each A, C, G and T."""
 
 
@@ -171,7 +171,7 @@ def fit_on_dev(
     config: FinetuneConfig,
     directory: Path,
     *,
-    kmers: KmerFit | None,
+    kmers: KmerFit | NeighbourFit | None,
     watch: TrainerCallback,
 ) -> DevFit:
     """Train as ``fit`` does, for the scores on dev alone: test is not looked at, it may be empty.

@@ -111,7 +111,7 @@ class Results:
         fitted = self.fitted
         return {
             **fitted.test,
-            "rows": len(fitted.by_example),
+            "rows": len(self.splits.test.labels),
             **({"bases": len(fitted.logits), "classes": self.by_class} if self.of_bases else {}),
             "best_epoch": fitted.best_epoch,
             **{f"dev_{name}": value for name, value in fitted.dev.items()},
