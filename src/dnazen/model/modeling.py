@@ -137,11 +137,6 @@ class DnazenForMaskedLM(DnazenPreTrainedModel, MaskedLM):
 class DnazenForSequenceClassification(DnazenPreTrainedModel, SequenceClassifier):
     """DNAZEN with a head that classifies sequences, or predicts numbers."""
 
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if module is self and self.config.base_channels:
-            initialization.zeros_(self.base_head.weight)
-
 
 class DnazenForBaseClassification(DnazenPreTrainedModel, BaseClassifier):
     """DNAZEN with a head that classifies every base: what ``dnazen finetune`` trains."""

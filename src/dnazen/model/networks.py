@@ -372,7 +372,7 @@ class SequenceClassifier(Network):
     """DNAZEN with a tanh pooler on [CLS] or the mean of the tokens, dropout, and a linear layer.
 
     Two views below the tokens speak beside it (Decided here): of the base view the largest state
-    of each channel, as in a small CNN, through a linear layer that starts at zero; and k-mers.
+    of each channel, as in a small CNN, through a linear layer that is part of the head; and k-mers.
 
     ``config.problem_type`` is ``single_label_classification`` (labels are class ids),
     ``multi_label_classification`` (labels are (batch, labels) of 0 and 1) or ``regression``
@@ -388,7 +388,6 @@ class SequenceClassifier(Network):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         if config.base_channels:
             self.base_head = nn.Linear(config.base_channels, config.num_labels, bias=False)
-            nn.init.zeros_(self.base_head.weight)
         if config.kmers:
             self.kmers = KmerView.of(config)
 
