@@ -582,8 +582,13 @@ def test_by_default_a_model_holds_all_that_helps():
     ],
 )
 def test_epochs_make_two_thousand_steps_but_3_to_10(steps_of_an_epoch, epochs):
-    assert FinetuneConfig().epochs_of(steps_of_an_epoch) == epochs
-    assert FinetuneConfig(epochs=7).epochs_of(steps_of_an_epoch) == 7
+    for kind in ("single_label_classification", MULTI, NUMBERS):
+        assert FinetuneConfig().epochs_of(steps_of_an_epoch, kind) == epochs
+        assert FinetuneConfig(epochs=7).epochs_of(steps_of_an_epoch, kind) == 7
+    of_bases = FinetuneConfig().epochs_of(steps_of_an_epoch, "base_classification")
+    assert of_bases == (
+        40 if steps_of_an_epoch < 50 else max(epochs, round(2000 / steps_of_an_epoch))
+    )
 
 
 def test_the_default_metric_is_the_first():
@@ -781,7 +786,8 @@ def test_a_run_killed_after_a_new_start_goes_on_from_that(small_splits, tmp_path
     (checkpoint,) = output.glob("checkpoints/checkpoint-*")
     cnn = cnn_learner(small_splits)
     again = fit(cnn, small_splits, config, output, checkpoint=checkpoint)
-    assert (again.restarts, again.rate) == (whole.restarts, whole.rate) == (1, whole.rate)
+    assert again.restarts == whole.restarts == 1
+    assert again.rate == whole.rate
     np.testing.assert_array_equal(again.logits, whole.logits)
 
 
