@@ -154,6 +154,7 @@ class ExplanationFiles:
                     *(*numbers, explanation.target),
                 ]
             )
+        for effect in _by_ggram(explanation.ggrams):
             key = explanation.target, effect.ggram_id
             earlier = self.effects.get(key, Effects(*key, effect.bases))
             self.effects[key] = earlier.plus(effect)
@@ -199,6 +200,23 @@ class ExplanationFiles:
             handle = (self.directory / name).open("w", encoding="utf-8", newline="")
             self._handles[name] = self._stack.enter_context(handle)
         return self._handles[name]
+
+
+def _by_ggram(effects: Sequence[GGramEffect]) -> Iterator[GGramEffect]:
+    """One effect for each G-gram of a sequence, those on its two strands put together."""
+    together: dict[int, GGramEffect] = {}
+    for effect in effects:
+        other = together.get(effect.ggram_id)
+        together[effect.ggram_id] = (
+            effect
+            if other is None
+            else other._replace(
+                intervals=other.intervals + effect.intervals,
+                attribution=other.attribution + effect.attribution,
+                removal=other.removal + effect.removal,
+            )
+        )
+    yield from together.values()
 
 
 def _sequence_cells(explanation: Explanation) -> list[Any]:

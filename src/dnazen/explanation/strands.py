@@ -70,8 +70,9 @@ def mean_of_strands(forward: StrandReading, reverse: StrandReading) -> StrandRea
     def mean(
         one: Float64[np.ndarray, "tokens"], other: Float64[np.ndarray, "other"]
     ) -> Float64[np.ndarray, "tokens"]:
-        of_bases = on_bases(other, reverse.strand.starts)[::-1]
-        sums = np.append(0.0, np.cumsum(of_bases))[np.minimum(strand.starts, len(of_bases))]
+        read = on_bases(other, reverse.strand.starts)[::-1]
+        of_bases = np.append(np.zeros(length - len(read)), read)  # the first may have been cut off
+        sums = np.append(0.0, np.cumsum(of_bases))[strand.starts]
         halved: Float64[np.ndarray, "tokens"] = (one + np.diff(sums)) / 2
         return halved
 

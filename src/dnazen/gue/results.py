@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from .tasks import TASKS, GueTask, Metric, find_tasks
 Classes = Int[np.ndarray, "rows"]
 
 _SAME_SCORE = 1e-6  # between predictions and the record of their cell
+
+_RATE = re.compile(r"auto|\d[\d.e+-]*")
 
 
 class Finished(NamedTuple):
@@ -178,7 +181,15 @@ class Run:
 
     def _choices(self) -> dict[str, dict[str, Any]]:
         path = self.path / CHOICES_FILE
-        return read_json(path, "the choices of a run", CHOICES_FORM) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        choices = read_json(path, "the choices of a run", CHOICES_FORM)
+        for by_task in choices.values():
+            for choice in by_task.values():  # a folder is named by it
+                if not _RATE.fullmatch(choice["learning_rate"]):
+                    rate = choice["learning_rate"]
+                    raise InputError(f"{rate!r} is no learning rate", path=path)
+        return choices
 
     def _task(self, task: GueTask) -> TaskResults | None:
         prepared = self.path / "tasks" / task.name

@@ -52,6 +52,8 @@ class BenchmarkModel:
 
     def __post_init__(self) -> None:
         require_choices(self)
+        require_numbers(self, names="kmers", least=0, most=MOST_KMERS)
+        require_numbers(self, names="base_channels", least=0, most=MOST_BASE_CHANNELS)
         require_name(self.name, "models")
         place = f"models.{self.name}"
         if self.kind not in KINDS:

@@ -26,6 +26,7 @@ from transformers.utils import can_return_tuple
 from .attention import alibi_slopes
 from .bases import BaseView
 from .configuration import DnazenConfig
+from .kmers import KmerView
 from .networks import (
     BaseClassifier,
     FusedEncoder,
@@ -64,6 +65,8 @@ class DnazenPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, LinearFromZero):
             initialization.zeros_(module.weight)
+        if isinstance(module, KmerView):
+            initialization.zeros_(module.output.weight)
 
     @classmethod
     def from_released(

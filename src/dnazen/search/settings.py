@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from ..errors import ConfigError
 from ..overrides import from_words, words_of
-from ..settings import require_numbers
+from ..settings import MOST, require_numbers
 
 MOST_TRIALS = 10_000
 
@@ -63,5 +63,5 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         require_numbers(self, names="trials", least=1, most=MOST_TRIALS)
-        if self.timeout_minutes is not None and not self.timeout_minutes > 0:
+        if self.timeout_minutes is not None and not 0 < self.timeout_minutes <= MOST:
             raise ConfigError(f"timeout_minutes must be > 0, got {self.timeout_minutes}")

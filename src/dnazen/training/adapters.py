@@ -9,21 +9,24 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from ..errors import ConfigError
 from ..model.directory import files_for
 from ..model.modeling import DnazenForSequenceClassification
-from ..model.weights import ADAPTER_BASE_FILE, weights_file
+from ..model.weights import ADAPTER_BASE_FILE, ADAPTER_WEIGHTS_FILE, weights_file
 from ..records import hash_file, write_json
 from ..tokens.tokenizer import save_tokenizer
 from .settings import LoraConfig
 
 TARGETS = r".*\.(attention\.(qkv|output)|feed_forward\.(gated|intermediate|output))"
 """The adapted layers: every matrix product of both encoders, and no embedding table."""
-TRAINED_WHOLE = ("pooler", "classifier")
+TRAINED_WHOLE = ("pooler", "classifier", "base_head")
 """Heads, which start at random and are saved with the adapter."""
+_PREFIX = "base_model.model."
+"""What peft puts before the names of weights."""
 
 
 def require_peft() -> None:
@@ -37,23 +40,33 @@ def require_peft() -> None:
 
 
 def add_adapter(
-    model: DnazenForSequenceClassification, settings: LoraConfig, base: Path
+    model: DnazenForSequenceClassification,
+    settings: LoraConfig,
+    base: Path,
+    *,
+    new_view: bool = False,
 ) -> PreTrainedModel:
     """A classifier of which only the adapter and the heads are trained.
 
     ``base`` is where its weights came from. The change starts at zero. It is ``peft``'s model,
     which passes all else on to ``model``.
+
+    Parameters
+    ----------
+    new_view
+        Train the base view too, and save it, for it is not the base's.
     """
     require_peft()
     import peft
 
     model.name_or_path = str(base.resolve())  # what peft stores as the base
+    whole = (*TRAINED_WHOLE, *(["bases"] if new_view and model.config.base_channels else []))
     adapter = peft.LoraConfig(
         r=settings.rank,
         lora_alpha=2 * settings.rank if settings.alpha is None else settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=TARGETS,
-        modules_to_save=list(TRAINED_WHOLE),
+        modules_to_save=[name for name in whole if hasattr(model, name) or name == "bases"],
     )
     with warnings.catch_warnings():  # peft asks transformers by a name that goes out of use
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
@@ -72,6 +85,10 @@ def save_adapter(directory: Path, model: PreTrainedModel, base: Path, tokenizer:
     with files_for(directory) as partial:
         model.save_pretrained(partial, save_embedding_layers=False)
         (partial / "README.md").unlink(missing_ok=True)
+        if model.config.kmers:  # put in when the training was done, so peft does not know of it
+            file = partial / ADAPTER_WEIGHTS_FILE
+            view = model.get_base_model().kmers.state_dict(prefix=f"{_PREFIX}kmers.")
+            save_file({**load_file(file), **view}, file, metadata={"format": "pt"})
         model.config.architectures = [DnazenForSequenceClassification.__name__]
         model.config.save_pretrained(partial)
         save_tokenizer(tokenizer, partial)

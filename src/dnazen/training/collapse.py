@@ -16,8 +16,6 @@ class StopWhenCollapsed(TrainerCallback):
 
     def __init__(self, *, may_stop: bool) -> None:
         self.may_stop = may_stop
-        self.collapsed = False
-        """Whether it is, by the newest checkpoint's evaluations: none told rows apart."""
 
     def on_evaluate(
         self,
@@ -28,8 +26,16 @@ class StopWhenCollapsed(TrainerCallback):
         **_: Any,
     ) -> None:
         """Look at the scores of dev; those before a resumption stand in the history."""
-        seen = [entry for entry in state.log_history if "eval_collapsed" in entry]
-        self.collapsed = all(entry["eval_collapsed"] for entry in seen)
         late = (state.epoch or 0) >= _SHARE * args.num_train_epochs
-        if self.may_stop and self.collapsed and late and len(seen) >= _LEAST_EVALUATIONS:
+        seen = len(_evaluations(state.log_history)) >= _LEAST_EVALUATIONS
+        if self.may_stop and late and seen and never_told_apart(state.log_history):
             control.should_training_stop = True
+
+
+def never_told_apart(history: list[dict[str, Any]]) -> bool:
+    """Whether no evaluation of a training found that the deep head tells rows of dev apart."""
+    return all(entry["eval_collapsed"] for entry in _evaluations(history))
+
+
+def _evaluations(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [entry for entry in history if "eval_collapsed" in entry]

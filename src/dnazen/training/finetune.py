@@ -34,7 +34,7 @@ from ..tables import printable
 from ..tokens.encoding import EncodedExamples
 from .blend import Blend
 from .checkpoints import CHECKPOINTS
-from .collapse import StopWhenCollapsed
+from .collapse import StopWhenCollapsed, never_told_apart
 from .evaluation import Dev, FinetuneTrainer
 from .kmers import KmerFit
 from .learner import Learner
@@ -270,7 +270,7 @@ class _Run:
         checkpoints = self.directory / CHECKPOINTS
         shutil.rmtree(checkpoints, ignore_errors=True)
         checkpoints.mkdir()
-        losses = {f"{x:g}": f"{loss:g}" for x, loss in rate.losses.items()}
+        losses = {repr(x): repr(loss) for x, loss in rate.losses.items()}
         known = {"learning_rate": rate.learning_rate, "losses": losses, "restarts": restarts}
         write_json(checkpoints / _RATE_FILE, known)
 
@@ -335,7 +335,7 @@ class _Run:
             start = None if checkpoint is None else str(checkpoint)
             with training_under_way(self.directory):
                 trainer.train(resume_from_checkpoint=start)
-        return trainer, model, collapse.collapsed
+        return trainer, model, never_told_apart(trainer.state.log_history)
 
     def result(
         self, trainer: FinetuneTrainer, model: PreTrainedModel, rate: RateChoice, restarts: int
@@ -461,6 +461,13 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
     if any(cut.values()):
         sizes = ", ".join(f"{number:,} in {name}" for name, number in cut.items())
         lines.append(f"warning: cut to {config.max_tokens} tokens: {sizes}")
+    warmup = config.optimizer.warmup_steps
+    steps = config.epochs_of(per_epoch, task.problem_type) * per_epoch
+    if warmup >= 1 and steps <= warmup:
+        lines.append(
+            f"warning: {steps} optimizer steps in all, so the learning rate never gets to its "
+            f"peak; lower --optimizer.warmup-steps ({warmup:g})"
+        )
     print("\n".join(lines), file=sys.stderr)
 
 

@@ -162,7 +162,9 @@ def _fresh_classifier(
         encoder = {name: w for name, w in weights.items() if not name.startswith(left_out)}
         load_weights(model, encoder, directory, may_miss=anew, quiet=True)
     choose_attention(model, config.run)
-    adapted = add_adapter(model, config.lora, directory) if config.lora.rank else model
+    adapted = model
+    if config.lora.rank:
+        adapted = add_adapter(model, config.lora, directory, new_view=new_view)
     compile_layers(adapted, config.run)
     return adapted
 
