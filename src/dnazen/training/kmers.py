@@ -138,8 +138,8 @@ def _depends_on_strand(average: KmerFit, forward: KmerFit, splits: Splits) -> bo
 
     Decided here: on dev the loss must be higher by more than ``SURE`` standard errors, and what is
     learnt beyond the labels' own frequencies (in regression, their mean) less than half as much.
-    Less is no reason: to read both strands doubles the data, and is worth more to a model than
-    k-mers lose by it (docs/experiments.md).
+    Less is no reason: to read both strands doubles the data, and a model may gain where k-mers
+    lose (docs/experiments.md, 5).
     """
     kind, labels = splits.task.problem_type, splits.dev.labels
     train = splits.train.labels
