@@ -268,7 +268,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert "an interrupted run; add --resume to go on with it" in told
     status, told = run(vcf, out, "--resume", "--strands", "average")
     assert status == 2
-    assert "was begun with another strands: None, now average" in told
+    assert "was begun with another strands: forward, now average" in told
 
     asked = []
     original = annotation.score_rows

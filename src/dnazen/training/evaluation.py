@@ -60,10 +60,14 @@ class Dev(NamedTuple):
     """What the k-mer regression says of each row; ``None`` leaves k-mers out."""
 
     def judge(self, logits: Logits) -> Judgement:
-        """Blend the logits of the deep head with those of k-mers, and score both."""
+        """Blend the logits of the deep head with those of k-mers, and score both.
+
+        Logits that are not finite have no score, however good the k-mers are: the model that gave
+        them cannot be kept.
+        """
         labels = torch.as_tensor(label_rows([label_of(example) for example in self.strands[0]]))
         blend, mixed = _ALONE, logits
-        if self.kmers is not None:
+        if self.kmers is not None and np.isfinite(logits).all():
             blend = best_blend(logits, self.kmers, lambda mixed: self.loss(mixed, labels))
             mixed = blend.of(logits, self.kmers) if blend.deep else blend.kmers * self.kmers
         loss = self.loss(torch.from_numpy(mixed), labels)

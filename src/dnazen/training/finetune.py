@@ -269,7 +269,7 @@ class _Run:
             return
         checkpoints = self.directory / CHECKPOINTS
         shutil.rmtree(checkpoints, ignore_errors=True)
-        checkpoints.mkdir()
+        checkpoints.mkdir(parents=True)
         losses = {repr(x): repr(loss) for x, loss in rate.losses.items()}
         known = {"learning_rate": rate.learning_rate, "losses": losses, "restarts": restarts}
         write_json(checkpoints / _RATE_FILE, known)

@@ -235,6 +235,8 @@ def _without_shared(results: Results) -> str:
     splits = results.splits
     seen = {strandless(row.sequences) for row in splits.train.table.rows}
     new = np.array([strandless(row.sequences) not in seen for row in splits.test.table.rows])
+    if not new.any():
+        return "Train has every row of test."
     rows = new[example_of_row(splits.test.labels)]
     logits = results.fitted.logits[rows]
     value = score(splits.task.problem_type, results.labels[rows], logits)[results.metric]

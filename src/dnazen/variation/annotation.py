@@ -26,7 +26,7 @@ from ..records import hash_file, package_version, plain
 from ..sequences.indexed import IndexedGenome
 from ..tables import causes_of_htslib, printable
 from .journal import Journal, open_journal
-from .scores import Score, scores_of
+from .scores import Score, scores_of, strands_of
 from .settings import ReferenceConfig, ScoringConfig
 from .variants import CHUNK_ROWS, SKIPPED_MEANING, ScoredAllele, Survey, score_rows, survey
 from .vcf import (
@@ -185,7 +185,7 @@ def _identity(
         "genome": hash_file(genome.path).sha256,
         **{f"model {path.name}": hash_file(path).sha256 for path in _files_of(Path(model.source))},
         "window_bp": scoring.window_bp,
-        "strands": scoring.strands,
+        "strands": strands_of(model, scoring),
         "tokens_per_batch": scoring.tokens_per_batch,
         "device": model.device.type,
         "contig_names": hash_file(names).sha256 if names and names.is_file() else plain(names),
@@ -272,7 +272,7 @@ def _provenance(
 ) -> bytes:
     text = (
         f"##{prefix}_variants=dnazen {package_version()}; model {model.source}; genome "
-        f"{genome.path}; window_bp {config.window_bp}; strands {config.strands}"
+        f"{genome.path}; window_bp {config.window_bp}; strands {strands_of(model, config)}"
     )
     return printable(text).encode()
 

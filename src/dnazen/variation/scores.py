@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..inference.likelihood import HiddenToken, token_log_likelihoods
 from ..inference.opened import OpenedModel
+from ..model.settings import Strands
 from ..sequences.alphabet import reverse_complement
 from ..settings import settings_or_default
 from ..tokens.encoding import Tokens
@@ -100,6 +101,12 @@ def head_scores(model: OpenedModel) -> tuple[Score, ...]:
     )
 
 
+def strands_of(model: OpenedModel, config: ScoringConfig) -> Strands:
+    """The strands that are read: as asked, else as the model was fine-tuned."""
+    strands: Strands = config.strands or model.config.strands
+    return strands
+
+
 def score_pairs(
     model: OpenedModel, pairs: Sequence[AllelePair], config: ScoringConfig | None = None
 ) -> Float[np.ndarray, "pairs scores"]:
@@ -115,7 +122,7 @@ def score_pairs(
     """
     config = settings_or_default(config, ScoringConfig)
     strands = [list(pairs)]
-    if (config.strands or model.config.strands) == "average":
+    if strands_of(model, config) == "average":
         strands.append([AllelePair(*map(reverse_complement, pair)) for pair in pairs])
     on_all = [pair for strand in strands for pair in strand]
     scores = np.zeros((len(on_all), len(scores_of(model))))
