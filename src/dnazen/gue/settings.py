@@ -78,8 +78,8 @@ def parse_models(words: Sequence[str]) -> tuple[BenchmarkModel, ...]:
 
     Examples
     --------
-    >>> parse_models(["base: kmer"])
-    (BenchmarkModel(name='base', kind='kmer', source=''),)
+    >>> [model.kind for model in parse_models(["base: kmer", "ours: dnazen DIR"])]
+    ['kmer', 'dnazen']
     """
     models = []
     for word in words:
