@@ -103,7 +103,7 @@ def test_the_parser_sees_what_it_should():
     assert {"errors", "records", "sequences.lines", "tables"} <= {
         name for name, _ in ours("ggrams.vocabulary")
     }
-    assert "model.layers" in {name for name, _ in ours("model.networks")}
+    assert "model.layers" in {name for name, _ in ours("model.encoder")}
     assert "numpy" in {name for name, _ in imported("model.batches")}
 
 

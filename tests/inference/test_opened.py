@@ -12,12 +12,14 @@ import dnazen
 from directories import random_directory, rewrite, weights_of
 from dnazen.errors import ConfigError, InputError
 from dnazen.inference.opened import choose_device
+from dnazen.model.classifier import SequenceClassifier
+from dnazen.model.encoder import FusedEncoder
+from dnazen.model.masked_lm import MaskedLM
 from dnazen.model.modeling import (
     DnazenForMaskedLM,
     DnazenForSequenceClassification,
     DnazenModel,
 )
-from dnazen.model.networks import FusedEncoder, MaskedLM, SequenceClassifier
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from torch import Tensor
 from ..inference.opened import OpenedModel
 from ..model.bases import bases_of_tokens
 from ..model.batches import Example
+from ..model.classifier import SequenceClassifier
 from ..model.layout import Layout
-from ..model.networks import SequenceClassifier
 from ..sequences.settings import ProblemType
 from ..tokens.encoding import Tokens
 from ..tokens.special import CLS, MASK, SEP

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..model.networks import BaseClassifierOutput
+from ..model.base_classifier import BaseClassifierOutput
 
 Logits = Float[np.ndarray, "*bases labels"]
 """Of a sequence, or of each of its bases A, C, G and T."""

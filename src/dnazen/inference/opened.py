@@ -15,10 +15,13 @@ from torch import Tensor
 
 from ..errors import ConfigError, InputError
 from ..ggrams.vocabulary import GGramVocabulary
+from ..model.base_classifier import BaseClassifier
 from ..model.batches import Collator
+from ..model.classifier import SequenceClassifier
 from ..model.configuration import DnazenConfig
 from ..model.directory import open_directory
-from ..model.networks import BaseClassifier, FusedEncoder, MaskedLM, Network, SequenceClassifier
+from ..model.encoder import FusedEncoder, Network
+from ..model.masked_lm import MaskedLM
 from ..model.weights import load_weights, read_weights
 from ..sequences.labelled import Task
 from .loop import Item, Result, run

@@ -19,6 +19,7 @@ from torch.nn.functional import one_hot
 
 from ..tokens.special import CLS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK
 from ..tokens.tokenizer import token_lengths, token_strings
+from .layers import LinearFromZero
 from .layout import Layout
 
 UNKNOWN = 4
@@ -121,8 +122,7 @@ class BaseView(nn.Module):
         self.register_buffer("table", torch.full(shape, NONE, dtype=torch.int8))
         self.first = nn.Conv1d(4, channels, _FIRST_WIDTH, padding="same")
         self.second = nn.Conv1d(channels, channels, _SECOND_WIDTH, padding="same")
-        self.output = nn.Linear(2 * channels, hidden_size, bias=False)
-        nn.init.zeros_(self.output.weight)
+        self.output = LinearFromZero(2 * channels, hidden_size, bias=False)
 
     def forward(self, tokens: Int[Tensor, "rows"], layout: Layout) -> BaseReading:
         """Read the bases of tokens, in the context of their sequence."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..tokens.special import SEP
 from .bases import NONE, UNKNOWN, bases_of_tokens
 from .configuration import DnazenConfig
+from .layers import LinearFromZero
 from .layout import Layout
 from .settings import MOST_KMERS
 
@@ -101,9 +102,7 @@ class KmerView(nn.Module):
         self.register_buffer("table", torch.full(shape, NONE, dtype=torch.int8))
         self.counts = KmerCounts(longest, canonical=canonical)
         self.register_buffer("weight_of", torch.ones(self.counts.features))
-        self.output = nn.Linear(self.counts.features, labels)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        self.output = LinearFromZero(self.counts.features, labels)
 
     @classmethod
     def of(cls, config: DnazenConfig) -> Self:

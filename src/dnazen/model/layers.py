@@ -15,6 +15,16 @@ from .configuration import DnazenConfig
 from .dropout import Dropout, GatedGelu
 
 
+class LinearFromZero(nn.Linear):
+    """A linear layer whose weights start at zero, whatever else starts the weights of a model."""
+
+    def reset_parameters(self) -> None:
+        """Start at zero."""
+        nn.init.zeros_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
 class Embeddings(nn.Module):
     """h0 = dropout(LN(E + E_type)); every row has type 0 (method.md section 5)."""
 

@@ -52,6 +52,15 @@ def layout_of_mask(attention_mask: Int[Tensor, "sequences width"]) -> Layout:
     return Layout(sequences, width, present.flatten().nonzero().squeeze(1), present)
 
 
+def layout_of_batch(
+    batch: Float[Tensor, "batch width *rest"], attention_mask: Int[Tensor, "batch width"] | None
+) -> Layout:
+    """Where the tokens of a batch, ids or embeddings, stand: everywhere if there is no mask."""
+    if attention_mask is None:
+        return Layout(batch.shape[0], batch.shape[1], None, None)
+    return layout_of_mask(attention_mask)
+
+
 def layout_of_offsets(offsets: Int[Tensor, "sequences+1"]) -> Layout:
     """The layout of ragged lists that stand one after another.
 

@@ -1,7 +1,7 @@
 """The networks as Hugging Face's tools take them: saved, trained, found by the ``Auto`` classes.
 
-The networks themselves are in ``networks``, which imports no more of ``transformers`` than its
-configurations: reading a model takes half the time so.
+The networks themselves are in ``encoder`` and the modules of heads, which import no more of
+``transformers`` than its configurations: reading a model takes half the time so.
 """
 
 from __future__ import annotations
@@ -24,18 +24,15 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.utils import can_return_tuple
 
 from .attention import alibi_slopes
+from .base_classifier import BaseClassifier
 from .bases import BaseView
+from .classifier import SequenceClassifier, classifier_dropout
 from .configuration import DnazenConfig
-from .kmers import KmerView
-from .networks import (
-    BaseClassifier,
-    FusedEncoder,
-    LinearFromZero,
-    MaskedLM,
-    SequenceClassifier,
-    classifier_dropout,
-    labelled_loss,
-)
+from .encoder import FusedEncoder
+from .layers import LinearFromZero
+from .losses import labelled_loss
+from .masked_lm import MaskedLM
+from .neighbours import NeighbourView
 from .rows import RowEmbedding
 from .weights import load_weights, read_config, read_weights
 
@@ -65,8 +62,8 @@ class DnazenPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, LinearFromZero):
             initialization.zeros_(module.weight)
-        if isinstance(module, KmerView):
-            initialization.zeros_(module.output.weight)
+        if isinstance(module, NeighbourView):
+            initialization.zeros_(module.weights.weight)
 
     @classmethod
     def from_released(
@@ -110,7 +107,6 @@ class DnazenModel(DnazenPreTrainedModel, FusedEncoder):
         if isinstance(module, BaseView):
             for convolution in (module.first, module.second):
                 initialization.kaiming_uniform_(convolution.weight, a=math.sqrt(5))
-            initialization.zeros_(module.output.weight)
         if isinstance(module, RowEmbedding) and self.config.ggram_embedding == "composed":
             initialization.zeros_(module.weight)
 

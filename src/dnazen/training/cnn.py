@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ..model.batches import Example
-from ..model.networks import at_least_float32, classification_loss
+from ..model.losses import at_least_float32, classification_loss
 from ..model.settings import Strands
 from ..sequences.alphabet import Counts, normalise
 from ..sequences.splits import Split, Splits

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..model.bases import NONE, UNKNOWN
 from ..model.kmers import KmerCounts, KmerView
-from ..model.networks import classification_loss
+from ..model.losses import classification_loss
 from ..model.settings import Strands
 from ..sequences.alphabet import normalise
 from ..sequences.labelled import Row

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from ..errors import ConfigError
-from ..model.networks import at_least_float32, classification_loss
+from ..model.losses import at_least_float32, classification_loss
 from ..sequences.labelled import Label
 from ..sequences.settings import ProblemType
 from ..sequences.splits import Splits

@@ -17,9 +17,9 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ..inference.loop import run
 from ..model.batches import Example
+from ..model.classifier import classifier_dropout
 from ..model.configuration import DnazenConfig
 from ..model.modeling import DnazenForSequenceClassification, DnazenPreTrainedModel
-from ..model.networks import classifier_dropout
 from ..model.settings import Strands
 from ..sequences.splits import Splits
 from .learner import Learner, dnazen_learner
