@@ -21,7 +21,6 @@ from sklearn.metrics import (
 from transformers import Trainer
 
 import dnazen
-from directories import random_directory
 from dnazen.commands.finetune import FinetuneCommand
 from dnazen.commands.finetune import run as finetune
 from dnazen.commands.predict import PredictCommand
@@ -66,13 +65,6 @@ def task(tmp_path_factory):
     for seed, (split, count) in enumerate({"train": 150, "dev": 40, "test": 40}.items()):
         rows = "".join(f"{text},{label}\n" for text, label in labelled(count, seed))
         (folder / f"{split}.csv").write_text("sequence,label\n" + rows)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pretrained(ground, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "pretrained"
-    random_directory(ground, folder, seed=1, hidden_size=32, intermediate_size=32)
     return folder
 
 

@@ -724,7 +724,7 @@ def deaf_learner(splits, times):
     made = []
 
     def fresh():
-        kind = Deaf if len(made) <= times else CnnClassifier  # the first one is looked at alone
+        kind = Deaf if len(made) < times else CnnClassifier
         made.append(kind)
         return kind(CnnConfig(num_labels=2, problem_type="single_label_classification"))
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import dnazen
-from directories import random_directory, weights_of
+from directories import weights_of
 from dnazen import cli
 from dnazen.model.directory import open_directory
 from dnazen.sequences.alphabet import reverse_complement
@@ -23,13 +23,6 @@ from training.test_finetune import finetune, settings, task  # noqa: F401
 pytestmark = pytest.mark.usefixtures("few_draws")
 
 ALL = {"kmers": 4, "base_channels": 6, "strands": "average", "epochs": 2}
-
-
-@pytest.fixture(scope="module")
-def pretrained(ground, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "pretrained"
-    random_directory(ground, folder, seed=1, hidden_size=32, intermediate_size=32)
-    return folder
 
 
 @pytest.fixture(scope="module")

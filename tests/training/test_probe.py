@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import dnazen
-from directories import random_directory, weights_of
+from directories import weights_of
 from dnazen.errors import ConfigError
 from dnazen.model.batches import Example
 from dnazen.sequences.settings import LabelConfig, SplitConfig
@@ -20,13 +20,6 @@ from dnazen.training.settings import FinetuneConfig, LoraConfig
 from training.test_finetune import finetune, settings, task  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("few_draws")
-
-
-@pytest.fixture(scope="module")
-def pretrained(ground, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "pretrained"
-    random_directory(ground, folder, seed=1, hidden_size=32, intermediate_size=32)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import pytest
 
@@ -67,11 +66,9 @@ def test_the_choice_is_told_with_what_was_tried():
         (128, {}, 1e-3),
         (256, {}, 5e-4),
         (768, {}, 1e-3 / 6),
-        (None, {}, 1e-3 / 6),  # of a model that does not tell
         (768, {"lora": LoraConfig(rank=4)}, 1e-3 / 2),
     ],
 )
 def test_wider_models_are_tried_at_lower_rates_and_adapters_at_higher(width, settings, middle):
-    shape = SimpleNamespace() if width is None else SimpleNamespace(hidden_size=width)
-    rates = rates_for(SimpleNamespace(config=shape), FinetuneConfig(**settings))
+    rates = rates_for(width, FinetuneConfig(**settings))
     assert rates == pytest.approx((middle / 3, middle, middle * 3))

@@ -130,9 +130,8 @@ def _begin(
 
     import torch
 
-    from ..model.weights import weights_file
-    from ..records import hash_file, run_record
-    from ..training.checkpoints import training_identity, write_training_record
+    from ..records import run_record
+    from ..training.checkpoints import finetuning_identity, starting_file, write_training_record
     from ..training.finetune import announce
     from ..training.rows import label_rows
     from ..training.trainer import use_bf16
@@ -140,9 +139,7 @@ def _begin(
     if os.environ.get("RANK", "0") != "0":
         return
     config, task = settings.finetuning, splits.task
-    shape_alone = config.from_random_weights
-    start = settings.model / "config.json" if shape_alone else weights_file(settings.model)
-    base = hash_file(start)
+    start = starting_file(settings.model, config)
     rows = {name: len(part.labels) for name, part in splits.parts.items()}
     classes: dict[str, dict[str, int]] = {}
     if task.problem_type in ("single_label_classification", "base_classification"):
@@ -153,7 +150,7 @@ def _begin(
     record = run_record(
         "finetune",
         settings,
-        [*splits.inputs, base],
+        [*splits.inputs, start],
         label_names=task.label_names,
         rows=rows,
         classes=classes,
@@ -163,13 +160,7 @@ def _begin(
         bf16=use_bf16(config.run),
         torch=torch.__version__,
     )
-    identity = training_identity(
-        config,
-        labels=settings.labels,
-        splits=settings.splits,
-        data=[file.sha256 for file in splits.inputs],
-        model=base.sha256,
-    )
+    identity = finetuning_identity(config, settings.labels, settings.splits, splits.inputs, start)
     write_training_record(settings.output, record, identity, checkpoint)
     announce(learner, splits, config)
 

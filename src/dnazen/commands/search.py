@@ -110,21 +110,18 @@ def _begin(settings: SearchCommand, splits: Splits, space: Space) -> dict[str, A
     import optuna
     import torch
 
-    from ..model.weights import weights_file
-    from ..records import hash_file, read_json, run_record, write_json
+    from ..records import read_json, run_record, write_json
     from ..runs import require_same
-    from ..training.checkpoints import training_identity
+    from ..training.checkpoints import finetuning_identity, starting_file
 
     config = settings.finetuning
-    shape_alone = config.from_random_weights
-    start = settings.model / "config.json" if shape_alone else weights_file(settings.model)
-    base = hash_file(start)
-    identity = training_identity(
+    start = starting_file(settings.model, config)
+    identity = finetuning_identity(
         config,
-        labels=settings.labels,
-        splits=settings.splits,
-        data=[file.sha256 for file in splits.inputs],
-        model=base.sha256,
+        settings.labels,
+        settings.splits,
+        splits.inputs,
+        start,
         space=space,
         prune=settings.search.prune,
     )
@@ -134,7 +131,7 @@ def _begin(settings: SearchCommand, splits: Splits, space: Space) -> dict[str, A
             settings.output, read_json(path, "the record of a search")["identity"], identity
         )
     versions = {"optuna": optuna.__version__, "torch": torch.__version__}
-    record = run_record("search", settings, [*splits.inputs, base], **versions, identity=identity)
+    record = run_record("search", settings, [*splits.inputs, start], **versions, identity=identity)
     write_json(path, record)
     return record
 

@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 from transformers.utils import cached_file
 
 from ..errors import InputError
@@ -144,6 +149,7 @@ def _hugging_face(source: str, config: FinetuneConfig, splits: Splits, strands: 
     _refuse_code(source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        shape = AutoConfig.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise _not_opened(source, error) from None
 
@@ -182,7 +188,9 @@ def _hugging_face(source: str, config: FinetuneConfig, splits: Splits, strands: 
             batch["labels"] = torch.tensor([example.label for example in examples])
         return batch
 
-    return Learner(on_strands(encode, splits, strands), collate, fresh)
+    learner = Learner(on_strands(encode, splits, strands), collate, fresh)
+    width = getattr(shape, "hidden_size", None)
+    return learner if width is None else learner._replace(width=width)
 
 
 def _refuse_code(source: str) -> None:

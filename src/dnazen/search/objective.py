@@ -76,9 +76,9 @@ class DevObjective:
         ConfigError
             If a setting cannot be tried.
         """
-        network = self.learner(self.config).fresh()
-        rates = rates_for(network, self.config)
-        shape = network.config
+        learner = self.learner(self.config)
+        rates = rates_for(learner.width, self.config)
+        shape = learner.fresh().config
         automatic = Automatic(
             rates[len(rates) // 2], shape.num_hidden_layers, shape.base_channels or BASE_CHANNELS
         )

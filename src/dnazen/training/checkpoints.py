@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,16 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ..errors import OutputError
-from ..model.weights import ADAPTER_WEIGHTS_FILE, WEIGHTS_FILE, WEIGHTS_FILES
+from ..model.weights import (
+    ADAPTER_WEIGHTS_FILE,
+    WEIGHTS_FILE,
+    WEIGHTS_FILES,
+    weights_file,
+)
 from ..outputs import refuse_existing
-from ..records import plain, read_json, write_json
+from ..records import InputFile, hash_file, plain, read_json, write_json
 from ..runs import claimed, require_same
+from ..sequences.settings import LabelConfig, SplitConfig
 from .settings import FinetuneConfig, PretrainConfig
 
 CHECKPOINTS = "checkpoints"
@@ -154,6 +160,33 @@ def training_identity(config: PretrainConfig | FinetuneConfig, **inputs: Any) ->
     run = {name: settings["run"][name] for name in ("seed", "precision", "gradient_accumulation")}
     kept = {name: value for name, value in settings.items() if name not in _NOT_OF_THE_RESULT}
     return {**kept, "run": run, **inputs}
+
+
+def starting_file(model: Path, config: FinetuneConfig) -> InputFile:
+    """What a fine-tuning starts from: the weights of a model, or its shape alone.
+
+    Raises
+    ------
+    InputError
+        If it is not there.
+    """
+    shape_alone = config.from_random_weights
+    return hash_file(model / "config.json" if shape_alone else weights_file(model))
+
+
+def finetuning_identity(
+    config: FinetuneConfig,
+    labels: LabelConfig,
+    splitting: SplitConfig,
+    data: Iterable[InputFile],
+    start: InputFile,
+    **more: Any,
+) -> dict[str, Any]:
+    """``training_identity`` of a fine-tuning, or of a search for its settings."""
+    hashes = [file.sha256 for file in data]
+    return training_identity(
+        config, labels=labels, splits=splitting, data=hashes, model=start.sha256, **more
+    )
 
 
 def write_training_record(

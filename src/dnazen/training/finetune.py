@@ -220,8 +220,10 @@ class _Run:
         self.of_bases = problem_type == "base_classification"
         self.leads = os.environ.get("RANK", "0") == "0"
         self.scale = Scale.of(splits.train.labels) if problem_type == "regression" else None
-        turned = [splits, splits.reverse_complement()][: len(learner.strands)]
-        strands = list(zip(learner.strands, turned, strict=True))
+        read = [splits] * len(learner.strands)
+        if self.of_bases and len(read) > 1:  # only their labels are turned with the strand
+            read[1] = splits.reverse_complement()
+        strands = list(zip(learner.strands, read, strict=True))
         self.train_rows = [
             example
             for encoded, read in strands
@@ -256,7 +258,7 @@ class _Run:
         wanted = self.config.optimizer.learning_rate
         if wanted != "auto":
             return RateChoice(wanted, {}), 0
-        rates = rates_for(self.learner.fresh(), self.config)
+        rates = rates_for(self.learner.width, self.config)
         choice = choose_rate(rates, self.epochs * self.steps_per_epoch, self.trial)
         self.say(choice.sentence())
         if self.resumable:
@@ -372,17 +374,17 @@ class _Run:
         labels = label_rows(test_labels)
         return Fitted(
             model,
-            score(problem_type, labels, logits),
-            dev,
-            logits,
-            score(problem_type, labels, of_deep),
-            judged.blend,
-            rate,
-            restarts,
-            best_epoch,
-            history[-1]["epoch"],
-            history,
-            by_example,
+            test=score(problem_type, labels, logits),
+            dev=dev,
+            logits=logits,
+            deep=score(problem_type, labels, of_deep),
+            blend=judged.blend,
+            rate=rate,
+            restarts=restarts,
+            best_epoch=best_epoch,
+            epochs=history[-1]["epoch"],
+            history=history,
+            by_example=by_example,
         )
 
     def best_on_dev(self, trainer: FinetuneTrainer) -> tuple[Scores, float | None]:
@@ -440,9 +442,10 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
     names = ", ".join(map(printable, task.label_names[:10]))
     read = "both strands" if len(learner.strands) > 1 else "one strand"
     per_epoch = math.ceil(rows["train"] * len(learner.strands) / _rows_per_step(config))
+    epochs = config.epochs_of(per_epoch, task.problem_type)
     lines = [
         f"fine-tuning on {sizes} examples, {read} of each; {task.problem_type}: {names}",
-        f"{config.epochs_of(per_epoch, task.problem_type)} epochs of {per_epoch:,} steps at most",
+        f"{epochs} epochs of {per_epoch:,} steps at most",
     ]
     for name, number in splits.duplicates.items():
         if number:
@@ -462,7 +465,7 @@ def announce(learner: Learner, splits: Splits, config: FinetuneConfig) -> None:
         sizes = ", ".join(f"{number:,} in {name}" for name, number in cut.items())
         lines.append(f"warning: cut to {config.max_tokens} tokens: {sizes}")
     warmup = config.optimizer.warmup_steps
-    steps = config.epochs_of(per_epoch, task.problem_type) * per_epoch
+    steps = epochs * per_epoch
     if warmup >= 1 and steps <= warmup:
         lines.append(
             f"warning: {steps} optimizer steps in all, so the learning rate never gets to its "

@@ -44,6 +44,8 @@ class Learner(NamedTuple):
     collator: Callable[[Sequence[Example]], dict[str, Tensor]]
     fresh: Callable[[], PreTrainedModel]
     """Makes the model to train, a classifier; called once the seed is set."""
+    width: int = 768
+    """Of its states, by which learning rates go; that of base where it is not known."""
     table: Int8[Tensor, "vocabulary longest_token"] | None = None
     """The bases of each token, for a k-mer view; ``None`` where the model has no room for one."""
     save: Callable[[Path, PreTrainedModel], None] | None = None
@@ -109,6 +111,7 @@ def dnazen_learner(
         tuple(EncodedSplits(*of) for of in zip(*map(encode, splits.parts.values()), strict=True)),
         Collator.of(parts),
         lambda: _fresh_classifier(model, parts, config, new_view=channels != had),
+        width=parts.config.hidden_size,
         table=base_table(parts.tokenizer, parts.config.vocab_size),
         save=save,
     )

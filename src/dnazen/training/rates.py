@@ -11,8 +11,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from transformers import PreTrainedModel
-
 from .settings import FinetuneConfig
 
 TRIAL_STEPS = 150
@@ -23,7 +21,6 @@ MOST_TRIAL_ROWS = 1000
 _FACTORS = (1 / 3, 1.0, 3.0)
 _RATE_OF_WIDTH_128 = 1e-3
 _ADAPTER_FACTOR = 3.0
-_UNKNOWN_WIDTH = 768
 
 
 class RateChoice(NamedTuple):
@@ -47,9 +44,8 @@ class RateChoice(NamedTuple):
         )
 
 
-def rates_for(model: PreTrainedModel, config: FinetuneConfig) -> tuple[float, ...]:
+def rates_for(width: int, config: FinetuneConfig) -> tuple[float, ...]:
     """The rates to try, lowest first: lower for wider models, higher for adapters and heads."""
-    width = getattr(model.config, "hidden_size", _UNKNOWN_WIDTH)
     middle = _RATE_OF_WIDTH_128 * min(1.0, 128 / width)
     if config.lora.rank or config.train == "head":
         middle *= _ADAPTER_FACTOR
