@@ -154,10 +154,13 @@ def _sweep(output: Path) -> None:
 def _fine_tuned(
     model: BenchmarkModel, config: FinetuneConfig, splits: Splits, directory: Path
 ) -> Outcome:
-    kmers = plan_kmers(splits, config)
-    learner = learner_of(model, config, splits, kmers.strands)
+    strands, kmers = config.strands, None
+    if strands == "auto" or (model.has_directory and config.kmers):  # others hold no k-mers
+        plan = plan_kmers(splits, config)
+        strands, kmers = plan.strands, plan.blended
+    learner = learner_of(model, config, splits, strands)
     announce(learner, splits, config)
-    fitted = fit(learner, splits, config, directory, kmers=kmers.blended, resumable=False)
+    fitted = fit(learner, splits, config, directory, kmers=kmers, resumable=False)
     assert fitted is not None  # one process
     write_json(directory / "history.json", {"log": fitted.history})
     return Outcome(
@@ -172,7 +175,7 @@ def _fine_tuned(
         {
             "learning_rate": fitted.rate.learning_rate,
             "restarts": fitted.restarts,
-            "strands": kmers.strands,
+            "strands": strands,
             "blend": fitted.blend._asdict(),
             "deep": {name: _number(value) for name, value in fitted.deep.items()},
         },
