@@ -131,6 +131,14 @@ def test_every_command_tells_every_setting(capsys, name):
             ["echo", "-o", "x", "--steps", "many"],
             "--steps: expected a whole number, got 'many'; see",
         ),
+        (
+            ["finetune", "--data", "D", "--model", "M", "-o", "O", "--epochs", "many"],
+            "--epochs: expected a whole number or auto, got 'many'; see",
+        ),
+        (
+            ["embed", "M", "S", "-o", "V.npy", "--max-tokens", "x"],
+            "--max-tokens: expected a whole number or None, got 'x'; see",
+        ),
         (["echo", "-o", "x", "--steps"], "--steps"),
         (["echo", "absent.toml", "-o", "x"], "absent.toml: no such recipe"),
     ],

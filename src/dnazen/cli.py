@@ -254,8 +254,24 @@ def _plain_complaint(boxed: str, name: str) -> str:
         r"invalid literal for int\(\) with base 10:", "expected a whole number, got", bare
     )
     bare = bare.replace("could not convert string to float:", "expected a number, got")
+    bare = re.sub(_NO_KIND, _of_several_kinds, bare)
     bare = re.sub(r"\.? ?; see", "; see", bare)
     return bare if "--help" in bare else f"{bare}; see 'dnazen {name} --help'"
+
+
+_NO_KIND = (
+    r"no type matching \S+ could be instantiated from \['(.*?)'\]\. Got errors: (.*?)(?=; see)"
+)
+
+
+def _of_several_kinds(complaint: re.Match[str]) -> str:
+    """One sentence of what the parser tells of each kind that a setting may have."""
+    value, kinds = complaint[1], complaint[2]
+    number = "a whole number" if "<class 'int'>" in kinds else "a number"
+    wanted = [number] if re.search(r"<class '(int|float)'>", kinds) else []
+    for words in re.findall(r"choices \((.*?),?\)", kinds):
+        wanted += [word.strip(" '") for word in words.split(",")]
+    return f"expected {' or '.join(wanted)}, got '{value}'" if wanted else complaint[0]
 
 
 def _one_line(text: str) -> str:

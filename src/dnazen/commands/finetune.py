@@ -107,6 +107,7 @@ def run(settings: FinetuneCommand) -> None:
             return
         cnn = None
         if settings.baselines:
+            print("the small CNN beside it:", file=sys.stderr)
             cnn = fit_cnn(splits, config, settings.output / CHECKPOINTS)
         _write_results(settings.output, Results(splits, config, fitted, plan, cnn))
         if not np.isfinite(fitted.logits).all():
