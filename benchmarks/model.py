@@ -72,6 +72,8 @@ class BenchmarkConfig:
     """Times that each arm takes its turn."""
     ggrams: int = 25
     """Matched G-grams a sequence."""
+    dropout: float = 0.1
+    """Of hidden states, in this package's arms."""
     threads: int = 2
     """Threads of every arm."""
     gue: Path | None = None
@@ -92,7 +94,9 @@ FLOPS_PER_WEIGHT = 6  # in training: a multiply and an add, forward and twice ba
 def shape(config: BenchmarkConfig, *, ggrams: bool) -> DnazenConfig:
     """The configuration, with the released number of G-grams or none."""
     rows = RELEASED_GGRAMS + 1 if ggrams else 0
-    wide = DnazenConfig.of_size(config.size, ggram_vocab_size=rows)
+    wide = DnazenConfig.of_size(
+        config.size, ggram_vocab_size=rows, hidden_dropout_prob=config.dropout
+    )
     if config.layers is not None:
         wide.num_hidden_layers, wide.num_hidden_ggram_layers = config.layers, config.layers // 2
     return wide

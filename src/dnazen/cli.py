@@ -76,9 +76,9 @@ def run() -> None:
     """The console script: ``main`` with the manners of a Unix filter."""
     _open_closed_streams()
     unwind_on_sigterm()
-    # Threads that wait for others sleep and do not spin: one other process on the machine would
-    # else slow a training down several times. Read when PyTorch is loaded, which comes later.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that wait for others spin for microseconds and then sleep: one other process on the
+    # machine would else slow a training down several times. Read when PyTorch is loaded, later.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         status = main()
     except BrokenPipeError:  # the reader of our stdout left; what it wanted, it has

@@ -140,9 +140,11 @@ def attend(
     q, k, v = (layout.box(x).transpose(1, 2) for x in (query, key, value))
     weights = None
     if plan.eager or _fused_is_slower(q):
-        logits = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])
-        weights = (logits if bias is None else logits + bias).softmax(-1)
-        mixed = dropout(weights, plan.dropout_p) @ v
+        # Autocast would make float32 of the probabilities, and bf16 of them for the last product.
+        with torch.autocast(q.device.type, enabled=False):
+            logits = (q / math.sqrt(q.shape[-1])) @ k.transpose(2, 3)
+            weights = (logits if bias is None else logits + bias).softmax(-1)
+            mixed = dropout(weights, plan.dropout_p) @ v
     else:
         mixed = scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=plan.dropout_p)
     rows = layout.flat(mixed.transpose(1, 2)).flatten(1)
@@ -164,6 +166,6 @@ def _fused_is_slower(query: Float[Tensor, "sequences heads width head"]) -> bool
     return (
         query.device.type == "cpu"
         and query.dtype == torch.bfloat16
-        and query.requires_grad
+        and torch.is_grad_enabled()
         and query.shape[2] <= 300
     )
