@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from ..model.directory import open_directory
 from ..model.encoder import FusedEncoder, Network
 from ..model.masked_lm import MaskedLM
 from ..model.weights import load_weights, read_weights
+from ..model.worth import weakness
 from ..sequences.labelled import Task
 from .loop import Item, Result, run
 from .settings import TOKENS_PER_BATCH
@@ -75,6 +77,8 @@ class OpenedModel:
         directory = Path(source)
         parts = open_directory(directory)
         weights = read_weights(directory, parts.config)
+        if (problem := weakness(directory)) is not None:
+            print(f"warning: {source} {problem}", file=sys.stderr)
         masked_lm = classifier = base_classifier = None
         if parts.config.problem_type == "base_classification":
             base_classifier = BaseClassifier.of(parts.config)

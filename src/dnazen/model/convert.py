@@ -1,9 +1,12 @@
-"""Model directories from our format to the released one and back, without loss."""
+"""Model directories from one format to another: ours, the released one, and ours as bytes.
+
+Between the first two nothing is lost; the third rounds (``packed``).
+"""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Literal
 
 from safetensors.torch import save_file
 
@@ -12,13 +15,14 @@ from ..outputs import new_directory
 from ..records import hash_file, run_record, write_json
 from ..tokens.tokenizer import save_tokenizer
 from .configuration import DnazenConfig
-from .directory import ModelDirectory, files_for, open_directory, save_directory
+from .directory import GGRAMS_FILE, ModelDirectory, files_for, open_directory, save_directory
 from .modeling import (
     DnazenForBaseClassification,
     DnazenForMaskedLM,
     DnazenForSequenceClassification,
     DnazenPreTrainedModel,
 )
+from .packed import PACKED_WEIGHTS_FILE, pack
 from .released import (
     CLASSIFIER,
     MASKED_LM,
@@ -28,7 +32,9 @@ from .released import (
     weights_to_released,
     write_released_ggrams,
 )
+from .settings import Format
 from .weights import WEIGHTS_FILE, load_weights, read_weights
+from .worth import SCORES_FILES
 
 _ARCHITECTURE = {
     DnazenForMaskedLM: MASKED_LM,
@@ -84,8 +90,20 @@ def _save_released(directory: Path, model: DnazenPreTrainedModel, parts: ModelDi
         write_released_ggrams(path, parts.vocabulary, parts.tokenizer, cap)
 
 
-def convert(source: Path, output: Path, to: Literal["dnazen", "released"] = "dnazen") -> None:
-    """Write a model directory, ours or a released one, in one of the two formats.
+def _save_packed(directory: Path, model: DnazenPreTrainedModel, parts: ModelDirectory) -> None:
+    """Write a model with the matrices of its encoder as bytes."""
+    model.config.save_pretrained(directory)
+    weights = model.state_dict()
+    if model.config.tie_word_embeddings:
+        weights.pop("head.decoder.weight", None)
+    save_file(pack(weights), directory / PACKED_WEIGHTS_FILE, metadata={"format": "pt"})
+    save_tokenizer(parts.tokenizer, directory)
+    if parts.vocabulary is not None:
+        parts.vocabulary.save(directory / GGRAMS_FILE)
+
+
+def convert(source: Path, output: Path, to: Format = "dnazen") -> None:
+    """Write a model directory, of any format, in one of three.
 
     Raises
     ------
@@ -108,10 +126,16 @@ def convert(source: Path, output: Path, to: Literal["dnazen", "released"] = "dna
     with new_directory(output) as partial:
         if to == "dnazen":
             save_directory(partial, model, parts.tokenizer, parts.vocabulary)
+        elif to == "int8":
+            with files_for(partial) as files:
+                _save_packed(files, model, parts)
         else:
             _require_released_shape(model.config)
             with files_for(partial) as files:
                 _save_released(files, model, parts)
+        for name in SCORES_FILES:
+            if (source / name).is_file():
+                shutil.copy(source / name, partial / name)
         inputs = [hash_file(path) for path in sorted(source.iterdir()) if path.is_file()]
         settings = {"model": source, "output": output, "to": to}
         write_json(partial / "convert.json", run_record("convert", settings, inputs))

@@ -12,6 +12,8 @@ Fusion = Literal["sum", "mean", "gated"]
 GGramEmbedding = Literal["own", "composed", "shared"]
 ClassifierPooling = Literal["cls", "mean"]
 Strands = Literal["forward", "average"]
+Format = Literal["dnazen", "released", "int8"]
+"""Of a model directory."""
 
 MOST_LAYERS = 1024
 """Of an encoder; also of the heads of its attention."""

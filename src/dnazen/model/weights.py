@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, InputError, OutputError
 from ..records import hash_file, read_json
 from .configuration import DnazenConfig, config_from_stored, is_number
+from .packed import PACKED_WEIGHTS_FILE, unpack
 from .released import (
     PICKLED_WEIGHTS_FILE,
     config_from_released,
@@ -28,7 +29,12 @@ from .released import (
 WEIGHTS_FILE = "model.safetensors"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
 ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
-WEIGHTS_FILES = (WEIGHTS_FILE, PICKLED_WEIGHTS_FILE, ADAPTER_WEIGHTS_FILE)
+WEIGHTS_FILES = (
+    WEIGHTS_FILE,
+    PACKED_WEIGHTS_FILE,
+    PICKLED_WEIGHTS_FILE,
+    ADAPTER_WEIGHTS_FILE,
+)
 ADAPTER_BASE_FILE = "base.json"
 """Size and hash of the weights that an adapter was trained on."""
 HEADS = ("head.", "pooler.", "classifier.", "base_head.", "kmers.", "neighbours.")
@@ -106,7 +112,10 @@ def read_weights(directory: Path, config: DnazenConfig) -> dict[str, Tensor]:
     base = adapter_base(directory)
     if base is not None:
         return _merged(directory, base, config)
-    state = _tensors(weights_file(directory))
+    file = weights_file(directory)
+    state = _tensors(file)
+    if file.name == PACKED_WEIGHTS_FILE:
+        return unpack(state)
     if has_released_names(state):
         return weights_from_released(state, config)
     return dict(state)

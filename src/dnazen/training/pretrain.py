@@ -35,6 +35,7 @@ from ..model.directory import ModelDirectory, open_directory, save_directory
 from ..model.modeling import DnazenForMaskedLM
 from ..model.settings import ShapeConfig
 from ..model.weights import HEADS, load_weights, read_weights, weights_file
+from ..model.worth import weakness
 from ..outputs import refuse_existing
 from ..records import hash_file, plain, run_record, write_json
 from ..tokens.corpus import RECORD_FILE, Corpus
@@ -48,6 +49,7 @@ from .checkpoints import (
     write_training_record,
 )
 from .examples import PretrainDataset, example_intervals, heldout_sequences
+from .markov import markov_score
 from .settings import PretrainConfig
 from .stopping import StopAtCheckpoint, stop_requested
 from .trainer import (
@@ -235,9 +237,9 @@ def pretrain(
     if inputs.init is not None:
         source = read_weights(inputs.init, parts.config)
         load_weights(model, source, inputs.init, may_miss=may_miss)
+    bases = base_table(parts.tokenizer, parts.config.vocab_size)
     if parts.config.base_channels:
-        table = base_table(parts.tokenizer, parts.config.vocab_size)
-        model.dnazen.bases.table.copy_(table)
+        model.dnazen.bases.table.copy_(bases)
     choose_attention(model, config.run)
     compile_layers(model, config.run)
     longest, seed = config.max_tokens - 2, config.run.seed
@@ -303,8 +305,11 @@ def pretrain(
         if not leads:
             return None
         history = trainer.state.log_history
+        markov = markov_score(corpus, heldout, bases.numpy(), seed)
         metrics = {
             **scores,
+            "markov_order": markov.order,
+            "markov_bits_per_bp": markov.bits_per_bp,
             "train_seconds": result.metrics["train_runtime"],
             "parameters": sum(p.numel() for p in model.parameters()),
             **tokens,
@@ -314,6 +319,8 @@ def pretrain(
         # The weights come last: a directory that has them is whole.
         save_directory(output, trainer.accelerator.unwrap_model(model), *parts[1:])
         shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
+    if (problem := weakness(output)) is not None:
+        print(f"warning: this model {problem}", file=sys.stderr)
     return Pretrained(scores, history)
 
 
