@@ -276,8 +276,8 @@ DAMAGES = {
         r"corpus\.json: not a corpus record; expected format 'dnazen-corpus'",
     ),
     "from the future": (
-        lambda d: edit(d / "corpus.json", version=2),
-        r"corpus\.json: corpus format 2; expected 1 or older; update dnazen",
+        lambda d: edit(d / "corpus.json", version=3),
+        r"corpus\.json: corpus format 3; expected 2 or older; update dnazen",
     ),
     "record without totals": (
         lambda d: edit(d / "corpus.json", tokens=None),
@@ -342,6 +342,8 @@ DAMAGES = {
         lambda d: change(d / "start.npy", 0, -1),
         r"start\.npy: windows that begin before their record",
     ),
+    "no flag": (lambda d: change(d / "repeat.npy", 1, 7), r"repeat\.npy: flags other than 0 and 1"),
+    "no weight": (lambda d: change(d / "weight.npy", 1, -1), r"weight\.npy: weights below 0"),
     "no strand": (lambda d: change(d / "strand.npy", 1, 0), r"strand\.npy: strands other than 1"),
 }
 

@@ -38,7 +38,19 @@ def test_passes_and_seeds_differ():
     assert list(BatchPlan(lengths, 40, 16, 0)) != list(BatchPlan(lengths, 40, 16, 1))
 
 
+def test_examples_are_drawn_as_often_as_they_weigh():
+    lengths = np.full(5, 10)
+    weights = np.array([0.0, 0.25, 1.0, 2.5, 3.0])
+    keys = [key for batch in BatchPlan(lengths, 20, 4000, 0, weights) for key in batch]
+    passes = keys[-1].epoch
+    drawn = np.bincount([key.number for key in keys if key.epoch < passes], minlength=5) / passes
+    assert drawn[[0, 2, 4]].tolist() == [0, 1, 3]
+    assert drawn[[1, 3]] == pytest.approx([0.25, 2.5], abs=0.05)
+
+
 def test_a_plan_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one example"):
+        BatchPlan(np.full(3, 10), 10, 1, 0, np.zeros(3))
     with pytest.raises(ValueError, match="at least one example"):
         BatchPlan(np.zeros(0, dtype=np.int64), 10, 1, 0)
 

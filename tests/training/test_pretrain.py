@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import TrainerCallback
 
-from conftest import commonest, vocabulary_of
+from conftest import Ground, commonest, make_ground, vocabulary_of
 from directories import as_dnabert2, random_directory, weights_of
 from dnazen.cli import main
 from dnazen.commands.corpus_build import CorpusBuildCommand
@@ -30,7 +32,8 @@ from dnazen.commands.pretrain import run as run_pretrain
 from dnazen.errors import ConfigError, InputError, OutputError, Terminated
 from dnazen.ggrams.masking import mask, sequence_keys
 from dnazen.ggrams.matching import Matcher
-from dnazen.ggrams.settings import MaskingConfig
+from dnazen.ggrams.mining.mine import mine_corpus
+from dnazen.ggrams.settings import MaskingConfig, MiningConfig
 from dnazen.ggrams.vocabulary import GGramVocabulary
 from dnazen.model.directory import open_directory
 from dnazen.model.modeling import DnazenForMaskedLM
@@ -39,6 +42,7 @@ from dnazen.records import hash_file, read_json
 from dnazen.tokens.corpus import Corpus
 from dnazen.tokens.tokenizer import token_strings
 from dnazen.training import pretrain as module
+from dnazen.training import pretrain_trainer
 from dnazen.training.examples import example_intervals, heldout_sequences
 from dnazen.training.settings import OptimizerConfig, RunConfig
 from settings_of import settings_of
@@ -102,12 +106,18 @@ def test_examples_are_the_fewest_near_equal_pieces(sequences, longest):
     for start, length, chosen in zip(offsets, lengths, wanted, strict=False):
         if chosen and length:
             pieces = math.ceil(length / longest)
-            mine = [(s, n) for s, n in zip(*intervals, strict=True) if start <= s < start + length]
+            mine = [
+                (s, n) for s, n, _ in zip(*intervals, strict=True) if start <= s < start + length
+            ]
             assert len(mine) == pieces
             assert max(n for _, n in mine) <= longest
             assert max(n for _, n in mine) - min(n for _, n in mine) <= 1
             expected += list(range(start, start + length))
-    covered = [i for s, n in zip(*intervals, strict=True) for i in range(s, s + n)]
+    assert all(
+        offsets[number] <= start < offsets[number + 1]
+        for start, _, number in zip(*intervals, strict=True)
+    )
+    covered = [i for s, n, _ in zip(*intervals, strict=True) for i in range(s, s + n)]
     assert covered == expected
 
 
@@ -170,12 +180,148 @@ def test_no_heldout_token_is_trained_on(ground, monkeypatch, tmp_path):
     pretrain(config_of(ground, tmp_path / "out", max_steps=1))
 
     def places(dataset):
-        return {i for s, n in zip(*dataset.intervals, strict=True) for i in range(s, s + n)}
+        return {i for s, n, _ in zip(*dataset.intervals, strict=True) for i in range(s, s + n)}
 
     train, held = places(seen["train_dataset"]), places(seen["eval_dataset"])
     assert not train & held
     assert len(train | held) == len(Corpus.open(ground.corpus).tokens)
     assert seen["train_dataset"].seed != seen["eval_dataset"].seed
+
+
+# -- repeats and weights
+
+
+@pytest.fixture(scope="module")
+def masked_ground(tmp_path_factory) -> Ground:
+    """The genome of another ground, a third of it in lower case and its second record rare."""
+    ground = make_ground(tmp_path_factory.mktemp("masked"), seed=3, bases=9_000)
+    first, second = ground.genome.read_text().split()[1::2]
+    spans = [first[i : i + 90] for i in range(0, len(first), 90)]
+    first = "".join(s.lower() if i % 3 == 0 else s for i, s in enumerate(spans))
+    ground.genome.write_text(f">a\n{first}\n>b\n{second}\n")
+    regions = ground.genome.with_suffix(".bed")
+    regions.write_text(f"b\t0\t{len(second)}\n")
+    corpus = ground.corpus.with_name("cased")
+    build_corpus(
+        settings_of(
+            CorpusBuildCommand,
+            genomes=(ground.genome,),
+            tokenizer=ground.tokenizer,
+            output=corpus,
+            window_bp=200,
+            regions=regions,
+            region_weight=0.0,
+        )
+    )
+    return ground._replace(corpus=corpus)
+
+
+def test_repeats_count_as_little_as_asked(masked_ground, monkeypatch, tmp_path):
+    """Each step's loss is the weighted sum of nats over the number of predicted tokens."""
+    steps, of_repeats = [], []
+    real = module.PretrainTrainer.compute_loss
+
+    def spy(self, model, inputs, *args, **kwargs):
+        batch = {name: tensor.clone() for name, tensor in inputs.items()}
+        repeat, labels = batch.pop("repeat"), batch.pop("labels")
+        with torch.no_grad():
+            logits = model.eval()(**batch).logits.double()
+        model.train()
+        nats = -logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+        counted = labels != -100
+        weights = torch.where(repeat.bool(), 0.1, 1.0).double()
+        steps.append(float((nats * weights * counted).sum() / counted.sum()))
+        loss = real(self, model, inputs, *args, **kwargs)
+        assert loss.item() == pytest.approx(steps[-1], rel=1e-5)
+        of_repeats.append(int((repeat.bool() & counted).sum()))
+        return loss
+
+    monkeypatch.setattr(module.PretrainTrainer, "compute_loss", spy)
+    pretrain(
+        config_of(
+            masked_ground,
+            tmp_path / "out",
+            model=ShapeConfig(size="tiny", hidden_dropout_prob=0.0),
+            masking=MaskingConfig(repeat_weight=0.1),
+        )
+    )
+    assert len(steps) == 4
+    assert sum(of_repeats) > 5
+
+
+def test_heldout_loss_is_told_apart_for_repeats(masked_ground, tmp_path):
+    scores = pretrain(config_of(masked_ground, tmp_path / "out", heldout_fraction=0.3))
+    corpus = Corpus.open(masked_ground.corpus)
+    held = heldout_sequences(corpus, 0.3, 200_000, 0)
+    starts, lengths, _ = example_intervals(corpus.offsets, held, 62)
+    matcher = Matcher(GGramVocabulary.load(masked_ground.ggrams))
+    repeats = others = 0
+    for number, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        key = sequence_keys(1, 0, np.array([number]))
+        tokens = np.array([1, *corpus.tokens[start : start + length], 2], dtype=np.int64)
+        bounds = np.array([0, len(tokens)])
+        masked = mask(tokens, bounds, matcher, key, MaskingConfig(), corpus.vocab_size)
+        flags = corpus.repeat[start : start + length][masked.labels[1:-1] != -100]
+        repeats, others = repeats + int(flags.sum()), others + int((1 - flags).sum())
+    assert repeats > 20 < others
+    assert scores["eval_predicted_tokens"] == repeats + others
+    mean = repeats * scores["eval_loss_repeats"] + others * scores["eval_loss_others"]
+    assert mean / (repeats + others) == pytest.approx(scores["eval_loss"], rel=1e-9)
+
+
+def test_windows_of_weight_0_are_not_trained_on(masked_ground, monkeypatch, tmp_path):
+    seen = set()
+    real = module.PretrainDataset.__getitems__
+
+    def spy(self, keys):
+        if self.seed == 0:
+            seen.update(int(self.intervals.sequence[key.number]) for key in keys)
+        return real(self, keys)
+
+    monkeypatch.setattr(module.PretrainDataset, "__getitems__", spy)
+    pretrain(config_of(masked_ground, tmp_path / "out", max_steps=40))
+    corpus = Corpus.open(masked_ground.corpus)
+    assert seen
+    assert {corpus.record_names[corpus.record[number]] for number in seen} == {"a"}
+
+
+def test_a_corpus_of_the_first_version_tells_no_repeats(ground, tmp_path):
+    old = tmp_path / "corpus"
+    shutil.copytree(ground.corpus, old)
+    (old / "repeat.npy").unlink()
+    (old / "weight.npy").unlink()
+    record = json.loads((old / "corpus.json").read_text())
+    (old / "corpus.json").write_text(json.dumps(record | {"version": 1}))
+    pretrain(config_of(ground, tmp_path / "out", corpus=old, max_steps=1))
+    command = config_of(
+        ground, tmp_path / "other", corpus=old, masking=MaskingConfig(repeat_weight=0.1)
+    )
+    with pytest.raises(InputError, match="does not tell repeats"):
+        run_pretrain(command)
+    with pytest.raises(InputError, match="does not tell repeats"):
+        mine_corpus(Corpus.open(old), MiningConfig(), skip_repeats=True)
+
+
+def test_no_ggram_of_repeats_is_mined(masked_ground):
+    corpus = Corpus.open(masked_ground.corpus)
+    settings = MiningConfig(min_pmi=0.1, min_pair_count=2, min_token_count=2, min_count=2)
+    every = mine_corpus(corpus, settings).vocabulary
+    some = mine_corpus(corpus, settings, skip_repeats=True).vocabulary
+    assert 0 < len(some) < len(every)
+    clean = [
+        "".join("x" if repeat else chr(256 + token) for token, repeat in zip(*pair, strict=True))
+        for pair in (
+            (corpus.tokens[a:b].tolist(), corpus.repeat[a:b].tolist())
+            for a, b in pairwise(corpus.offsets)
+        )
+    ]
+    for number in range(len(some)):
+        gram = some.tokens[some.offsets[number] : some.offsets[number + 1]].tolist()
+        text = "".join(chr(256 + token) for token in gram)
+        count = sum(
+            sequence.startswith(text, i) for sequence in clean for i in range(len(sequence))
+        )
+        assert count == some.counts[number]
 
 
 # -- what a run writes
@@ -209,7 +355,7 @@ def test_scores_are_those_of_a_sum_by_hand(ground, run):
     intervals = example_intervals(corpus.offsets, held, 62)
     nats, right, bases, count = 0.0, 0, 0, 0
     states = []
-    for number, (start, length) in enumerate(zip(*intervals, strict=True)):
+    for number, (start, length, _) in enumerate(zip(*intervals, strict=True)):
         tokens = np.array([1, *corpus.tokens[start : start + length], 2], dtype=np.int64)
         bounds = np.array([0, len(tokens)])
         key = sequence_keys(1, 0, np.array([number]))  # the seed of the run, and one
@@ -244,10 +390,10 @@ def test_scores_are_those_of_a_sum_by_hand(ground, run):
 
 
 def test_ggrams_that_are_all_alike_have_no_spread():
-    same = module._sums_of_states(torch.full((5, 3), 2.0))
-    assert module._spread(*same[:2].tolist(), same[2:].tolist()) == 0.0
-    apart = module._sums_of_states(torch.tensor([[3.0, 0.0], [-3.0, 0.0]]))
-    assert module._spread(*apart[:2].tolist(), apart[2:].tolist()) == 1.0
+    same = pretrain_trainer._sums_of_states(torch.full((5, 3), 2.0))
+    assert pretrain_trainer._spread(*same[:2].tolist(), same[2:].tolist()) == 0.0
+    apart = pretrain_trainer._sums_of_states(torch.tensor([[3.0, 0.0], [-3.0, 0.0]]))
+    assert pretrain_trainer._spread(*apart[:2].tolist(), apart[2:].tolist()) == 1.0
 
 
 def test_models_can_be_scored_on_the_same_masks_whatever_their_ggrams(ground, tmp_path):
@@ -436,10 +582,10 @@ def test_two_processes_train_as_one_that_accumulates(ground, tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
         "from conftest import Ground\n"
-        "from training.test_pretrain import CPU, FREE_OF_CHANCE, config_of, pretrain\n"
+        "from training.test_pretrain import CPU, FREE_OF_CHANCE, config_of, run_pretrain\n"
         "if __name__ == '__main__':\n"
         "    ground = Ground(*map(Path, sys.argv[3:]))\n"
-        "    pretrain(config_of(ground, Path(sys.argv[2]), run=CPU, **FREE_OF_CHANCE))\n"
+        "    run_pretrain(config_of(ground, Path(sys.argv[2]), run=CPU, **FREE_OF_CHANCE))\n"
     )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -11,7 +11,7 @@ import tyro
 
 from ..errors import ConfigError
 from ..outputs import new_directory
-from ..records import run_record, write_json
+from ..records import hash_file, run_record, write_json
 from ..settings import FLAT
 from ..tokens.settings import CorpusConfig
 
@@ -42,16 +42,21 @@ def run(settings: CorpusBuildCommand) -> None:
     from ..sequences.genomes import Genomes
     from ..tokens.corpus import RECORD_FILE, write_corpus
     from ..tokens.tokenizer import load_tokenizer
+    from ..tokens.weights import WindowWeights
 
     tokenizer = load_tokenizer(settings.tokenizer)
-    genomes = Genomes(settings.genomes)
+    genomes = Genomes(settings.genomes, keep_case=True)
+    weights = WindowWeights(settings.corpus, settings.genomes)
     with new_directory(settings.output) as directory:
-        contents = write_corpus(directory, genomes, tokenizer, settings.corpus, ray=settings.ray)
-        record = run_record("corpus build", settings, genomes.inputs)
+        contents = write_corpus(
+            directory, genomes, tokenizer, settings.corpus, weights, ray=settings.ray
+        )
+        bed = [] if settings.corpus.regions is None else [hash_file(settings.corpus.regions)]
+        record = run_record("corpus build", settings, [*genomes.inputs, *bed])
         write_json(directory / RECORD_FILE, contents | record)
     print(
         f"{settings.output}: {contents['sequences']:,} sequences, {contents['tokens']:,} tokens, "
         f"{contents['bases']:,} bp from {contents['records']:,} records "
-        f"({genomes.counts.summary()})",
+        f"({genomes.counts.summary()}); {contents['repeat_tokens']:,} tokens in repeats",
         file=sys.stderr,
     )

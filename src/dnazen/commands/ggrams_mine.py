@@ -29,6 +29,8 @@ class GGramsMineCommand:
     stretch with them, on either strand, are not mined."""
     exclude_overlap_bp: int = 50
     """Shortest shared stretch that counts, in bases (Decided here)."""
+    skip_repeats: bool = False
+    """Mine no G-gram that holds a token of a repeat, which genomes have in lower case."""
     threads: int | None = None
     """Threads; None takes one a core. The result does not depend on it."""
     ray: str | None = None
@@ -59,6 +61,7 @@ def run(settings: GGramsMineCommand) -> None:
         settings.mining,
         exclude=settings.exclude,
         exclude_overlap_bp=settings.exclude_overlap_bp,
+        skip_repeats=settings.skip_repeats,
         threads=settings.threads,
         ray=settings.ray,
         memory_gb=settings.memory_gb,

@@ -52,9 +52,13 @@ class MaskingConfig:
     """Where a model is shown G-grams: all of the corrupted sequence, or those alone that lie
     outside the tokens to predict. A token that was kept stands in G-grams still, and one that was
     replaced does not, so the first tell which is which."""
+    repeat_weight: float = 1.0
+    """What a predicted token of a repeat counts in the loss, beside 1 for others; genomes have
+    repeats in lower case, and 0.1 is the custom of the field."""
 
     def __post_init__(self) -> None:
         require_choices(self)
+        require_fractions(self, names="repeat_weight")
         require_fractions(self, names="rate", closed=False)
         require_fractions(self, names="ggram_share mask_share random_share")
         if self.mask_share + self.random_share > 1:

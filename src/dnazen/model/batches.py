@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ..ggrams.masking import NO_LABEL, mask
@@ -31,6 +31,8 @@ class Example(NamedTuple):
     """Names the random numbers of its mask; of ``ggrams.masking.sequence_keys``."""
     label: int | float | Sequence[float] | Int[np.ndarray, "bases"] | None = None
     """Where bases have classes, those of each A, C, G and T that the tokens hold."""
+    repeat: UInt8[np.ndarray, "tokens"] | None = None
+    """1 for tokens of repeats, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Collator:
         """A batch under the names of the models' inputs.
 
         Labels are those of the masked-LM task when ``masking`` is set, of the examples otherwise
-        (left out if they have none).
+        (left out if they have none). With ``masking``, ``repeat`` tells the tokens of repeats, if
+        the examples do.
         """
         lengths = np.array([len(e.tokens) + 2 for e in examples], dtype=np.int64)
         offsets = np.concatenate(([0], np.cumsum(lengths)))
@@ -101,6 +104,11 @@ class Collator:
             if self.masking.matches == "unhidden":
                 matched = np.where(masked.labels == NO_LABEL, tokens, MASK)
             batch["labels"] = box(masked.labels, NO_LABEL)
+            if examples[0].repeat is not None:
+                repeat = np.zeros_like(tokens)
+                for example, start, end in zip(examples, offsets[:-1], offsets[1:], strict=True):
+                    repeat[start + 1 : end - 1] = example.repeat
+                batch["repeat"] = box(repeat, 0)
         elif examples[0].label is not None:
             batch["labels"] = _labels([e.label for e in examples])
         batch["input_ids"] = box(tokens, PAD)

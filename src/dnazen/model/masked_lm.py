@@ -58,6 +58,7 @@ class MaskedLM(Network):
         input_ids: Int[Tensor, "batch width"] | None = None,
         labels: Int[Tensor, "batch width"] | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        label_weights: Float[Tensor, "batch width"] | None = None,
         **inputs: Any,
     ) -> DnazenMaskedLMOutput:
         """Logits of all positions, or with ``labels`` the loss and logits of predicted ones only.
@@ -71,14 +72,18 @@ class MaskedLM(Network):
         num_items_in_batch
             What the summed loss is divided by: the predicted tokens of the whole optimizer step.
             By default those of this batch. A batch without any has loss 0.
+        label_weights
+            What each predicted token counts in that sum; by default 1.
         """
         cells = None if labels is None else (labels.flatten() != NO_LABEL).nonzero().squeeze(1)
         output = self.dnazen(input_ids, wanted=cells, return_dict=True, **inputs)
         logits, loss = self.head(output.last_hidden_state), None
         if labels is not None:
             truth = labels.flatten()[cells]
-            summed = cross_entropy(at_least_float32(logits), truth, reduction="sum")
-            loss = summed / (
+            nats = cross_entropy(at_least_float32(logits), truth, reduction="none")
+            if label_weights is not None:
+                nats = nats * label_weights.flatten()[cells]
+            loss = nats.sum() / (
                 max(len(truth), 1) if num_items_in_batch is None else num_items_in_batch
             )
         return DnazenMaskedLMOutput(

@@ -20,6 +20,9 @@ NUCLEOTIDES = BASES + b"U" + AMBIGUOUS
 _CLEAN = bytes.maketrans(
     NUCLEOTIDES + NUCLEOTIDES.lower(), (BASES + b"T" + b"N" * len(AMBIGUOUS)) * 2
 )
+_CLEAN_IN_CASE = bytes.maketrans(
+    b"Uu" + AMBIGUOUS + AMBIGUOUS.lower(), b"Tt" + b"N" * (2 * len(AMBIGUOUS))
+)
 _COMPLEMENT = bytes.maketrans(
     b"ACGTUNRYSWKMBDHV" + b"acgtunryswkmbdhv", b"TGCAANYRSWMKVHDB" + b"tgcaanyrswmkvhdb"
 )
@@ -50,7 +53,7 @@ class Counts(NamedTuple):
         )
 
 
-def normalise(letters: bytes) -> tuple[bytes, Counts]:
+def normalise(letters: bytes, *, keep_case: bool = False) -> tuple[bytes, Counts]:
     """Upper-case, turn U to T and every ambiguous code to N, keeping each letter's position.
 
     Parameters
@@ -58,11 +61,13 @@ def normalise(letters: bytes) -> tuple[bytes, Counts]:
     letters
         Nucleotide letters in either case and nothing else, as ``reader.read_records`` yields
         them.
+    keep_case
+        Leave soft-masked bases, those of repeats, in lower case.
 
     Returns
     -------
     clean
-        As long as ``letters``; holds ``A C G T N`` only.
+        As long as ``letters``; holds ``A C G T N`` only, or with ``keep_case`` ``a c g t`` too.
     counts
         What was changed.
 
@@ -78,7 +83,7 @@ def normalise(letters: bytes) -> tuple[bytes, Counts]:
         uracil=_number_of(b"Uu", rest),
         ambiguous=_number_of(AMBIGUOUS + AMBIGUOUS.lower(), rest),
     )
-    return letters.translate(_CLEAN), counts
+    return letters.translate(_CLEAN_IN_CASE if keep_case else _CLEAN), counts
 
 
 def foreign(letters: bytes) -> str:

@@ -14,11 +14,12 @@ class Genomes:
     """The records of several files, normalised, one after the other, with an account of them.
 
     Iterate it once; the account is complete when the iteration is. Each item is the file it comes
-    from and a ``Record`` of ``A C G T N``.
+    from and a ``Record`` of ``A C G T N``, with ``keep_case`` of ``a c g t`` too.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], *, keep_case: bool = False) -> None:
         self.paths = paths
+        self.keep_case = keep_case
         self.inputs: list[InputFile] = []
         """What identifies each file."""
         self.counts = Counts()
@@ -29,7 +30,7 @@ class Genomes:
     def __iter__(self) -> Iterator[tuple[Path, Record]]:
         for path in self.paths:
             for name, letters in read_records(path, identify=self.inputs.append):
-                clean, counts = normalise(letters)
+                clean, counts = normalise(letters, keep_case=self.keep_case)
                 self.counts = self.counts.plus(counts)
                 self.records += 1
                 yield path, Record(name, clean)

@@ -1,8 +1,9 @@
 """Tokenised genomes on disk, memory-mapped.
 
-A corpus is a directory: five arrays (``tokens.npy`` flat, and per sequence ``offsets.npy``,
-``record.npy``, ``start.npy``, ``strand.npy``), the records' names (``records.tsv``), the tokenizer
-(``tokenizer/``) and, written last, what it all is (``corpus.json``).
+A corpus is a directory: arrays (``tokens.npy`` and ``repeat.npy`` flat, and per sequence
+``offsets.npy``, ``record.npy``, ``start.npy``, ``strand.npy``, ``weight.npy``), the records' names
+(``records.tsv``), the tokenizer (``tokenizer/``) and, written last, what it all is
+(``corpus.json``). The first version had neither repeats nor weights.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
-from jaxtyping import Int8, Int32, Int64, Integer, UInt16
+from jaxtyping import Float32, Int8, Int32, Int64, Integer, UInt8, UInt16
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
@@ -35,11 +36,13 @@ from .tokenizer import (
     grouped,
     load_tokenizer,
     save_tokenizer,
+    token_lengths,
     tokenizer_sha256,
 )
+from .weights import WindowWeights
 
 FORMAT = "dnazen-corpus"
-VERSION = 1
+VERSION = 2
 RECORD_FILE = "corpus.json"
 
 ARRAYS: dict[str, type[np.generic]] = {
@@ -48,9 +51,12 @@ ARRAYS: dict[str, type[np.generic]] = {
     "record": np.int32,
     "start": np.int64,
     "strand": np.int8,
+    "repeat": np.uint8,
+    "weight": np.float32,
 }
 """The arrays of a corpus and their types, each in a file of its name with ``.npy``."""
 
+_SINCE_VERSION_2 = ("repeat", "weight")
 
 _FORM = {
     "sequences": COUNT,
@@ -68,6 +74,8 @@ _UNSOUND = {
     "record": "numbers of records that are not there",
     "start": "windows that begin before their record",
     "strand": "strands other than 1 and -1",
+    "repeat": "flags other than 0 and 1",
+    "weight": "weights below 0, or without end",
 }
 
 
@@ -77,6 +85,9 @@ class GenomeWindow(NamedTuple):
     record: int
     start: int
     bases: bytes
+    """In lower case those of repeats."""
+    weight: float = 1.0
+    """How often it is to be drawn."""
 
 
 class TokenisedWindows(NamedTuple):
@@ -87,6 +98,9 @@ class TokenisedWindows(NamedTuple):
     record: Int32[np.ndarray, "sequences"]
     start: Int64[np.ndarray, "sequences"]
     strand: Int8[np.ndarray, "sequences"]
+    repeat: UInt8[np.ndarray, "total"]
+    """1 for a token of which more than half of the bases are of repeats."""
+    weight: Float32[np.ndarray, "sequences"]
 
 
 def tokenise_windows(
@@ -98,19 +112,31 @@ def tokenise_windows(
     blocks in order make the same corpus.
     """
     signs = (1, -1) if strands == "both" else (1,)
-    texts = [
-        (window.bases if sign > 0 else reverse_complement(window.bases)).decode()
+    letters = [
+        window.bases if sign > 0 else reverse_complement(window.bases)
         for window in batch
         for sign in signs
     ]
-    tokens, offsets = encode(tokenizer, texts)
+    tokens, offsets = encode(tokenizer, [text.upper().decode() for text in letters])
     return TokenisedWindows(
         tokens,
         offsets,
         np.repeat(np.array([w.record for w in batch], dtype=np.int32), len(signs)),
         np.repeat(np.array([w.start for w in batch], dtype=np.int64), len(signs)),
         np.tile(np.array(signs, dtype=np.int8), len(batch)),
+        _repeats(b"".join(letters), token_lengths(tokenizer)[tokens]),
+        np.repeat(np.array([w.weight for w in batch], dtype=np.float32), len(signs)),
     )
+
+
+def _repeats(letters: bytes, lengths: Int64[np.ndarray, "tokens"]) -> UInt8[np.ndarray, "tokens"]:
+    """1 for each token of which more than half of the bases stand in lower case."""
+    lower = np.frombuffer(letters, dtype=np.uint8) >> 5 & 1  # where lower case differs from upper
+    before = np.concatenate([[0], np.cumsum(lower, dtype=np.int64)])
+    ends = np.cumsum(lengths)
+    masked = before[ends] - before[ends - lengths]
+    flags: UInt8[np.ndarray, "tokens"] = (2 * masked > lengths).astype(np.uint8)
+    return flags
 
 
 @dataclass(frozen=True)
@@ -130,6 +156,11 @@ class Corpus:
     """Sequence s is ``tokens[offsets[s]:offsets[s + 1]]``."""
     meta: dict[str, Any]
     """What ``corpus.json`` says."""
+    repeat: UInt8[np.ndarray, "total"] | None = None
+    """1 for tokens of repeats, which genomes have in lower case; ``None`` in a corpus of the first
+    version, which does not tell."""
+    weight: Float32[np.ndarray, "sequences"] | None = None
+    """How often a sequence is to be drawn in pre-training, beside others; likewise."""
 
     @classmethod
     def open(cls, directory: str | Path) -> Corpus:
@@ -161,7 +192,10 @@ class Corpus:
             raise InputError(f"'vocab_size' is {meta['vocab_size']}", path=path, fix=_REBUILD)
         sequences = meta["sequences"]
         lengths = dict.fromkeys(ARRAYS, sequences)
-        lengths |= {"tokens": meta["tokens"], "offsets": sequences + 1}
+        lengths |= dict.fromkeys(("tokens", "repeat"), meta["tokens"])
+        lengths["offsets"] = sequences + 1
+        if meta["version"] < VERSION:
+            lengths = {n: length for n, length in lengths.items() if n not in _SINCE_VERSION_2}
         arrays = {name: _mapped(directory, name, length) for name, length in lengths.items()}
         _require_sound(directory, arrays, meta)
         return cls(directory=directory, meta=meta, **arrays)
@@ -240,6 +274,7 @@ def write_corpus(
     genomes: Genomes,
     tokenizer: Tokenizer,
     config: CorpusConfig,
+    weights: WindowWeights,
     *,
     ray: str | None = None,
 ) -> dict[str, Any]:
@@ -251,9 +286,10 @@ def write_corpus(
     Raises
     ------
     InputError
-        If a file cannot be read, or none holds a base.
+        If a file cannot be read, none holds a base, or none of them any of the regions that the
+        weights are of.
     """
-    totals = {"sequences": 0, "tokens": 0}
+    totals = {"sequences": 0, "tokens": 0, "repeat_tokens": 0}
     with ExitStack() as stack:
         files = {
             name: stack.enter_context(GrowingArray(directory / f"{name}.npy", kind))
@@ -265,16 +301,18 @@ def write_corpus(
             tqdm(desc="tokenising", unit="token", unit_scale=True, disable=None)
         )
         files["offsets"].append(np.zeros(1, dtype=np.int64))
-        stream = _windows(genomes, config.window_bp, table)
+        stream = _windows(genomes, config.window_bp, weights, table)
         batches = grouped(stream, lambda window: len(window.bases), CHUNK_BP)
         tokenise = partial(tokenise_windows, tokenizer, strands=config.strands)
         for block in Workers(ray=ray).map(tokenise, batches):
             files["offsets"].append(block.offsets[1:] + totals["tokens"])
-            for name in ("tokens", "record", "start", "strand"):
+            for name in ARRAYS.keys() - {"offsets"}:
                 files[name].append(getattr(block, name))
             totals["sequences"] += len(block.record)
             totals["tokens"] += len(block.tokens)
+            totals["repeat_tokens"] += int(block.repeat.sum())
             progress.update(len(block.tokens))
+    weights.require_met()
     save_tokenizer(tokenizer, directory / "tokenizer")
     bases = genomes.counts.bases - genomes.counts.ambiguous
     if config.strands == "both":
@@ -291,12 +329,19 @@ def write_corpus(
     }
 
 
-def _windows(genomes: Genomes, window_bp: int, table: TextIO) -> Iterator[GenomeWindow]:
+def _windows(
+    genomes: Genomes, window_bp: int, weights: WindowWeights, table: TextIO
+) -> Iterator[GenomeWindow]:
     """Yield all windows in order, and write a row of ``table`` for each record."""
     for number, (file, record) in enumerate(genomes):
         table.write(f"{record.name}\t{printable(file)}\t{len(record.sequence)}\n")
-        for start, bases in windows(record.sequence, window_bp):
-            yield GenomeWindow(number, start, bases)
+        batches = grouped(windows(record.sequence, window_bp), lambda w: len(w[1]), CHUNK_BP)
+        for batch in batches:
+            starts = [start for start, _ in batch]
+            ends = [start + len(bases) for start, bases in batch]
+            drawn = weights.of_record(file, record.name, starts, ends)
+            for (start, bases), weight in zip(batch, drawn.tolist(), strict=True):
+                yield GenomeWindow(number, start, bases, weight)
 
 
 def _mapped(directory: Path, name: str, length: int) -> np.memmap[Any, Any]:
@@ -332,6 +377,11 @@ def _require_sound(
         "start": any(part.min() < 0 for part in _chunks(arrays["start"])),
         "strand": any((np.abs(part) != 1).any() for part in _chunks(arrays["strand"])),
     }
+    if "weight" in arrays:
+        faults["repeat"] = any((part > 1).any() for part in _chunks(arrays["repeat"]))
+        faults["weight"] = any(
+            not (np.isfinite(part) & (part >= 0)).all() for part in _chunks(arrays["weight"])
+        )
     for name, wrong in faults.items():
         if wrong:
             raise InputError(_UNSOUND[name], path=directory / f"{name}.npy", fix=_REBUILD)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch.utils.data import Sampler
 
 from ..model.batches import token_budget_batches
@@ -68,6 +68,9 @@ class BatchPlan:
         Tokens of each example, special ones included.
     batches
         How many batches the run takes.
+    weights
+        How often each example is drawn in a pass, in the mean: its whole part, and once more with
+        the odds of the rest. By default once.
 
     Raises
     ------
@@ -81,13 +84,15 @@ class BatchPlan:
         tokens_per_batch: int,
         batches: int,
         seed: int,
+        weights: Float[np.ndarray, "examples"] | None = None,
     ) -> None:
-        if len(lengths) == 0:
+        if len(lengths) == 0 or (weights is not None and not weights.any()):
             raise ValueError("a plan needs at least one example")
         self.lengths = lengths
         self.tokens_per_batch = tokens_per_batch
         self.batches = batches
         self.seed = seed
+        self.weights = weights
 
     def __len__(self) -> int:
         return self.batches
@@ -96,9 +101,19 @@ class BatchPlan:
         made = epoch = 0
         while made < self.batches:
             rng = np.random.default_rng((self.seed, epoch))
-            for batch in token_budget_batches(self.lengths, self.tokens_per_batch, rng):
+            drawn = self._drawn(rng)
+            lengths = self.lengths if drawn is None else self.lengths[drawn]
+            for batch in token_budget_batches(lengths, self.tokens_per_batch, rng):
                 if made == self.batches:
                     return
-                yield [ExampleKey(epoch, int(number)) for number in batch]
+                numbers = batch if drawn is None else drawn[batch]
+                yield [ExampleKey(epoch, int(number)) for number in numbers]
                 made += 1
             epoch += 1
+
+    def _drawn(self, rng: np.random.Generator) -> Int[np.ndarray, "drawn"] | None:
+        """The examples of a pass, some of them several times; ``None`` if each stands once."""
+        if self.weights is None:
+            return None
+        times = np.floor(self.weights + rng.random(len(self.weights))).astype(np.int64)
+        return np.repeat(np.arange(len(times)), times)

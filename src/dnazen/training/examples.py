@@ -20,6 +20,8 @@ class TokenIntervals(NamedTuple):
 
     start: Int[np.ndarray, "examples"]
     length: Int[np.ndarray, "examples"]
+    sequence: Int[np.ndarray, "examples"]
+    """Number of the sequence that each is of."""
 
 
 class PretrainDataset(Dataset[Example]):
@@ -39,8 +41,13 @@ class PretrainDataset(Dataset[Example]):
         mask_keys = sequence_keys(self.seed, keys[0].epoch, numbers)
         starts = self.intervals.start[numbers]
         ends = starts + self.intervals.length[numbers]
+        repeat = self.corpus.repeat
         return [
-            Example(self.corpus.tokens[start:end], int(mask_key))
+            Example(
+                self.corpus.tokens[start:end],
+                int(mask_key),
+                repeat=None if repeat is None else repeat[start:end],
+            )
             for start, end, mask_key in zip(starts, ends, mask_keys, strict=True)
         ]
 
@@ -52,15 +59,14 @@ def example_intervals(
     offsets: Int[np.ndarray, "sequences+1"], wanted: Bool[np.ndarray, "sequences"], longest: int
 ) -> TokenIntervals:
     """Cut the wanted sequences into the fewest near-equal pieces of at most ``longest`` tokens."""
-    lengths = np.diff(offsets)[wanted]
-    starts = offsets[:-1][wanted]
-    starts, lengths = starts[lengths > 0], lengths[lengths > 0]
+    sequences = np.flatnonzero(wanted & (np.diff(offsets) > 0))
+    starts, lengths = offsets[sequences], np.diff(offsets)[sequences]
     pieces = -(-lengths // longest)
     owner = np.repeat(np.arange(len(lengths)), pieces)
     number = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     first = number * lengths[owner] // pieces[owner]
     last = (number + 1) * lengths[owner] // pieces[owner]
-    return TokenIntervals(starts[owner] + first, last - first)
+    return TokenIntervals(starts[owner] + first, last - first, sequences[owner])
 
 
 def heldout_sequences(

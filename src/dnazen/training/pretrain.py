@@ -5,31 +5,21 @@ Source: paper section 2.4; method.md sections 6 and 7.
 
 from __future__ import annotations
 
-import math
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from accelerate.utils import gather_object
-from jaxtyping import Float, Float64, Int
-from torch import Tensor
-from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
 from tqdm import tqdm
-from transformers import Trainer, TrainerControl, set_seed
+from transformers import set_seed
 
 from ..errors import ConfigError, InputError
-from ..ggrams.masking import NO_LABEL
 from ..ggrams.matching import Matcher
 from ..ggrams.vocabulary import GGramVocabulary
-from ..inference.loop import run
 from ..model.bases import base_table, longest_token_bp
-from ..model.batches import Collator, Example
+from ..model.batches import Collator
 from ..model.configuration import DnazenConfig
 from ..model.directory import ModelDirectory, open_directory, save_directory
 from ..model.modeling import DnazenForMaskedLM
@@ -40,7 +30,7 @@ from ..outputs import refuse_existing
 from ..records import hash_file, plain, run_record, write_json
 from ..tokens.corpus import RECORD_FILE, Corpus
 from ..tokens.tokenizer import token_lengths, tokenizer_sha256
-from .batch_plan import BatchPlan, ExampleKey
+from .batch_plan import BatchPlan
 from .checkpoints import (
     CHECKPOINTS,
     training_directory,
@@ -48,8 +38,9 @@ from .checkpoints import (
     was_only_left_uncleaned,
     write_training_record,
 )
-from .examples import PretrainDataset, example_intervals, heldout_sequences
+from .examples import PretrainDataset, TokenIntervals, example_intervals, heldout_sequences
 from .markov import markov_score
+from .pretrain_trainer import PretrainTrainer
 from .settings import PretrainConfig
 from .stopping import StopAtCheckpoint, stop_requested
 from .trainer import (
@@ -87,112 +78,6 @@ class Pretrained(NamedTuple):
     """Losses, learning rates and held-out scores by step."""
 
 
-class PretrainTrainer(Trainer):
-    """Hugging Face's Trainer on our batch plan, with a masked-LM evaluation in constant memory."""
-
-    def __init__(
-        self,
-        *,
-        plan: BatchPlan,
-        tokens_per_batch: int,
-        heldout_collator: Collator,
-        bases: Int[np.ndarray, "vocabulary"],
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.plan = plan
-        self.tokens_per_batch = tokens_per_batch
-        self.heldout_collator = heldout_collator
-        self.bases = torch.from_numpy(bases)
-
-    def get_train_dataloader(self) -> DataLoader[Any]:
-        """The batch plan, dealt out to the processes of a distributed run."""
-        loader = DataLoader(
-            self.train_dataset,
-            batch_sampler=self.plan,
-            collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
-        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
-        return prepared
-
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Held-out loss (nats a predicted token), accuracy, and bits per base of those tokens.
-
-        Masks are the same at every evaluation, and no random number is drawn from the training's
-        streams. With G-grams, also the spread of their last states: the root mean squared distance
-        from their mean, as a fraction of their root mean squared length (Decided here). Near 0 all
-        G-grams have one state, and only mark what they cover.
-        """
-        model = self.model
-        sums = torch.zeros(4, dtype=torch.float64)  # nats, correct, predicted tokens, bases
-        states = torch.zeros(2 + model.config.hidden_size, dtype=torch.float64)
-
-        def add_up(batch: dict[str, Tensor], examples: Sequence[Example]) -> list[None]:
-            labels = batch.pop("labels").flatten()
-            cells = (labels != NO_LABEL).nonzero().squeeze(1)
-            output = model.dnazen(**batch, wanted=cells)
-            logits, truth = model.head(output.last_hidden_state).float(), labels[cells]
-            sums.add_(
-                torch.tensor(
-                    [
-                        float(cross_entropy(logits, truth, reduction="sum")),
-                        float((logits.argmax(-1) == truth).sum()),
-                        len(truth),
-                        float(self.bases[truth.cpu()].sum()),
-                    ],
-                    dtype=torch.float64,
-                )
-            )
-            if output.ggram_hidden_state is not None:
-                states.add_(_sums_of_states(output.ggram_hidden_state))
-            return [None] * len(examples)
-
-        with self.compute_loss_context_manager():  # the arithmetic of the training
-            for _done in run(
-                model,
-                self.heldout_collator,
-                self._heldout_examples(),
-                add_up,
-                tokens_per_batch=self.tokens_per_batch,
-            ):
-                pass
-        # As objects, since not every device has 64 bits.
-        nats, correct, predicted, bases = sum(gather_object([sums.numpy()])).tolist()
-        metrics = {
-            "eval_loss": nats / predicted,
-            "eval_accuracy": correct / predicted,
-            "eval_bits_per_bp": nats / math.log(2) / bases,
-            "eval_predicted_tokens": predicted,
-        }
-        ggrams, squares, *total = sum(gather_object([states.numpy()])).tolist()
-        if ggrams:
-            metrics["eval_ggram_spread"] = _spread(ggrams, squares, total)
-        self.log(dict(metrics))  # which adds the pass it is in
-        self.control: TrainerControl = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
-        return metrics
-
-    def _heldout_examples(self) -> Iterator[Example]:
-        """This process' part of the held-out examples."""
-        for number in range(self.args.process_index, len(self.eval_dataset), self.args.world_size):
-            yield self.eval_dataset[ExampleKey(0, number)]
-
-
-def _sums_of_states(states: Float[Tensor, "slots hidden"]) -> Float64[Tensor, "2+hidden"]:
-    """How many, the sum of their squared lengths, and their sum."""
-    exact = states.double().cpu()
-    counts = torch.tensor([len(exact), exact.square().sum()], dtype=torch.float64)
-    return torch.cat([counts, exact.sum(0)])
-
-
-def _spread(ggrams: float, squares: float, total: list[float]) -> float:
-    """Distance of states from their mean (root mean square) over their length (likewise)."""
-    return math.sqrt(max(0.0, 1 - math.fsum(x * x for x in total) / (ggrams * squares)))
-
-
 def pretrain(
     inputs: PretrainInputs, config: PretrainConfig, output: Path, *, resume: bool = False
 ) -> Pretrained | None:
@@ -225,6 +110,12 @@ def pretrain(
     elif was_only_left_uncleaned(output):
         return None
     corpus = Corpus.open(inputs.corpus)
+    if config.masking.repeat_weight != 1 and corpus.repeat is None:
+        raise InputError(
+            "does not tell repeats, of which masking.repeat_weight is",
+            path=inputs.corpus,
+            fix="build the corpus anew",
+        )
     parts, may_miss = starting_point(inputs, config.model, corpus)
     hidden = None if inputs.mask_ggrams is None else GGramVocabulary.load(inputs.mask_ggrams)
     if hidden is not None:
@@ -290,7 +181,9 @@ def pretrain(
                 config.tokens_per_batch,
                 config.max_steps * config.run.gradient_accumulation * arguments.world_size,
                 seed,
+                _weights(corpus, train.intervals),
             ),
+            repeat_weight=config.masking.repeat_weight,
             tokens_per_batch=config.tokens_per_batch,
             heldout_collator=replace(collator, masking=config.heldout_masking),
             bases=token_lengths(parts.tokenizer),
@@ -322,6 +215,14 @@ def pretrain(
     if (problem := weakness(output)) is not None:
         print(f"warning: this model {problem}", file=sys.stderr)
     return Pretrained(scores, history)
+
+
+def _weights(corpus: Corpus, intervals: TokenIntervals) -> Float32[np.ndarray, "examples"] | None:
+    """How often each example is to be drawn; ``None`` if all alike."""
+    if corpus.weight is None or (corpus.weight == 1).all():
+        return None
+    weights: Float32[np.ndarray, "examples"] = corpus.weight[intervals.sequence]
+    return weights
 
 
 def _last_scores(trainer: PretrainTrainer) -> dict[str, float]:

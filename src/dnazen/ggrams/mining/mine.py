@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int, Int64
+from jaxtyping import Bool, Float64, Int, Int64, UInt16
 
+from ...arrays import GrowingArray
 from ...errors import InputError
 from ...records import package_version, plain
 from ...tokens.corpus import Corpus
-from ...tokens.special import MAX_VOCAB_SIZE
+from ...tokens.special import MAX_VOCAB_SIZE, UNK
 from ...tokens.tokenizer import token_strings
 from ...workers.cluster import Workers, connected
 from ..kernels import require_sequences, require_tokens
@@ -132,6 +133,7 @@ def mine_corpus(
     *,
     exclude: Sequence[Path] = (),
     exclude_overlap_bp: int = 50,
+    skip_repeats: bool = False,
     threads: int | None = None,
     ray: str | None = None,
     memory_gb: float = 1.0,
@@ -143,14 +145,18 @@ def mine_corpus(
     exclude
         Sequence files, such as a benchmark's dev and test sets. Corpus sequences that share a
         stretch of ``exclude_overlap_bp`` bases with them, on either strand, are not mined.
+    skip_repeats
+        Take the tokens of repeats for unknown, so that no G-gram holds one.
     threads
         None takes one a core.
 
     Raises
     ------
     InputError
-        If a file of ``exclude`` cannot be read, or nothing in it can be excluded.
+        If a file of ``exclude`` cannot be read, or nothing in it can be excluded; or repeats are
+        to be skipped in a corpus that does not tell them.
     """
+    tokens = _without_repeats(corpus) if skip_repeats else corpus.tokens
     if threads is None:
         threads = os.cpu_count() or 1
     keep = np.ones(len(corpus), dtype=np.bool_)
@@ -164,7 +170,7 @@ def mine_corpus(
     excluded |= {"sequences": len(left_out), "tokens": int(left_out.sum())}
     print(f"mining {len(corpus.tokens) - excluded['tokens']:,} tokens", file=sys.stderr)
     mined = mine(
-        corpus.tokens,
+        tokens,
         corpus.offsets,
         corpus.vocab_size,
         config,
@@ -180,10 +186,23 @@ def mine_corpus(
         pmi=mined.pmi.astype(np.float32),
         vocab_size=corpus.vocab_size,
         tokenizer_sha256=corpus.tokenizer_sha256,
-        provenance=_provenance(corpus, config, excluded),
+        provenance=_provenance(corpus, config, excluded) | {"skip_repeats": skip_repeats},
         bases=spell(mined.tokens, mined.offsets, token_strings(corpus.tokenizer)),
     )
     return MinedCorpus(vocabulary, len(left_out))
+
+
+def _without_repeats(corpus: Corpus) -> UInt16[np.ndarray, "tokens"]:
+    """The tokens, [UNK] where one is of a repeat; kept in a temporary file."""
+    if corpus.repeat is None:
+        raise InputError(
+            "does not tell repeats", path=corpus.directory, fix="build the corpus anew"
+        )
+    with GrowingArray(None, np.uint16) as tokens:
+        for start in range(0, len(corpus.tokens), _TOKENS_AT_A_TIME):
+            part = slice(start, start + _TOKENS_AT_A_TIME)
+            tokens.append(np.where(corpus.repeat[part], UNK, corpus.tokens[part]))
+        return tokens.mapped()
 
 
 def _provenance(corpus: Corpus, config: MiningConfig, excluded: dict[str, Any]) -> dict[str, Any]:
