@@ -57,28 +57,30 @@ def numbers(settings: type):
     for name, kind in get_type_hints(settings).items():
         for part in parts(kind):
             if part in (int, float):
-                yield name, part, any(get_origin(k) is tuple for k in (kind, *get_args(kind)))
+                origins = {get_origin(k) for k in (kind, *get_args(kind))}
+                yield name, part, next((o for o in (tuple, dict) if o in origins), None)
 
 
 CASES = [(kind, *number) for kind in SETTINGS for number in numbers(kind)]
 
 
 @pytest.mark.parametrize(
-    ("settings", "name", "kind", "several"),
+    ("settings", "name", "kind", "holder"),
     [
         pytest.param(*case, id=f"{case[0].__name__}.{case[1]}")
         for case in CASES
         if (case[0].__name__, case[1]) not in BOUNDED_BY_MODEL
     ],
 )
-def test_every_number_is_bounded(settings, name, kind, several):
+def test_every_number_is_bounded(settings, name, kind, holder):
     example(settings)
+    held = {None: lambda x: x, tuple: lambda x: (x,), dict: lambda x: {"x": x}}[holder]
     absurd = [10**30, -(10**30)]
     if kind is float:
         absurd = [float("nan"), float("inf"), float("-inf")]
     for value in absurd:
         with pytest.raises(ConfigError, match=name.removeprefix("heldout_")):
-            example(settings, **{name: (value,) if several else value})
+            example(settings, **{name: held(value)})
 
 
 @dataclass(frozen=True)
