@@ -131,6 +131,27 @@ def test_ggrams_take_their_share(share):
     assert whole / hidden.sum() == pytest.approx(share, abs=0.04)
 
 
+def test_spans_have_the_lengths_of_ggrams_and_stand_anywhere():
+    """Triples stand in the first half alone; as spans they are hidden in both alike."""
+    rng = np.random.default_rng(5)
+    halves = [[6, 7, 8] * 10 + rng.integers(9, VOCAB, 30).tolist() + [0] for _ in range(2000)]
+    tokens, offsets = ragged(halves)
+    keys = sequence_keys(1, 0, np.arange(len(halves)))
+    config = {"ggram_share": 1.0, "mask_share": 1.0, "random_share": 0.0, "rate": 0.1}
+    hidden = {}
+    for units in ("ggrams", "spans"):
+        settings = MaskingConfig(units=units, **config)
+        _, labels = mask(tokens, offsets, matcher_of([(6, 7, 8)]), keys, settings, VOCAB)
+        hidden[units] = (labels != -100).reshape(len(halves), -1)
+    assert hidden["ggrams"][:, 30:].mean() < 0.002  # what tops up the budget
+    first, second = hidden["spans"][:, :30].mean(), hidden["spans"][:, 30:60].mean()
+    assert first == pytest.approx(0.1, abs=0.005) == second
+    assert not hidden["spans"][:, 60].any()  # no special token
+    runs = np.diff(np.flatnonzero(np.diff(np.pad(hidden["spans"], ((0, 0), (1, 1))).ravel())))[::2]
+    assert np.isin(runs, [3, 6, 9]).mean() > 0.95
+    np.testing.assert_allclose(hidden["spans"].mean(), hidden["ggrams"].mean(), rtol=0.05)
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.permutations(range(12)), st.integers(0, 1000))
 def test_a_sequence_is_masked_alike_in_any_batch(order, epoch):

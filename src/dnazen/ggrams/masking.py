@@ -83,9 +83,8 @@ def mask(
     corrupted = np.array(tokens)
     labels = np.full(len(tokens), NO_LABEL, dtype=np.int64)
     shares = config.rate, config.ggram_share, config.mask_share, config.random_share
-    _mask(
-        corrupted, labels, offsets, start, length, np.asarray(keys, np.uint64), *shares, vocab_size
-    )
+    units = (start, length, config.units == "spans")
+    _mask(corrupted, labels, offsets, *units, np.asarray(keys, np.uint64), *shares, vocab_size)
     return Masked(corrupted, labels)
 
 
@@ -107,6 +106,7 @@ def _mask(
     offsets: Int64[np.ndarray, "sequences+1"],
     start: Int64[np.ndarray, "occurrences"],
     length: Int64[np.ndarray, "occurrences"],
+    displaced: bool,
     keys: UInt64[np.ndarray, "sequences"],
     rate: float,
     ggram_share: float,
@@ -114,7 +114,7 @@ def _mask(
     random_share: float,
     vocab_size: int,
 ) -> None:
-    """``mask`` in place, the occurrences given."""
+    """``mask`` in place, the occurrences given, or ``displaced`` to random places."""
     state = np.zeros(1, dtype=np.uint64)
     order = np.empty(max(tokens.shape[0], start.shape[0]), dtype=np.int64)
     low = 0
@@ -140,15 +140,18 @@ def _mask(
             k = order[pick]
             left -= 1
             order[pick] = order[left]
+            first = start[k]
+            if displaced:
+                first = begin + int(_draw(state) * (end - begin - length[k] + 1))
             free = True
-            for i in range(start[k], start[k] + length[k]):
-                free = free and labels[i] == NO_LABEL
+            for i in range(first, first + length[k]):
+                free = free and labels[i] == NO_LABEL and tokens[i] >= SPECIAL
             if not free:
                 continue
             room = ggram_share * budget - covered
             if length[k] > room and _draw(state) * length[k] >= room:
                 break
-            _hide(tokens, labels, start[k], length[k], state, mask_share, random_share, vocab_size)
+            _hide(tokens, labels, first, length[k], state, mask_share, random_share, vocab_size)
             covered += length[k]
         low = high
 

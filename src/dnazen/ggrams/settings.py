@@ -44,6 +44,9 @@ class MaskingConfig:
     """Fraction of the maskable tokens to predict, 0 < rate < 1."""
     ggram_share: float = 0.8
     """Fraction of the predicted tokens that whole G-grams take while there are any; 0: none."""
+    units: Literal["ggrams", "spans"] = "ggrams"
+    """What is hidden whole: G-grams where they stand, or as a control spans of their lengths at
+    random places of their sequences."""
     mask_share: float = 0.8
     """Fraction of the chosen units that become [MASK]."""
     random_share: float = 0.1
