@@ -13,6 +13,7 @@ from ..records import hash_file, run_record, write_json
 from ..tokens.tokenizer import save_tokenizer
 from .configuration import DnazenConfig
 from .directory import ModelDirectory, files_for, open_directory, save_directory
+from .files import RELEASED_GGRAMS_FILE, WEIGHTS_FILE
 from .modeling import (
     DnazenForBaseClassification,
     DnazenForMaskedLM,
@@ -22,13 +23,13 @@ from .modeling import (
 from .released import (
     CLASSIFIER,
     MASKED_LM,
-    RELEASED_GGRAMS_FILE,
     config_to_released,
     released_cap,
     weights_to_released,
     write_released_ggrams,
 )
-from .weights import WEIGHTS_FILE, load_weights, read_weights
+from .source import find_model
+from .weights import load_weights, read_weights
 
 _ARCHITECTURE = {
     DnazenForMaskedLM: MASKED_LM,
@@ -84,18 +85,22 @@ def _save_released(directory: Path, model: DnazenPreTrainedModel, parts: ModelDi
         write_released_ggrams(path, parts.vocabulary, parts.tokenizer, cap)
 
 
-def convert(source: Path, output: Path, to: Literal["dnazen", "released"] = "dnazen") -> None:
-    """Write a model directory, ours or a released one, in one of the two formats.
+def convert(
+    model_name: str | Path, output: Path, to: Literal["dnazen", "released"] = "dnazen"
+) -> None:
+    """Write a model, ours or a released one, in one of the two formats.
 
     Raises
     ------
     InputError
-        If the directory is no model, or weights are missing, unknown or of another shape.
+        If there is no such model, or weights are missing, unknown or of another shape.
     ConfigError
         If the model cannot be written in the released format.
     OutputError
         If the output is taken or cannot be written.
     """
+    found = find_model(model_name)
+    source = found.directory
     parts = open_directory(source)
     weights = read_weights(source, parts.config)
     kind: type[DnazenPreTrainedModel] = DnazenForMaskedLM
@@ -113,5 +118,6 @@ def convert(source: Path, output: Path, to: Literal["dnazen", "released"] = "dna
             with files_for(partial) as files:
                 _save_released(files, model, parts)
         inputs = [hash_file(path) for path in sorted(source.iterdir()) if path.is_file()]
-        settings = {"model": source, "output": output, "to": to}
-        write_json(partial / "convert.json", run_record("convert", settings, inputs))
+        settings = {"model": model_name, "output": output, "to": to}
+        record = run_record("convert", settings, inputs, commit=found.commit or None)
+        write_json(partial / "convert.json", record)
