@@ -71,7 +71,10 @@ def test_what_is_in_the_cache_is_not_downloaded_again(hub, ours):
     assert hub.requests == []  # of one process
     again()
     find_model("org/name")
-    assert hub.requests == ["HEAD /org/name/resolve/main/config.json"]  # whether main has moved
+    assert hub.requests == [  # whether main has moved
+        "GET /api/models/org/name",
+        "HEAD /org/name/resolve/main/config.json",
+    ]
 
 
 @pytest.mark.parametrize("revision", ["v1", "refs/pr/2", COMMITS["v1"]])

@@ -101,11 +101,16 @@ def shipped(name: str) -> Path | None:
 def _of_hub(name: str, repository: str, revision: str | None) -> ModelSource:
     """A model in the cache of the hub, put there if it is not."""
     with _failures_explained(name):
-        config = Path(hf_hub_download(repository, CONFIG_FILE, revision=revision))
-        folder, commit = config.parent, config.parent.name
+        listing = _listing(repository, revision)
+        cached_only = listing is None
+        config = hf_hub_download(
+            repository, CONFIG_FILE, revision=revision, local_files_only=cached_only
+        )
+        folder, commit = Path(config).parent, Path(config).parent.name
         if not _is_whole(folder):
-            listing = HfApi().model_info(repository, revision=commit).siblings or []
-            names = files_read(file.rfilename for file in listing)
+            if listing is None:
+                raise errors.LocalEntryNotFoundError(f"{name}: not whole")
+            names = files_read(listing)
             if not weight_files(names):
                 raise InputError(
                     "the repository holds no weights", path=name, expected="those of a model"
@@ -117,6 +122,20 @@ def _of_hub(name: str, repository: str, revision: str | None) -> ModelSource:
     for path in sorted(folder.iterdir()):
         _require_undamaged(path, name)
     return source
+
+
+def _listing(repository: str, revision: str | None) -> list[str] | None:
+    """The files of a revision; ``None`` where the hub does not answer, or is not to be asked.
+
+    Asked first, for it answers or fails at once; downloads are tried again for half a minute.
+    """
+    try:
+        info = HfApi().model_info(repository, revision=revision)
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+        raise
+    except (errors.HTTPError, ConnectionError):  # type: ignore[attr-defined]
+        return None
+    return [file.rfilename for file in info.siblings or []]
 
 
 def _is_whole(folder: Path) -> bool:
@@ -163,7 +182,7 @@ def _failures_explained(name: str) -> Iterator[None]:
     except errors.RevisionNotFoundError:
         problem = f"{hub} has this model, but no such revision of it"
         fix = "name a branch, a tag or a commit behind the @, or leave both out"
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
+    except errors.LocalEntryNotFoundError:
         offline = constants.is_offline_mode()
         reason = "HF_HUB_OFFLINE is set" if offline else f"{hub} gives no answer"
         problem = f"no such directory, not whole in the cache of the hub, and {reason}"
