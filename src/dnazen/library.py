@@ -83,10 +83,13 @@ class Model(OpenedModel):
 
 
 def load(source: str | Path, device: str = "auto") -> Model:
-    """Open a model: a directory, ours or a released one, or a LoRA adapter.
+    """Open a model, ours or a released one, or a LoRA adapter.
 
     Parameters
     ----------
+    source
+        A directory, or the name of a model on the Hugging Face hub, ``ORG/NAME`` or
+        ``ORG/NAME@REVISION``, which is downloaded once.
     device
         ``auto`` is a GPU where there is one; else a name of PyTorch's, such as ``cpu``.
 

@@ -22,6 +22,7 @@ from transformers import (
 
 from directories import random_directory, weights_of
 from dnazen.errors import InputError
+from dnazen.gue.grid import _pinned
 from dnazen.gue.models import finetuning_of, learner_of, model_sha256
 from dnazen.gue.settings import BenchmarkModel
 from dnazen.model.batches import Example
@@ -30,6 +31,7 @@ from dnazen.sequences.splits import load_splits
 from dnazen.training.cnn import EPOCHS, LEARNING_RATE
 from dnazen.training.finetune import fit
 from dnazen.training.settings import FinetuneConfig, OptimizerConfig, RunConfig
+from loopback_hub import COMMITS, serving, use
 from tiny_gue import make_gue
 
 
@@ -124,7 +126,6 @@ def test_the_hash_follows_the_model_not_its_place(ours, bert, tmp_path):
         (changed / file).write_bytes((changed / file).read_bytes() + b" ")
         assert model_sha256(replace(model, source=str(changed))) != model_sha256(model)
     assert model_sha256(BenchmarkModel("h", "hf", str(bert))) != model_sha256(model)
-    assert model_sha256(BenchmarkModel("h", "hf", "org/name")) is None
     assert model_sha256(BenchmarkModel("c", "cnn", "")) is None
     for kind in ("dnazen", "hf"):
         with pytest.raises(InputError, match=r"no such model; expected a folder with model\.safe"):
@@ -220,6 +221,22 @@ def test_hugging_face_models_start_from_their_weights_and_read_their_tokens(
     assert kmers.tolist() == by_hand
 
 
+def test_models_of_the_hub_are_those_of_their_directories(
+    bert, data, splits, tmp_path, monkeypatch
+):
+    with serving() as hub:
+        use(monkeypatch, hub.url, tmp_path / "cache")
+        hub.add("org/bert", bert)
+        named = BenchmarkModel("b", "hf", "org/bert")
+        local = replace(named, source=str(bert))
+        assert model_sha256(named) == model_sha256(local)
+        learners = [learner_of(model, config(), splits) for model in (named, local)]
+        for one, other in zip(*(learner.encoded.test.tokens for learner in learners), strict=True):
+            assert one.tolist() == other.tolist()
+        assert _pinned("org/bert") == f"org/bert@{COMMITS['main']}"  # what cells are given
+        assert _pinned(str(bert)) == str(bert)
+
+
 def test_a_classifier_of_other_classes_gets_a_new_head(bert, data, splits, tmp_path):
     shutil.copytree(bert, tmp_path / "five")
     AutoModelForSequenceClassification.from_pretrained(bert, num_labels=5).save_pretrained(
@@ -246,7 +263,8 @@ def test_code_of_others_is_refused_before_it_is_read(
     shutil.copytree(bert, tmp_path / "evil")
     path = tmp_path / "evil" / file
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    monkeypatch.setattr("dnazen.gue.models.AutoTokenizer", None)
+    monkeypatch.setattr("dnazen.model.foreign.AutoTokenizer", None)
+    monkeypatch.setattr("dnazen.model.foreign.AutoConfig", None)
     monkeypatch.setattr("dnazen.gue.models.AutoModelForSequenceClassification", None)
     with pytest.raises(InputError, match="names code of others, which is never run"):
         learner_of(BenchmarkModel("e", "hf", str(tmp_path / "evil")), config(), splits)

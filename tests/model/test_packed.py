@@ -9,7 +9,8 @@ import torch
 import dnazen
 from directories import random_directory, weights_of
 from dnazen.cli import main
-from dnazen.model.packed import PACKED_WEIGHTS_FILE, pack, unpack
+from dnazen.model.files import PACKED_WEIGHTS_FILE
+from dnazen.model.packed import pack, unpack
 
 
 def test_rows_are_off_by_half_a_step_at_most():

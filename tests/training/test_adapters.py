@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from dnazen.sequences.settings import LabelConfig
 from dnazen.tokens.tokenizer import encode
 from dnazen.training.adapters import TRAINED_WHOLE, add_adapter
 from dnazen.training.settings import LoraConfig, OptimizerConfig, RunConfig
+from loopback_hub import COMMITS, serving, use
 from settings_of import settings_of
 from splits_of import SINGLE
 from training.test_finetune import PLAIN, finetune, sequences, task  # noqa: F401
@@ -94,6 +96,27 @@ def test_the_directory_is_small_and_names_its_base(adapter, base):
     heads = {n for n in stored if ".lora_" not in n}
     assert {n.split(".")[2] for n in heads} == set(TRAINED_WHOLE) - {"base_head"}  # it has no bases
     assert not any("embeddings" in name for name in stored)
+
+
+def test_an_adapter_on_a_model_of_the_hub_names_it_and_its_commit(
+    base,
+    task,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    with serving() as hub:
+        use(monkeypatch, hub.url, tmp_path / "cache")
+        hub.add("org/base", base, "v1")
+        output = tmp_path / "adapter"
+        finetune(settings(task, Path("org/base@v1"), output, epochs=1))
+        named = json.loads((output / "adapter_config.json").read_text())
+        assert named["base_model_name_or_path"] == "org/base"
+        assert named["revision"] == COMMITS["v1"]
+        record = json.loads((output / "run.json").read_text())
+        assert record["model"]["commit"] == COMMITS["v1"]
+        use(monkeypatch, hub.url, tmp_path / "other_cache")  # as on another machine
+        DnazenForSequenceClassification.from_released(output)
+        assert any("base" in request for request in hub.requests)
 
 
 def test_every_matrix_product_of_both_encoders_is_adapted_and_no_table(base):

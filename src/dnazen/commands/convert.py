@@ -22,7 +22,7 @@ class ConvertCommand:
     """
 
     model: tyro.conf.Positional[Path]
-    """Model directory to read."""
+    """Model to read: a directory, or ORG/NAME[@REVISION] of the Hugging Face hub."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """New directory to write."""
     to: Format = "dnazen"

@@ -30,8 +30,9 @@ class EmbedCommand:
     name and place.
     """
 
-    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_DIR")]
-    """A DNAZEN or DNABERT-2 directory, pre-trained or fine-tuned."""
+    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
+    """A DNAZEN or DNABERT-2 model, pre-trained or fine-tuned: a directory, or
+    ORG/NAME[@REVISION] of the Hugging Face hub."""
     sequences: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SEQUENCES...")
     ]
@@ -60,10 +61,10 @@ def run(settings: EmbedCommand) -> None:
     from ..sequences.inputs import Inputs
 
     inputs = Inputs(settings.sequences, settings.regions, settings.tiles)
-    read = [*inputs.files, *settings.model.glob("*")]
+    model = OpenedModel.open(settings.model, settings.device)
+    read = [*inputs.files, *model.origin.directory.glob("*")]
     for path in files_of(settings.output):
         refuse_inputs(path, read)
-    model = OpenedModel.open(settings.model, settings.device)
     counts, records, empty, rows = Counts(), 0, 0, 0
 
     def counted() -> Iterator[InputRecord]:
@@ -79,7 +80,7 @@ def run(settings: EmbedCommand) -> None:
     config = settings.embedding
     with tqdm(desc="embedding", unit=" tokens", unit_scale=True, disable=None) as progress:
         stream = embeddings(model, counted(), config, progress.update)
-        record = run_record("embed", settings)
+        record = run_record("embed", settings, model=model.origin.record)
         with vector_file(settings.output, width, columns(config.pooling), record) as append:
             for vectors in stream:
                 append(_block(vectors))

@@ -26,8 +26,8 @@ class ExplainCommand:
     summary.json, and index.html, which draws the first sequences.
     """
 
-    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_DIR")]
-    """Directory that 'dnazen finetune' wrote."""
+    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
+    """Directory that 'dnazen finetune' wrote, or ORG/NAME[@REVISION] of the Hugging Face hub."""
     sequences: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SEQUENCES...")
     ]
@@ -96,6 +96,7 @@ def run(settings: ExplainCommand) -> None:
             "explain",
             settings,
             map(hash_file, paths),
+            model=model.origin.record,
             **account.numbers,
             padded_bp=inputs.padded,
         )

@@ -35,7 +35,8 @@ class FinetuneCommand:
     """Directory with train.csv, dev.csv and test.csv, or one table that is split. Columns:
     'sequence', or 'sequence_1' and 'sequence_2' for pairs, and 'label'."""
     model: Path
-    """Model to start from: a DNAZEN directory, ours or released, or a DNABERT-2 directory."""
+    """Model to start from: a DNAZEN directory, ours or released, or a DNABERT-2 directory; or
+    ORG/NAME[@REVISION] of the Hugging Face hub."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Directory to write."""
     resume: bool = False
@@ -131,6 +132,7 @@ def _begin(
 
     import torch
 
+    from ..model.source import find_model
     from ..records import run_record
     from ..training.checkpoints import finetuning_identity, starting_file, write_training_record
     from ..training.finetune import announce
@@ -152,6 +154,7 @@ def _begin(
         "finetune",
         settings,
         [*splits.inputs, start],
+        model=find_model(settings.model).record,
         label_names=task.label_names,
         rows=rows,
         classes=classes,

@@ -23,8 +23,9 @@ class GueRunCommand:
 
     models: Models
     """Models as 'NAME: KIND SOURCE': dnazen DIR (ours, released, DNABERT-2), e4bu DIR (its G-grams
-    left out), random DIR (from random weights), hf DIR_OR_NAME (Hugging Face), cnn, kmer. In a
-    recipe tables such as [models.NAME] with kind and source."""
+    left out), random DIR (from random weights), hf DIR (whatever transformers opens), cnn, kmer;
+    a DIR may be ORG/NAME[@REVISION] of the Hugging Face hub. In a recipe tables such as
+    [models.NAME] with kind and source."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Directory to write, or to go on with."""
     benchmark: Annotated[BenchmarkConfig, FLAT]

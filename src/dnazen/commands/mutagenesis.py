@@ -21,8 +21,9 @@ class MutagenesisCommand:
     model's output, a heat map (PNG) and the mean over the three changes of each base (bedGraph).
     """
 
-    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_DIR")]
-    """Directory that 'dnazen pretrain' or 'dnazen finetune' wrote, or a released one."""
+    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
+    """Directory that 'dnazen pretrain' or 'dnazen finetune' wrote, or a released one; or
+    ORG/NAME[@REVISION] of the Hugging Face hub."""
     sequence: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SEQUENCE")]
     """Letters (ACGT...), or a file: FASTA, plain or bgzip, or 2bit."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
@@ -57,7 +58,10 @@ def run(settings: MutagenesisCommand) -> None:
         new_directory(settings.output) as folder,
     ):
         inputs = [] if region.file is None else [hash_file(region.file)]
-        write_json(folder / "run.json", run_record("mutagenesis", settings, inputs))
+        write_json(
+            folder / "run.json",
+            run_record("mutagenesis", settings, inputs, model=model.origin.record),
+        )
         letters, _ = normalise(region.letters)
         parts = []
         with tqdm(desc="mutating", unit=" bases", total=len(letters), disable=None) as progress:

@@ -34,8 +34,8 @@ class PredictCommand:
     Records of any length are read, in overlapping windows.
     """
 
-    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_DIR")]
-    """Directory that 'dnazen finetune' wrote."""
+    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
+    """Directory that 'dnazen finetune' wrote, or ORG/NAME[@REVISION] of the Hugging Face hub."""
     sequences: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SEQUENCES...")
     ]
@@ -75,10 +75,10 @@ def run(settings: PredictCommand) -> None:
     from ..sequences.inputs import Inputs
 
     inputs = Inputs(settings.sequences, settings.regions, settings.tiles)
+    model = OpenedModel.open(settings.model, settings.device)
     for output in (settings.output, settings.per_base):
         if output is not None and str(output) != "-":
-            refuse_inputs(output, [*inputs.files, *settings.model.glob("*")])
-    model = OpenedModel.open(settings.model, settings.device)
+            refuse_inputs(output, [*inputs.files, *model.origin.directory.glob("*")])
     if model.base_classifier_network is None:
         _predict_sequences(settings, model, inputs)
     else:

@@ -31,7 +31,8 @@ class PretrainCommand:
     """G-grams to hide whole, if not those of the model: gives an E4BU-only twin the same masks."""
     init: Path | None = None
     """Start from this model instead of random weights: a DNAZEN directory, ours or released, or
-    a DNABERT-2 directory, to which a fresh G-gram encoder is added."""
+    a DNABERT-2 directory, to which a fresh G-gram encoder is added; or ORG/NAME[@REVISION] of the
+    Hugging Face hub."""
     resume: bool = False
     """Go on with an interrupted run in OUTPUT."""
     pretraining: Annotated[PretrainConfig, FLAT] = field(default_factory=PretrainConfig)

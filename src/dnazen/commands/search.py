@@ -38,7 +38,8 @@ class SearchCommand:
     data: Path
     """Labelled sequences, as for 'dnazen finetune'."""
     model: Path
-    """Model to start from: a DNAZEN directory, ours or released, or a DNABERT-2 directory."""
+    """Model to start from: a DNAZEN directory, ours or released, or a DNABERT-2 directory; or
+    ORG/NAME[@REVISION] of the Hugging Face hub."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Directory to write."""
     resume: bool = False
@@ -110,6 +111,7 @@ def _begin(settings: SearchCommand, splits: Splits, space: Space) -> dict[str, A
     import optuna
     import torch
 
+    from ..model.source import find_model
     from ..records import read_json, run_record, write_json
     from ..runs import require_same
     from ..training.checkpoints import finetuning_identity, starting_file
@@ -131,7 +133,14 @@ def _begin(settings: SearchCommand, splits: Splits, space: Space) -> dict[str, A
             settings.output, read_json(path, "the record of a search")["identity"], identity
         )
     versions = {"optuna": optuna.__version__, "torch": torch.__version__}
-    record = run_record("search", settings, [*splits.inputs, start], **versions, identity=identity)
+    record = run_record(
+        "search",
+        settings,
+        [*splits.inputs, start],
+        model=find_model(settings.model).record,
+        **versions,
+        identity=identity,
+    )
     write_json(path, record)
     return record
 

@@ -25,8 +25,9 @@ class VariantsCommand:
     masked LM, or changes of a fine-tuned model's output.
     """
 
-    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL_DIR")]
-    """Directory that 'dnazen pretrain' or 'dnazen finetune' wrote, or a released one."""
+    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
+    """Directory that 'dnazen pretrain' or 'dnazen finetune' wrote, or a released one; or
+    ORG/NAME[@REVISION] of the Hugging Face hub."""
     genome: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="GENOME")]
     """The reference: FASTA, plain or bgzip, or 2bit."""
     variants: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="VCF")]

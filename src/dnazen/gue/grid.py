@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import torch
 
 from ..errors import ConfigError, InputError
 from ..model.directory import open_directory
+from ..model.source import find_model
 from ..records import read_json, run_record, write_json
 from ..runs import growing_directory
 from ..sequences.reader import read_records
@@ -76,6 +78,7 @@ def run_grid(config: BenchmarkConfig, models: Sequence[BenchmarkModel], output: 
     """
     if not models:
         raise ConfigError("models: none given; expected one or more")
+    models = [replace(model, source=_pinned(model.source)) for model in models]
     hashes = {model.name: model_sha256(model) for model in models}
     dense = _dense_model(config, models)
     present, skipped = present_tasks(config)
@@ -92,6 +95,11 @@ def run_grid(config: BenchmarkConfig, models: Sequence[BenchmarkModel], output: 
             print(f"{planned.task.name}: {state}", file=sys.stderr)
         _describe(dense, models, grid)
         return _run_all(grid)
+
+
+def _pinned(source: str) -> str:
+    """A source that is the same model in every cell, on whatever machine."""
+    return find_model(source).pinned if source else ""
 
 
 class _Grid(NamedTuple):
@@ -200,7 +208,7 @@ def _describe(dense: BenchmarkModel | None, models: Sequence[BenchmarkModel], gr
     """Write the G-gram density and the leakage of the test splits, unless they are there."""
     tests = {planned.task.name: grid.data_of(planned) / "test.csv" for planned in grid.tasks}
     if dense is not None:
-        parts = open_directory(Path(dense.source))
+        parts = open_directory(find_model(dense.source).directory)
         for test in tests.values():
             target = test.with_name(DENSITY_FILE)
             if parts.vocabulary is None or _is_density_of(target, dense):

@@ -12,7 +12,8 @@ import numpy as np
 from ..errors import DnazenError
 from ..ggrams.leakage import mined_part, shared_with
 from ..ggrams.vocabulary import GGramVocabulary
-from ..model.directory import GGRAMS_FILE
+from ..model.files import GGRAMS_FILE
+from ..model.source import find_model
 from ..records import plain, read_json
 from ..tokens.corpus import Corpus
 from .settings import BenchmarkModel
@@ -62,7 +63,7 @@ def leakages(
     read_by: dict[tuple[str, str], list[str]] = {}
     for model in models:
         if model.has_directory:
-            for what, source in _inputs(Path(model.source)):
+            for what, source in _inputs(find_model(model.source).directory):
                 if what == "mining" or model.kind != "random":
                     read_by.setdefault((what, source), []).append(model.name)
     before = {(entry["what"], entry["source"]): entry for entry in earlier if not entry["problem"]}

@@ -23,6 +23,7 @@ from ..model.configuration import DnazenConfig
 from ..model.directory import open_directory
 from ..model.encoder import FusedEncoder, Network
 from ..model.masked_lm import MaskedLM
+from ..model.source import ModelSource, find_model
 from ..model.weights import load_weights, read_weights
 from ..model.worth import weakness
 from ..sequences.labelled import Task
@@ -40,7 +41,7 @@ class OpenedModel:
     The heads share one encoder. All networks are in evaluation mode, and stay so.
     """
 
-    source: str
+    origin: ModelSource
     """What it was opened from."""
     config: DnazenConfig
     tokenizer: Tokenizer
@@ -58,10 +59,12 @@ class OpenedModel:
 
     @classmethod
     def open(cls, source: str | Path, device: str = "auto") -> Self:
-        """Open a directory, ours or a released one, or a LoRA adapter.
+        """Open a model, ours or a released one, or a LoRA adapter.
 
         Parameters
         ----------
+        source
+            A directory, or a name of the hub (``model.source.find_model``).
         device
             ``auto`` is a GPU where there is one; else a name of PyTorch's, such as ``cpu`` or
             ``cuda:1``.
@@ -74,7 +77,8 @@ class OpenedModel:
             If there is no such device.
         """
         place = choose_device(device)
-        directory = Path(source)
+        origin = find_model(source)
+        directory = origin.directory
         parts = open_directory(directory)
         weights = read_weights(directory, parts.config)
         if (problem := weakness(directory)) is not None:
@@ -105,7 +109,7 @@ class OpenedModel:
             if network is not None:
                 network.eval().to(place)
         return cls(
-            source=str(source),
+            origin=origin,
             config=parts.config,
             tokenizer=parts.tokenizer,
             vocabulary=parts.vocabulary,
@@ -115,6 +119,11 @@ class OpenedModel:
             classifier_network=classifier,
             base_classifier_network=base_classifier,
         )
+
+    @property
+    def source(self) -> str:
+        """What it was opened from, as it was named."""
+        return self.origin.name
 
     def __repr__(self) -> str:
         ggrams = 0 if self.vocabulary is None else len(self.vocabulary)

@@ -15,26 +15,32 @@ from ..outputs import new_directory
 from ..records import hash_file, run_record, write_json
 from ..tokens.tokenizer import save_tokenizer
 from .configuration import DnazenConfig
-from .directory import GGRAMS_FILE, ModelDirectory, files_for, open_directory, save_directory
+from .directory import ModelDirectory, files_for, open_directory, save_directory
+from .files import (
+    GGRAMS_FILE,
+    PACKED_WEIGHTS_FILE,
+    RELEASED_GGRAMS_FILE,
+    SCORES_FILES,
+    WEIGHTS_FILE,
+)
 from .modeling import (
     DnazenForBaseClassification,
     DnazenForMaskedLM,
     DnazenForSequenceClassification,
     DnazenPreTrainedModel,
 )
-from .packed import PACKED_WEIGHTS_FILE, pack
+from .packed import pack
 from .released import (
     CLASSIFIER,
     MASKED_LM,
-    RELEASED_GGRAMS_FILE,
     config_to_released,
     released_cap,
     weights_to_released,
     write_released_ggrams,
 )
 from .settings import Format
-from .weights import WEIGHTS_FILE, load_weights, read_weights
-from .worth import SCORES_FILES
+from .source import find_model
+from .weights import load_weights, read_weights
 
 _ARCHITECTURE = {
     DnazenForMaskedLM: MASKED_LM,
@@ -102,18 +108,20 @@ def _save_packed(directory: Path, model: DnazenPreTrainedModel, parts: ModelDire
         parts.vocabulary.save(directory / GGRAMS_FILE)
 
 
-def convert(source: Path, output: Path, to: Format = "dnazen") -> None:
-    """Write a model directory, of any format, in one of three.
+def convert(model_name: str | Path, output: Path, to: Format = "dnazen") -> None:
+    """Write a model, of any format, in one of three.
 
     Raises
     ------
     InputError
-        If the directory is no model, or weights are missing, unknown or of another shape.
+        If there is no such model, or weights are missing, unknown or of another shape.
     ConfigError
         If the model cannot be written in the released format.
     OutputError
         If the output is taken or cannot be written.
     """
+    found = find_model(model_name)
+    source = found.directory
     parts = open_directory(source)
     weights = read_weights(source, parts.config)
     kind: type[DnazenPreTrainedModel] = DnazenForMaskedLM
@@ -137,5 +145,6 @@ def convert(source: Path, output: Path, to: Format = "dnazen") -> None:
             if (source / name).is_file():
                 shutil.copy(source / name, partial / name)
         inputs = [hash_file(path) for path in sorted(source.iterdir()) if path.is_file()]
-        settings = {"model": source, "output": output, "to": to}
-        write_json(partial / "convert.json", run_record("convert", settings, inputs))
+        settings = {"model": model_name, "output": output, "to": to}
+        record = run_record("convert", settings, inputs, commit=found.commit or None)
+        write_json(partial / "convert.json", record)

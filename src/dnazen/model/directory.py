@@ -20,13 +20,12 @@ from ..errors import InputError
 from ..ggrams.vocabulary import GGramVocabulary
 from ..tokens.tokenizer import load_tokenizer, save_tokenizer, tokenizer_sha256
 from .configuration import DnazenConfig
-from .released import RELEASED_GGRAMS_FILE, read_released_ggrams
-from .weights import WEIGHTS_FILES, adapter_base, read_config, weights_being_written
+from .files import GGRAMS_FILE, RELEASED_GGRAMS_FILE, WEIGHTS_FILES
+from .released import read_released_ggrams
+from .weights import adapter_base, read_config, weights_being_written
 
 if TYPE_CHECKING:
     from .modeling import DnazenPreTrainedModel
-
-GGRAMS_FILE = "ggrams.tsv"
 
 
 class ModelDirectory(NamedTuple):

@@ -34,6 +34,7 @@ from .losses import labelled_loss
 from .masked_lm import MaskedLM
 from .neighbours import NeighbourView
 from .rows import RowEmbedding
+from .source import find_model
 from .weights import load_weights, read_config, read_weights
 
 
@@ -69,7 +70,7 @@ class DnazenPreTrainedModel(PreTrainedModel):
     def from_released(
         cls, directory: str | Path, *, config: DnazenConfig | None = None, **changes: Any
     ) -> Self:
-        """Load a released DNAZEN or DNABERT-2 directory, one of ours, or a LoRA adapter.
+        """Load a released DNAZEN or DNABERT-2 model, one of ours, or a LoRA adapter.
 
         The model is in evaluation mode. The encoder must be whole. A head that the files lack
         starts at random and one that this kind of model has no place for is left out; both are
@@ -77,6 +78,8 @@ class DnazenPreTrainedModel(PreTrainedModel):
 
         Parameters
         ----------
+        directory
+            Or a name of the hub (``source.find_model``).
         config
             Takes the place of the directory's own configuration.
         changes
@@ -87,7 +90,7 @@ class DnazenPreTrainedModel(PreTrainedModel):
         InputError
             If weights are missing, of another shape, or not known; the first are named.
         """
-        source = Path(directory)
+        source = find_model(directory).directory
         config = read_config(source) if config is None else config
         for name, value in changes.items():
             setattr(config, name, value)

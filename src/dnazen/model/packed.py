@@ -12,8 +12,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-PACKED_WEIGHTS_FILE = "model.int8.safetensors"
-
 _SCALE = ".scale"
 _LARGEST = 127
 

@@ -24,8 +24,6 @@ from ..records import read_json
 from ..tokens.tokenizer import token_strings, tokenizer_sha256
 from .configuration import DnazenConfig, task_settings
 
-RELEASED_GGRAMS_FILE = "ngram.json"
-PICKLED_WEIGHTS_FILE = "pytorch_model.bin"
 MASKED_LM, CLASSIFIER = "ZenForMaskedLM", "ZenForSequenceClassification"
 """What the released code calls its models."""
 

@@ -17,26 +17,25 @@ from torch import Tensor, nn
 from ..errors import ConfigError, InputError, OutputError
 from ..records import hash_file, read_json
 from .configuration import DnazenConfig, config_from_stored, is_number
-from .packed import PACKED_WEIGHTS_FILE, unpack
-from .released import (
+from .files import (
+    ADAPTER_BASE_FILE,
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_WEIGHTS_FILE,
+    CONFIG_FILE,
+    PACKED_WEIGHTS_FILE,
     PICKLED_WEIGHTS_FILE,
+    WEIGHTS_FILE,
+    WEIGHTS_FILES,
+)
+from .packed import unpack
+from .released import (
     config_from_released,
     has_released_names,
     is_released,
     weights_from_released,
 )
+from .source import find_model
 
-WEIGHTS_FILE = "model.safetensors"
-ADAPTER_CONFIG_FILE = "adapter_config.json"
-ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
-WEIGHTS_FILES = (
-    WEIGHTS_FILE,
-    PACKED_WEIGHTS_FILE,
-    PICKLED_WEIGHTS_FILE,
-    ADAPTER_WEIGHTS_FILE,
-)
-ADAPTER_BASE_FILE = "base.json"
-"""Size and hash of the weights that an adapter was trained on."""
 HEADS = ("head.", "pooler.", "classifier.", "base_head.", "kmers.", "neighbours.")
 """Where the names of task-specific weights begin."""
 BASE_VIEW = ("dnazen.bases.",)
@@ -59,9 +58,11 @@ def read_config(directory: Path) -> DnazenConfig:
     """
     if not directory.is_dir():
         raise InputError(
-            "no such model directory", path=directory, expected="a folder with config.json"
+            "no such model directory",
+            path=directory,
+            expected="a folder with config.json, or ORG/NAME of a model on the Hugging Face hub",
         )
-    path = directory / "config.json"
+    path = directory / CONFIG_FILE
     settings = read_json(path, "the configuration of a DNAZEN or DNABERT-2 model")
     try:
         if settings.get("model_type") == DnazenConfig.model_type:
@@ -96,7 +97,7 @@ def _weigh(config: DnazenConfig, directory: Path) -> None:
         raise InputError(
             f"describes a model of {config.encoder_parameters:,} weights; {files[0].name} has only "
             f"{stored:,} bytes",
-            path=directory / "config.json",
+            path=directory / CONFIG_FILE,
             fix="use the configuration these weights were saved with",
         )
 
@@ -164,7 +165,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 def adapter_base(directory: Path) -> Path | None:
     """The model directory that an adapter was trained on; ``None`` if this is no adapter.
 
-    A relative path is looked up in the adapter's folder, then in the working directory.
+    A relative path is looked up in the adapter's folder, then in the working directory, then as a
+    name (``source.find_model``).
 
     Raises
     ------
@@ -191,11 +193,14 @@ def _next_base(directory: Path) -> Path | None:
     path = directory / ADAPTER_CONFIG_FILE
     if not path.exists():
         return None
-    name = read_json(path, "the settings of an adapter").get("base_model_name_or_path")
-    places = [directory / name, Path(name)] if isinstance(name, str) and name else []
-    for base in places:
-        if (base / "config.json").is_file():
-            return base
+    settings = read_json(path, "the settings of an adapter")
+    name, revision = settings.get("base_model_name_or_path"), settings.get("revision")
+    if isinstance(name, str) and name:
+        if (directory / name / CONFIG_FILE).is_file():
+            return directory / name
+        base = find_model(f"{name}@{revision}" if revision and not Path(name).exists() else name)
+        if (base.directory / CONFIG_FILE).is_file():
+            return base.directory
     raise InputError(
         f"no model in '{name}', on which this adapter was trained",
         path=path,

@@ -6,10 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..records import read_json
-
-PRETRAINING_SCORES, FINETUNING_SCORES = "metrics.json", "test_metrics.json"
-SCORES_FILES = (PRETRAINING_SCORES, FINETUNING_SCORES)
-"""What a training leaves beside its model."""
+from .files import FINETUNING_SCORES, PRETRAINING_SCORES
 
 
 def weakness(directory: Path) -> str | None:

@@ -40,7 +40,7 @@ class DevObjective:
     """
 
     def __init__(
-        self, model: Path, splits: Splits, config: FinetuneConfig, directory: Path
+        self, model: str | Path, splits: Splits, config: FinetuneConfig, directory: Path
     ) -> None:
         assert not splits.test.labels  # nothing of test is here to be looked at
         self.model, self.splits, self.config = model, splits, config
@@ -99,7 +99,7 @@ class DevObjective:
 
     def learner(self, config: FinetuneConfig) -> Learner:
         """What is trained."""
-        make: Callable[[Path, Splits, FinetuneConfig, Strands], Learner]
+        make: Callable[[str | Path, Splits, FinetuneConfig, Strands], Learner]
         make = dnazen_learner if config.train == "all" else probe_learner
         return make(self.model, self.splits, config, self.plan(config).strands)
 

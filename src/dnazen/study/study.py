@@ -19,7 +19,7 @@ from ..ggrams.vocabulary import GGramVocabulary
 from ..gue.grid import present_tasks, run_grid
 from ..gue.report import write_report
 from ..gue.settings import BenchmarkConfig, BenchmarkModel, ReportConfig, plan_tasks
-from ..model.weights import WEIGHTS_FILE
+from ..model.files import WEIGHTS_FILE
 from ..records import hash_file, plain, read_json, run_record, write_json
 from ..runs import growing_directory, require_same
 from ..tokens.corpus import RECORD_FILE, Corpus

@@ -15,8 +15,10 @@ from transformers import PreTrainedModel
 
 from ..errors import ConfigError
 from ..model.directory import files_for
+from ..model.files import ADAPTER_BASE_FILE, ADAPTER_WEIGHTS_FILE
 from ..model.modeling import DnazenForSequenceClassification
-from ..model.weights import ADAPTER_BASE_FILE, ADAPTER_WEIGHTS_FILE, weights_file
+from ..model.source import ModelSource
+from ..model.weights import weights_file
 from ..records import hash_file, write_json
 from ..tokens.tokenizer import save_tokenizer
 from .settings import LoraConfig
@@ -74,14 +76,22 @@ def add_adapter(
     return adapted
 
 
-def save_adapter(directory: Path, model: PreTrainedModel, base: Path, tokenizer: Tokenizer) -> None:
+def save_adapter(
+    directory: Path, model: PreTrainedModel, base: ModelSource, tokenizer: Tokenizer
+) -> None:
     """Write adapter, heads, configuration and tokenizer, and the name of the base.
+
+    A base of the hub is named by repository and commit; not before this, for while it trains peft
+    asks the network about a base that is no path.
 
     Raises
     ------
     OutputError
         If the weights cannot be written.
     """
+    if base.repository:
+        settings = model.peft_config["default"]
+        settings.base_model_name_or_path, settings.revision = base.repository, base.commit
     with files_for(directory) as partial:
         model.save_pretrained(partial, save_embedding_layers=False)
         (partial / "README.md").unlink(missing_ok=True)
@@ -92,4 +102,6 @@ def save_adapter(directory: Path, model: PreTrainedModel, base: Path, tokenizer:
         model.config.architectures = [DnazenForSequenceClassification.__name__]
         model.config.save_pretrained(partial)
         save_tokenizer(tokenizer, partial)
-        write_json(partial / ADAPTER_BASE_FILE, hash_file(weights_file(base.resolve()))._asdict())
+        write_json(
+            partial / ADAPTER_BASE_FILE, hash_file(weights_file(base.directory.resolve()))._asdict()
+        )

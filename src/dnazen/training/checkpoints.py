@@ -15,12 +15,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ..errors import OutputError
-from ..model.weights import (
-    ADAPTER_WEIGHTS_FILE,
-    WEIGHTS_FILE,
-    WEIGHTS_FILES,
-    weights_file,
-)
+from ..model.files import ADAPTER_WEIGHTS_FILE, CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_FILES
+from ..model.source import find_model
+from ..model.weights import weights_file
 from ..outputs import refuse_existing
 from ..records import InputFile, hash_file, plain, read_json, write_json
 from ..runs import claimed, require_same
@@ -162,7 +159,7 @@ def training_identity(config: PretrainConfig | FinetuneConfig, **inputs: Any) ->
     return {**kept, "run": run, **inputs}
 
 
-def starting_file(model: Path, config: FinetuneConfig) -> InputFile:
+def starting_file(model: str | Path, config: FinetuneConfig) -> InputFile:
     """What a fine-tuning starts from: the weights of a model, or its shape alone.
 
     Raises
@@ -170,8 +167,9 @@ def starting_file(model: Path, config: FinetuneConfig) -> InputFile:
     InputError
         If it is not there.
     """
+    directory = find_model(model).directory
     shape_alone = config.from_random_weights
-    return hash_file(model / "config.json" if shape_alone else weights_file(model))
+    return hash_file(directory / CONFIG_FILE if shape_alone else weights_file(directory))
 
 
 def finetuning_identity(

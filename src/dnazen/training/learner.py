@@ -16,6 +16,7 @@ from ..model.configuration import DnazenConfig
 from ..model.directory import ModelDirectory, open_directory, save_directory
 from ..model.modeling import DnazenForBaseClassification, DnazenForSequenceClassification
 from ..model.settings import MOST_LAYERS, Strands
+from ..model.source import find_model
 from ..model.weights import BASE_VIEW, GGRAM_PARTS, HEADS, load_weights, read_weights
 from ..sequences.splits import Split, Splits
 from ..tokens.encoding import EncodedExamples, Length
@@ -70,16 +71,17 @@ def on_strands(
 
 
 def dnazen_learner(
-    model: Path, splits: Splits, config: FinetuneConfig, strands: Strands = "forward"
+    model: str | Path, splits: Splits, config: FinetuneConfig, strands: Strands = "forward"
 ) -> Learner:
-    """The DNAZEN model of a directory, with its tokenizer and G-grams.
+    """The DNAZEN model of a directory or a name of the hub, with its tokenizer and G-grams.
 
     Raises
     ------
     InputError
         If the model cannot be read, or an example is too long.
     """
-    parts = open_directory(model)
+    source = find_model(model)
+    parts = open_directory(source.directory)
     if config.without_ggrams:
         parts.config.ggram_vocab_size = 0
         parts = parts._replace(vocabulary=None)
@@ -96,7 +98,7 @@ def dnazen_learner(
 
     def save(directory: Path, trained: PreTrainedModel) -> None:
         if config.lora.rank:
-            save_adapter(directory, trained, model, parts.tokenizer)
+            save_adapter(directory, trained, source, parts.tokenizer)
         else:
             save_directory(directory, trained, parts.tokenizer, parts.vocabulary)
 
@@ -110,7 +112,7 @@ def dnazen_learner(
     return Learner(
         tuple(EncodedSplits(*of) for of in zip(*map(encode, splits.parts.values()), strict=True)),
         Collator.of(parts),
-        lambda: _fresh_classifier(model, parts, config, new_view=channels != had),
+        lambda: _fresh_classifier(source.directory, parts, config, new_view=channels != had),
         width=parts.config.hidden_size,
         table=base_table(parts.tokenizer, parts.config.vocab_size),
         save=save,

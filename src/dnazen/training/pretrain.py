@@ -24,6 +24,7 @@ from ..model.configuration import DnazenConfig
 from ..model.directory import ModelDirectory, open_directory, save_directory
 from ..model.modeling import DnazenForMaskedLM
 from ..model.settings import ShapeConfig
+from ..model.source import ModelSource, find_model
 from ..model.weights import HEADS, load_weights, read_weights, weights_file
 from ..model.worth import weakness
 from ..outputs import refuse_existing
@@ -66,7 +67,13 @@ class PretrainInputs(NamedTuple):
     mask_ggrams: Path | None = None
     """G-grams to hide whole, if not those of the model."""
     init: Path | None = None
-    """Model to start from; ``None`` starts from random weights."""
+    """Directory or name of a model to start from (``model.source.find_model``); ``None`` starts
+    from random weights."""
+
+    @property
+    def start(self) -> ModelSource | None:
+        """The model to start from."""
+        return None if self.init is None else find_model(self.init)
 
 
 class Pretrained(NamedTuple):
@@ -125,9 +132,9 @@ def pretrain(
     )
     set_seed(config.run.seed)
     model = DnazenForMaskedLM(parts.config)
-    if inputs.init is not None:
-        source = read_weights(inputs.init, parts.config)
-        load_weights(model, source, inputs.init, may_miss=may_miss)
+    if (start := inputs.start) is not None:
+        weights = read_weights(start.directory, parts.config)
+        load_weights(model, weights, start.directory, may_miss=may_miss)
     bases = base_table(parts.tokenizer, parts.config.vocab_size)
     if parts.config.base_channels:
         model.dnazen.bases.table.copy_(bases)
@@ -248,13 +255,13 @@ def starting_point(
     vocabulary = None if inputs.ggrams is None else GGramVocabulary.load(inputs.ggrams)
     if vocabulary is not None:
         vocabulary.require_tokenizer(corpus.tokenizer_sha256, inputs.ggrams)
-    if inputs.init is None:
+    if inputs.start is None:
         config = _random_shape(shape, corpus.vocab_size, _rows(vocabulary))
         if shape.base_channels:
             config.base_channels = shape.base_channels
             config.longest_token_bp = longest_token_bp(corpus.tokenizer)
         return ModelDirectory(config, corpus.tokenizer, vocabulary), ()
-    start = open_directory(inputs.init)
+    start = open_directory(inputs.start.directory)
     if tokenizer_sha256(start.tokenizer) != corpus.tokenizer_sha256:
         raise InputError(
             "the corpus was made with another tokenizer than this model's",
@@ -315,7 +322,7 @@ def _files(inputs: PretrainInputs) -> dict[str, Path]:
         "corpus": inputs.corpus / RECORD_FILE,
         "ggrams": inputs.ggrams,
         "mask_ggrams": inputs.mask_ggrams,
-        "init": None if inputs.init is None else weights_file(inputs.init),
+        "init": None if inputs.start is None else weights_file(inputs.start.directory),
     }
     return {name: path for name, path in files.items() if path is not None}
 
@@ -334,6 +341,7 @@ def _begin(
         [hash_file(path) for path in _files(inputs).values()],
         bf16=use_bf16(config.run),
         torch=torch.__version__,
+        start=None if inputs.start is None else inputs.start.record,
         **tokens,
     )
     write_training_record(output, record, pretraining_identity(inputs, config), checkpoint)

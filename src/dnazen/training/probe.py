@@ -44,7 +44,7 @@ class HeadOnVectors(DnazenPreTrainedModel):
 
 
 def probe_learner(
-    model: Path, splits: Splits, config: FinetuneConfig, strands: Strands = "forward"
+    model: str | Path, splits: Splits, config: FinetuneConfig, strands: Strands = "forward"
 ) -> Learner:
     """The head of a DNAZEN model; the encoder is as the directory has it.
 

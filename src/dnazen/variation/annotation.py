@@ -111,7 +111,7 @@ def annotate_variants(
     ]
     table = output.name.endswith((".tsv", ".tsv.gz"))
     with rereadable(variants) as source:
-        refuse_inputs(output, [source, *_files_of(Path(model.source)), genome.path])
+        refuse_inputs(output, [source, *_files_of(model), genome.path])
         header = read_vcf(source, name).header
         new_fields = [] if table else [field.key for field in fields]
         _require_new(new_fields, header, name)
@@ -183,7 +183,7 @@ def _identity(
         "dnazen": package_version(),
         "variants": hash_file(source).sha256,
         "genome": hash_file(genome.path).sha256,
-        **{f"model {path.name}": hash_file(path).sha256 for path in _files_of(Path(model.source))},
+        **{f"model {path.name}": hash_file(path).sha256 for path in _files_of(model)},
         "window_bp": scoring.window_bp,
         "strands": strands_of(model, scoring),
         "tokens_per_batch": scoring.tokens_per_batch,
@@ -192,8 +192,8 @@ def _identity(
     }
 
 
-def _files_of(model: Path) -> list[Path]:
-    return sorted(path for path in model.iterdir() if path.is_file())
+def _files_of(model: OpenedModel) -> list[Path]:
+    return sorted(path for path in model.origin.directory.iterdir() if path.is_file())
 
 
 def _score_into(
@@ -271,7 +271,7 @@ def _provenance(
     model: OpenedModel, genome: IndexedGenome, config: ScoringConfig, prefix: str
 ) -> bytes:
     text = (
-        f"##{prefix}_variants=dnazen {package_version()}; model {model.source}; genome "
+        f"##{prefix}_variants=dnazen {package_version()}; model {model.origin.pinned}; genome "
         f"{genome.path}; window_bp {config.window_bp}; strands {strands_of(model, config)}"
     )
     return printable(text).encode()
