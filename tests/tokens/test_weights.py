@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,17 @@ def test_tokens_of_repeats_are_those_mostly_in_lower_case(folder, tmp_path):
             place += length
     assert seen == {True, False}
     assert corpus.meta["repeat_tokens"] == int(corpus.repeat.sum())
+
+
+def test_a_record_in_lower_case_throughout_is_no_repeat(folder, tmp_path):
+    text = records_of(folder / "a.fa")["one"]
+    (tmp_path / "a.fa").write_text(f">lower\n{text.lower()}\n>cased\n{text}\n")
+    (tmp_path / "b.fa").write_text(">b\nACGT\n")
+    (tmp_path / "tokenizer").symlink_to(folder / "tokenizer")
+    corpus = build(tmp_path, tmp_path / "c")
+    flags = [corpus.repeat[a:b] for a, b in pairwise(corpus.offsets)]
+    assert not any(f.any() for f, r in zip(flags, corpus.record, strict=True) if r == 0)
+    assert any(f.any() for f, r in zip(flags, corpus.record, strict=True) if r == 1)
 
 
 def test_case_changes_no_token(folder, tmp_path):

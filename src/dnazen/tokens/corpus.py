@@ -23,7 +23,7 @@ from tqdm import tqdm
 from ..arrays import GrowingArray
 from ..errors import InputError
 from ..records import COUNT, read_json
-from ..sequences.alphabet import reverse_complement, windows
+from ..sequences.alphabet import BASES, reverse_complement, windows
 from ..sequences.genomes import Genomes
 from ..sequences.lines import read_lines
 from ..tables import printable
@@ -332,10 +332,15 @@ def write_corpus(
 def _windows(
     genomes: Genomes, window_bp: int, weights: WindowWeights, table: TextIO
 ) -> Iterator[GenomeWindow]:
-    """Yield all windows in order, and write a row of ``table`` for each record."""
+    """Yield all windows in order, and write a row of ``table`` for each record.
+
+    Decided here: a record in lower case throughout is no repeat, but was written so.
+    """
     for number, (file, record) in enumerate(genomes):
         table.write(f"{record.name}\t{printable(file)}\t{len(record.sequence)}\n")
-        batches = grouped(windows(record.sequence, window_bp), lambda w: len(w[1]), CHUNK_BP)
+        soft_masked = any(base in record.sequence for base in BASES)
+        letters = record.sequence if soft_masked else record.sequence.upper()
+        batches = grouped(windows(letters, window_bp), lambda w: len(w[1]), CHUNK_BP)
         for batch in batches:
             starts = [start for start, _ in batch]
             ends = [start + len(bases) for start, bases in batch]
