@@ -79,6 +79,16 @@ def read_config(directory: Path) -> DnazenConfig:
     return config
 
 
+def is_foreign(directory: Path) -> bool:
+    """Whether a directory names a kind of model that is neither ours nor a released one."""
+    path = directory / CONFIG_FILE
+    if not path.is_file():
+        return False
+    settings = read_json(path, "a model's configuration")
+    ours = settings.get("model_type") == DnazenConfig.model_type or is_released(settings)
+    return "model_type" in settings and not ours
+
+
 def _weigh(config: DnazenConfig, directory: Path) -> None:
     """Refuse a configuration that needs far more memory than its weights take, before it does.
 
