@@ -48,7 +48,7 @@ def esm(folder: Path, k: int = 2, **changes) -> Path:
     torch.manual_seed(0)
     config = EsmConfig(
         vocab_size=len(words), max_position_embeddings=102, pad_token_id=1, mask_token_id=2,
-        position_embedding_type="rotary", token_dropout=False, **{**TINY, **changes},
+        **{**TINY, "position_embedding_type": "rotary", "token_dropout": False, **changes},
     )  # fmt: skip
     EsmForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

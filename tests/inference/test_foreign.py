@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertModel
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertModel, T5Config
 
 import foreign_models
 from dnazen import EmbeddingConfig, LikelihoodConfig, ScoringConfig, load
@@ -21,7 +21,7 @@ from dnazen.sequences.inputs import records_of
 from loopback_hub import serving, use
 
 SEQUENCES = ["ACGTTGCAAGC", "GATTACAGATTACAGG", "AC", "TTTTGGGGCCCCAAAATC"]
-KINDS = ["bert", "esm", "bases"]
+KINDS = ["bert", "esm", "esm-absolute", "bases"]
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,9 @@ def folder(ground, tmp_path_factory):
     folder = tmp_path_factory.mktemp("foreign")
     foreign_models.bert(folder / "bert", ground.tokenizer / "tokenizer.json")
     foreign_models.esm(folder / "esm", k=3)
+    foreign_models.esm(
+        folder / "esm-absolute", 2, position_embedding_type="absolute", token_dropout=True
+    )
     foreign_models.single_bases(folder / "bases")
     return folder
 
@@ -214,12 +217,35 @@ def test_an_encoder_alone_gives_vectors_and_no_likelihoods(folder, tmp_path):
             read.score_mutations("ACGT")
 
 
-def test_weights_that_are_missing_are_named_not_made_up(folder, tmp_path):
-    shutil.copytree(folder / "bert", tmp_path / "cut")
-    path = tmp_path / "cut/config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": 3}))
-    with pytest.raises(InputError, match=r"weights are missing: encoder\.layer\.2"):
-        load(tmp_path / "cut", "cpu")
+def _change(path, **settings) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+def _cut(path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: _change(d / "config.json", num_hidden_layers=3), r"are missing.*layer\.2"),
+        (lambda d: _change(d / "config.json", hidden_size=64), "weights of other shapes than con"),
+        (lambda d: _change(d / "config.json", vocab_size=7), "weights of other shapes than con"),
+        (lambda d: _change(d / "config.json", num_hidden_layers="x"), "by transformers"),
+        (lambda d: T5Config(d_model=8).save_pretrained(d), "a t5 model; expected an encoder"),
+        (lambda d: _change(d / "config.json", model_type="gpt2"), r"weights are missing: h\.0"),
+        (lambda d: _cut(d / "config.json"), "not valid JSON"),
+        (lambda d: _cut(d / "model.safetensors"), "cannot be opened by transformers"),
+        (lambda d: _cut(d / "tokenizer.json"), "cannot be opened by transformers"),
+        (lambda d: (d / "tokenizer.json").unlink(), "cannot be opened by transformers"),
+        (lambda d: (d / "model.safetensors").unlink(), "cannot be opened by transformers"),
+    ],
+)
+def test_what_is_damaged_is_refused_and_nothing_is_made_up(folder, tmp_path, damage, message):
+    shutil.copytree(folder / "bert", tmp_path / "damaged")
+    damage(tmp_path / "damaged")
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / "damaged", "cpu")
 
 
 def test_overlapping_k_mers_are_refused(folder, tmp_path):

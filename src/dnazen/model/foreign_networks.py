@@ -11,13 +11,12 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
-from transformers.utils import logging as hf_logging
 
 from ..errors import InputError
 from ..ggrams.masking import NO_LABEL
 from ..tokens.special import CLS, MASK, PAD
 from .configuration import DnazenConfig
-from .foreign import FROM_DIRECTORY, not_opened, open_foreign
+from .foreign import FROM_DIRECTORY, by_transformers, open_foreign
 from .foreign_tokens import ABSENT, ForeignTokenizer
 
 _DEFAULT_TOKENS = 512
@@ -171,15 +170,19 @@ def read_foreign(directory: Path) -> ForeignModel:
 
 def _network(directory: Path, config: PretrainedConfig) -> tuple[PreTrainedModel, bool]:
     """The network, and whether it has a masked-LM head with weights."""
-    can_have_head = type(config) in MODEL_FOR_MASKED_LM_MAPPING
-    hf_logging.disable_progress_bar()  # for one that is read in a second
-    kind = AutoModelForMaskedLM if can_have_head else AutoModel
-    try:
-        network, report = kind.from_pretrained(
-            directory, dtype=torch.float32, output_loading_info=True, **FROM_DIRECTORY
+    if config.is_encoder_decoder or not hasattr(config, "num_hidden_layers"):
+        raise InputError(
+            f"a {config.model_type} model", path=directory, expected="an encoder or a masked LM"
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise not_opened(directory, error) from None
+    can_have_head = type(config) in MODEL_FOR_MASKED_LM_MAPPING
+    kind = AutoModelForMaskedLM if can_have_head else AutoModel
+    with by_transformers(directory):
+        network, report = kind.from_pretrained(
+            directory,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **FROM_DIRECTORY,
+        )
     prefix = f"{network.base_model_prefix}." if can_have_head else ""
     missing = sorted(report["missing_keys"])
     of_encoder = [

@@ -72,6 +72,7 @@ def read_config(directory: Path) -> DnazenConfig:
                 f"model_type is {settings.get('model_type')!r}",
                 path=path,
                 expected="'dnazen', or a released DNAZEN or DNABERT-2 model ('bert' with ALiBi)",
+                fix="'dnazen gue run' fine-tunes other kinds, as hf",
             )
     except (ConfigError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"cannot be a model's configuration ({error})", path=path) from None
