@@ -83,7 +83,7 @@ class Model(OpenedModel):
 
 
 def load(source: str | Path, device: str = "auto") -> Model:
-    """Open a model, ours or a released one, or a LoRA adapter.
+    """Open a model, ours or a released one, a LoRA adapter, or another maker's encoder.
 
     Parameters
     ----------

@@ -11,15 +11,11 @@ import pytest
 import torch
 from transformers import (
     AutoModelForSequenceClassification,
-    BertConfig,
-    BertForMaskedLM,
-    EsmConfig,
-    EsmForMaskedLM,
-    EsmTokenizer,
     PreTrainedTokenizerFast,
     set_seed,
 )
 
+import foreign_models
 from directories import random_directory, weights_of
 from dnazen.errors import InputError
 from dnazen.gue.grid import _pinned
@@ -33,6 +29,9 @@ from dnazen.training.finetune import fit
 from dnazen.training.settings import FinetuneConfig, OptimizerConfig, RunConfig
 from loopback_hub import COMMITS, serving, use
 from tiny_gue import make_gue
+
+SMALL = {"initializer_range": 0.02}
+"""As models are that learn."""
 
 
 @pytest.fixture(scope="module")
@@ -58,44 +57,12 @@ def ours(ground, folder):
 
 @pytest.fixture(scope="module")
 def bert(ground, folder):
-    """A masked language model with BERT's layers and our BPE tokenizer, as others save them."""
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(ground.tokenizer / "tokenizer.json"),
-        unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]",
-        mask_token="[MASK]", model_max_length=64,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=64,
-    )  # fmt: skip
-    BertForMaskedLM(config).save_pretrained(folder / "bert")
-    tokenizer.save_pretrained(folder / "bert")
-    return folder / "bert"
+    return foreign_models.bert(folder / "bert", ground.tokenizer / "tokenizer.json", **SMALL)
 
 
 @pytest.fixture(scope="module")
 def esm(folder):
-    """As Nucleotide Transformer is: ESM with rotary positions over k-mers, here 2-mers."""
-    words = [
-        "<unk>",
-        "<pad>",
-        "<mask>",
-        "<cls>",
-        *(a + b for a in "ACGT" for b in "ACGT"),
-        *"ACGTN",
-    ]
-    (folder / "vocab.txt").write_text("\n".join(words))
-    tokenizer = EsmTokenizer(str(folder / "vocab.txt"), eos_token=None, model_max_length=100)
-    torch.manual_seed(0)
-    config = EsmConfig(
-        vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=102, pad_token_id=1, mask_token_id=2,
-        position_embedding_type="rotary", token_dropout=False,
-    )  # fmt: skip
-    EsmForMaskedLM(config).save_pretrained(folder / "esm")
-    tokenizer.save_pretrained(folder / "esm")
-    return folder / "esm"
+    return foreign_models.esm(folder / "esm", **SMALL)
 
 
 def config(**more):

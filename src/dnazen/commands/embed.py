@@ -31,8 +31,8 @@ class EmbedCommand:
     """
 
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
-    """A DNAZEN or DNABERT-2 model, pre-trained or fine-tuned: a directory, or
-    ORG/NAME[@REVISION] of the Hugging Face hub."""
+    """A DNAZEN or DNABERT-2 model, pre-trained or fine-tuned, or an encoder of others with a
+    tokenizer of its own: a directory, or ORG/NAME[@REVISION] of the Hugging Face hub."""
     sequences: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="SEQUENCES...")
     ]

@@ -22,8 +22,8 @@ class MutagenesisCommand:
     """
 
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
-    """Directory that 'dnazen pretrain' or 'dnazen finetune' wrote, or a released one; or
-    ORG/NAME[@REVISION] of the Hugging Face hub."""
+    """Directory that 'dnazen pretrain' or 'dnazen finetune' wrote, a released one, or a
+    masked LM of others; or ORG/NAME[@REVISION] of the Hugging Face hub."""
     sequence: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SEQUENCE")]
     """Letters (ACGT...), or a file: FASTA, plain or bgzip, or 2bit."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]

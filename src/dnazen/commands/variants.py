@@ -26,8 +26,8 @@ class VariantsCommand:
     """
 
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
-    """Directory that 'dnazen pretrain' or 'dnazen finetune' wrote, or a released one; or
-    ORG/NAME[@REVISION] of the Hugging Face hub."""
+    """Directory that 'dnazen pretrain' or 'dnazen finetune' wrote, a released one, or a
+    masked LM of others; or ORG/NAME[@REVISION] of the Hugging Face hub."""
     genome: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="GENOME")]
     """The reference: FASTA, plain or bgzip, or 2bit."""
     variants: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="VCF")]

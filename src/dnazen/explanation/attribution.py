@@ -26,6 +26,7 @@ from ..inference.opened import OpenedModel
 from ..model.bases import bases_of_tokens
 from ..model.batches import Example
 from ..model.classifier import SequenceClassifier
+from ..model.encoder import FusedEncoder
 from ..model.layout import Layout
 from ..sequences.settings import ProblemType
 from ..tokens.encoding import Tokens
@@ -341,12 +342,14 @@ def _path(
     input_ids = inputs["input_ids"]  # copies of one sequence, so none is padded
     baseline = input_ids.clone()
     baseline[:, 1:-1] = MASK
-    tables = [(model.encoder.token_embeddings, baseline, input_ids)]
+    encoder = model.encoder
+    assert isinstance(encoder, FusedEncoder)  # what has a classifier has ours
+    tables = [(encoder.token_embeddings, baseline, input_ids)]
     at = torch.tensor([point.at for point in points], dtype=model.dtype, device=model.device)
     places = [at[:, None, None]]
     ggram_ids = inputs.get("ggram_ids")
     if ggram_ids is not None and len(ggram_ids):
-        rows = model.encoder.ggram_embeddings.word_embeddings
+        rows = encoder.ggram_embeddings.word_embeddings
         tables.append((rows, torch.zeros_like(ggram_ids), ggram_ids))
         places.append(at.repeat_interleave(inputs["ggram_offsets"].diff())[:, None])
     starts = [table(first).detach() for table, first, _ in tables]

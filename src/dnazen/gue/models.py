@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from ..errors import InputError
 from ..model.batches import Example
 from ..model.files import GGRAMS_FILE, RELEASED_GGRAMS_FILE, TOKENIZER_PATTERNS, WEIGHTS_FILE
-from ..model.foreign import FROM_DIRECTORY, not_opened, open_foreign
+from ..model.foreign import FROM_DIRECTORY, by_transformers, open_foreign
 from ..model.settings import Strands
 from ..model.source import find_model
 from ..model.weights import adapter_base
@@ -136,12 +136,10 @@ def _hugging_face(source: str, config: FinetuneConfig, splits: Splits, strands: 
     limit = min(config.max_tokens, tokenizer.model_max_length)
 
     def fresh() -> PreTrainedModel:
-        try:
+        with by_transformers(directory):
             return AutoModelForSequenceClassification.from_pretrained(
                 directory, num_labels=classes, ignore_mismatched_sizes=True, **FROM_DIRECTORY
             )
-        except (OSError, ValueError, KeyError) as error:
-            raise not_opened(directory, error) from None
 
     def encode(split: Split) -> EncodedExamples:
         rows = split.table.rows

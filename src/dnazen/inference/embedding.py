@@ -28,7 +28,7 @@ def embed(
     Parameters
     ----------
     model
-        A DNAZEN or DNABERT-2 directory, or what ``dnazen.load`` gives.
+        A directory or a name of the hub, or what ``dnazen.load`` gives.
     sequences
         Nucleotide letters in either case, U and IUPAC codes included.
     config
@@ -78,10 +78,11 @@ def embeddings(
     Raises
     ------
     ConfigError
-        If the model does not have that layer, or no G-grams, or windows cannot overlap so.
+        If the model does not have that layer, or no G-grams, or no [CLS], or windows cannot
+        overlap so.
     """
     size, overlap = window_size(model.config, config.max_tokens, config.overlap)
-    _require_layer(model, config)
+    _require_possible(model, config)
     both = config.strands == "average"
     strands = tokenise_strands(model.tokenizer, records, both_strands=both)
     states = pooled_windows(model, cut_to_windows(strands, size, overlap), config, progress)
@@ -102,10 +103,14 @@ def columns(pooling: Pooling) -> Columns:
     return {**place, "tokens": int}
 
 
-def _require_layer(model: OpenedModel, config: EmbeddingConfig) -> None:
+def _require_possible(model: OpenedModel, config: EmbeddingConfig) -> None:
     ggram = config.pooling == "ggram"
     if ggram and model.vocabulary is None:
         raise ConfigError("pooling ggram: the model has no G-grams; expected a DNAZEN model")
+    if config.pooling == "cls" and not model.has_first_token:
+        raise ConfigError(
+            "pooling cls: the model has no token before a sequence; expected pooling mean or max"
+        )
     shape = model.config
     most = shape.num_hidden_ggram_layers if ggram else shape.num_hidden_layers
     if config.layer is not None and config.layer > most:

@@ -6,12 +6,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 from jaxtyping import Num
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from ..errors import ConfigError, InputError
@@ -24,11 +23,15 @@ from ..model.directory import open_directory
 from ..model.encoder import FusedEncoder, Network
 from ..model.masked_lm import MaskedLM
 from ..model.source import ModelSource, find_model
-from ..model.weights import load_weights, read_weights
+from ..model.weights import is_foreign, load_weights, read_weights
 from ..model.worth import weakness
 from ..sequences.labelled import Task
+from ..tokens.tokenizer import BaseTokenizer
 from .loop import Item, Result, run
 from .settings import TOKENS_PER_BATCH
+
+if TYPE_CHECKING:
+    from ..model.foreign_networks import ForeignEncoder, ForeignMaskedLM
 
 _MASKED_LM_HEAD = ("head.",)
 _CLASSIFIER_HEAD = ("pooler.", "classifier.", "base_head.", "kmers.", "neighbours.")
@@ -44,22 +47,27 @@ class OpenedModel:
     origin: ModelSource
     """What it was opened from."""
     config: DnazenConfig
-    tokenizer: Tokenizer
+    tokenizer: BaseTokenizer
     vocabulary: GGramVocabulary | None
     """The G-grams; ``None`` for E4BU alone."""
     collator: Collator
     """Makes batches of examples, their G-grams matched."""
-    encoder: FusedEncoder
-    masked_lm_network: MaskedLM | None
+    encoder: FusedEncoder | ForeignEncoder
+    masked_lm_network: MaskedLM | ForeignMaskedLM | None
     """``masked_lm``, where the weights have that head."""
     classifier_network: SequenceClassifier | None
     """``classifier``, where the weights have that head."""
     base_classifier_network: BaseClassifier | None = None
     """``base_classifier``, where the weights have that head."""
+    has_first_token: bool = True
+    """Whether it reads a token before each sequence, as [CLS] is for ours."""
 
     @classmethod
     def open(cls, source: str | Path, device: str = "auto") -> Self:
-        """Open a model, ours or a released one, or a LoRA adapter.
+        """Open a model, ours or a released one, a LoRA adapter, or another maker's encoder.
+
+        Of the last, vectors, likelihoods and scores of changes are read with its own tokens; that
+        it has no G-grams and no base view is said on stderr.
 
         Parameters
         ----------
@@ -79,6 +87,8 @@ class OpenedModel:
         place = choose_device(device)
         origin = find_model(source)
         directory = origin.directory
+        if is_foreign(directory):
+            return cls._open_foreign(origin, place)
         parts = open_directory(directory)
         weights = read_weights(directory, parts.config)
         if (problem := weakness(directory)) is not None:
@@ -120,6 +130,30 @@ class OpenedModel:
             base_classifier_network=base_classifier,
         )
 
+    @classmethod
+    def _open_foreign(cls, origin: ModelSource, place: torch.device) -> Self:
+        from ..model.foreign_networks import read_foreign
+
+        foreign = read_foreign(origin.directory)
+        print(
+            f"note: {origin.name} is a model of the kind {foreign.kind}, read with its own tokens: "
+            "no G-grams, no base view",
+            file=sys.stderr,
+        )
+        network = foreign.encoder if foreign.masked_lm is None else foreign.masked_lm
+        network.eval().to(place)
+        return cls(
+            origin=origin,
+            config=foreign.config,
+            tokenizer=foreign.tokenizer,
+            vocabulary=None,
+            collator=Collator(matcher=None, vocab_size=foreign.config.vocab_size),
+            encoder=foreign.encoder,
+            masked_lm_network=foreign.masked_lm,
+            classifier_network=None,
+            has_first_token=not foreign.encoder.columns_before,
+        )
+
     @property
     def source(self) -> str:
         """What it was opened from, as it was named."""
@@ -153,7 +187,7 @@ class OpenedModel:
         return self.encoder.dtype
 
     @property
-    def masked_lm(self) -> MaskedLM:
+    def masked_lm(self) -> MaskedLM | ForeignMaskedLM:
         """The encoder with the masked-LM head of pre-training.
 
         Raises

@@ -7,13 +7,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tokenizers import Tokenizer
-
 from ..model.configuration import DnazenConfig
 from ..sequences.alphabet import reverse_complement
 from ..sequences.inputs import InputRecord
 from ..tokens.encoding import Length, Tokens, encode_examples
-from ..tokens.tokenizer import CHUNK_BP, grouped
+from ..tokens.tokenizer import CHUNK_BP, BaseTokenizer, grouped
 from ..tokens.windows import TokenWindow, token_windows
 from .settings import require_overlap
 
@@ -49,7 +47,7 @@ class WindowTokens(NamedTuple):
 
 
 def tokenise_strands(
-    tokenizer: Tokenizer, records: Iterable[InputRecord], *, both_strands: bool
+    tokenizer: BaseTokenizer, records: Iterable[InputRecord], *, both_strands: bool
 ) -> Iterator[StrandTokens]:
     """Tokenise records; with both strands, the reverse complement of each follows it.
 

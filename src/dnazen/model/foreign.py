@@ -6,10 +6,12 @@ A configuration that names such code is refused before ``transformers`` reads it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers.utils import logging as hf_logging
 
 from ..errors import InputError
 from ..records import read_json
@@ -40,22 +42,39 @@ def open_foreign(directory: Path) -> ForeignDirectory:
     for name in (CONFIG_FILE, "tokenizer_config.json"):
         if (directory / name).is_file():
             _refuse_code(directory / name)
-    try:
+    with by_transformers(directory):
         tokenizer = AutoTokenizer.from_pretrained(directory, **FROM_DIRECTORY)
         config = AutoConfig.from_pretrained(directory, **FROM_DIRECTORY)
-    except (OSError, ValueError, KeyError) as error:
-        raise not_opened(directory, error) from None
     return ForeignDirectory(config, tokenizer)
 
 
-def not_opened(directory: Path, error: Exception) -> InputError:
-    """The user's error for one of ``transformers``."""
-    problem = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return InputError(
-        f"cannot be opened by transformers ({problem})",
-        path=directory,
-        expected="a directory or Hugging Face name of a model without code of its own",
-    )
+@contextmanager
+def by_transformers(directory: Path) -> Iterator[None]:
+    """Let ``transformers`` open something of a directory: quietly, its failures the user's error.
+
+    Raises
+    ------
+    InputError
+        If it cannot.
+    """
+    verbosity = hf_logging.get_verbosity()
+    hf_logging.set_verbosity(hf_logging.CRITICAL)
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # what is damaged leads it to raise almost anything
+        problem = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if "ignore_mismatched_sizes" in problem:  # a setting that the user does not have
+            problem = f"weights of other shapes than {CONFIG_FILE} tells"
+        raise InputError(
+            f"cannot be opened by transformers ({problem})",
+            path=directory,
+            expected="a directory or Hugging Face name of a model without code of its own",
+        ) from None
+    finally:
+        hf_logging.set_verbosity(verbosity)
 
 
 def _refuse_code(path: Path) -> None:

@@ -74,11 +74,22 @@ def read_config(directory: Path) -> DnazenConfig:
                 f"model_type is {settings.get('model_type')!r}",
                 path=path,
                 expected="'dnazen', or a released DNAZEN or DNABERT-2 model ('bert' with ALiBi)",
+                fix="'dnazen gue run' fine-tunes other kinds, as hf",
             )
     except (ConfigError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"cannot be a model's configuration ({error})", path=path) from None
     _weigh(config, directory)
     return config
+
+
+def is_foreign(directory: Path) -> bool:
+    """Whether a directory names a kind of model that is neither ours nor a released one."""
+    path = directory / CONFIG_FILE
+    if not path.is_file():
+        return False
+    settings = read_json(path, "a model's configuration")
+    ours = settings.get("model_type") == DnazenConfig.model_type or is_released(settings)
+    return "model_type" in settings and not ours
 
 
 def _weigh(config: DnazenConfig, directory: Path) -> None:

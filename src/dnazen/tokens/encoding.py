@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt16
-from tokenizers import Tokenizer
 
 from ..errors import InputError
 from ..sequences.alphabet import Counts, normalise, stretches
 from .settings import TooLong
 from .special import SEP, UNK
-from .tokenizer import encode
+from .tokenizer import BaseTokenizer, encode
 
 Tokens = UInt16[np.ndarray, "tokens"]
 
@@ -42,7 +41,7 @@ class EncodedExamples(NamedTuple):
 
 
 def encode_examples(
-    tokenizer: Tokenizer,
+    tokenizer: BaseTokenizer,
     examples: Sequence[tuple[bytes, ...]],
     length: Length,
     places: Sequence[str],

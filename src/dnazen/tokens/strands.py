@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from ..sequences.alphabet import normalise, reverse_complement
 from .encoding import EncodedExamples, Length, Tokens, encode_examples
 from .special import SEP
-from .tokenizer import token_lengths
+from .tokenizer import BaseTokenizer, token_lengths
 from .windows import token_starts
 
 
 def encode_strands(
-    tokenizer: Tokenizer,
+    tokenizer: BaseTokenizer,
     examples: Sequence[tuple[bytes, ...]],
     length: Length,
     places: Sequence[str],
@@ -46,7 +45,9 @@ def encode_strands(
     return encoded, encode_examples(tokenizer, turned, length, places)
 
 
-def _kept(tokenizer: Tokenizer, example: tuple[bytes, ...], tokens: Tokens) -> tuple[bytes, ...]:
+def _kept(
+    tokenizer: BaseTokenizer, example: tuple[bytes, ...], tokens: Tokens
+) -> tuple[bytes, ...]:
     """The letters of an example that its tokens hold."""
     lengths = token_lengths(tokenizer)
     parts = np.split(tokens, np.flatnonzero(tokens == SEP)) if len(example) == 2 else [tokens]

@@ -9,7 +9,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Int, UInt16
@@ -35,6 +35,27 @@ class Encoded(NamedTuple):
     tokens: UInt16[np.ndarray, "total"]
     offsets: Int[np.ndarray, "sequences+1"]
     """Sequence s is ``tokens[offsets[s]:offsets[s + 1]]``."""
+
+
+class _WithIds(Protocol):
+    @property
+    def ids(self) -> list[int]:
+        """Of the tokens of a sequence."""
+
+
+class BaseTokenizer(Protocol):
+    """What reading needs of a tokenizer: tokens that spell A, C, G and T, one after the other.
+
+    ``Tokenizer`` is one; ids 0 to 4 are those of ``SPECIAL_TOKENS``.
+    """
+
+    def encode_batch_fast(
+        self, /, input: Sequence[str], *, add_special_tokens: bool
+    ) -> Sequence[_WithIds]:
+        """The tokens of each of some sequences."""
+
+    def get_vocab(self) -> dict[str, int]:
+        """The id of every token."""
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
@@ -108,19 +129,19 @@ def tokenizer_sha256(tokenizer: Tokenizer) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def token_strings(tokenizer: Tokenizer) -> list[str]:
+def token_strings(tokenizer: BaseTokenizer) -> list[str]:
     """The string of every token, by id."""
     vocabulary = tokenizer.get_vocab()
     return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
-def token_lengths(tokenizer: Tokenizer) -> Int[np.ndarray, "vocab"]:
+def token_lengths(tokenizer: BaseTokenizer) -> Int[np.ndarray, "vocab"]:
     """Bases that each token stands for, by id; 0 for special tokens."""
     strings = token_strings(tokenizer)[len(SPECIAL_TOKENS) :]
     return np.array([0] * len(SPECIAL_TOKENS) + [len(text) for text in strings], dtype=np.int64)
 
 
-def encode(tokenizer: Tokenizer, sequences: Sequence[str]) -> Encoded:
+def encode(tokenizer: BaseTokenizer, sequences: Sequence[str]) -> Encoded:
     """Tokenise sequences of upper-case ACGT on all cores, without special tokens.
 
     An empty sequence has no tokens. Time is near linear for sequences of up to a few kb. Beyond

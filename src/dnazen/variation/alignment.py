@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
-from tokenizers import Tokenizer
 
 from ..tokens.encoding import Length, Tokens, encode_examples
 from ..tokens.special import UNK
-from ..tokens.tokenizer import token_lengths
+from ..tokens.tokenizer import BaseTokenizer, token_lengths
 
 _UNLIMITED = Length(sys.maxsize, "refuse")
 
@@ -49,7 +48,9 @@ class DifferingTokens(NamedTuple):
     alt: range
 
 
-def tokenise(tokenizer: Tokenizer, sequences: Iterable[bytes]) -> dict[bytes, TokenisedSequence]:
+def tokenise(
+    tokenizer: BaseTokenizer, sequences: Iterable[bytes]
+) -> dict[bytes, TokenisedSequence]:
     """Each of some sequences with its tokens."""
     letters = list(sequences)
     encoded = encode_examples(
