@@ -20,6 +20,9 @@ from ..tables import new_text
 from ..tokens.special import MAX_VOCAB_SIZE, SPECIAL_TOKENS
 from .settings import MAX_LENGTH
 
+GGRAMS_FILE = "ggrams.tsv"
+"""The vocabulary of a model, in its directory."""
+
 FORMAT = "dnazen-ggrams"
 VERSION = 1
 SPECIAL = len(SPECIAL_TOKENS)

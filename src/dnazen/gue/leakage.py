@@ -11,8 +11,7 @@ import numpy as np
 
 from ..errors import DnazenError
 from ..ggrams.leakage import mined_part, shared_with
-from ..ggrams.vocabulary import GGramVocabulary
-from ..model.directory import GGRAMS_FILE
+from ..ggrams.vocabulary import GGRAMS_FILE, GGramVocabulary
 from ..records import plain, read_json
 from ..tokens.corpus import Corpus
 from .settings import BenchmarkModel

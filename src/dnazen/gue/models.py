@@ -23,8 +23,8 @@ from transformers import (
 from transformers.utils import cached_file
 
 from ..errors import InputError
+from ..ggrams.vocabulary import GGRAMS_FILE
 from ..model.batches import Example
-from ..model.directory import GGRAMS_FILE
 from ..model.released import RELEASED_GGRAMS_FILE
 from ..model.settings import Strands
 from ..model.weights import WEIGHTS_FILE, adapter_base

@@ -17,16 +17,14 @@ from tokenizers import Tokenizer
 from transformers.utils import logging as hf_logging
 
 from ..errors import InputError
-from ..ggrams.vocabulary import GGramVocabulary
-from ..tokens.tokenizer import load_tokenizer, save_tokenizer, tokenizer_sha256
+from ..ggrams.vocabulary import GGRAMS_FILE, GGramVocabulary
+from ..tokens.tokenizer import load_tokenizer, tokenizer_sha256
 from .configuration import DnazenConfig
 from .released import RELEASED_GGRAMS_FILE, read_released_ggrams
 from .weights import WEIGHTS_FILES, adapter_base, read_config, weights_being_written
 
 if TYPE_CHECKING:
     from .modeling import DnazenPreTrainedModel
-
-GGRAMS_FILE = "ggrams.tsv"
 
 
 class ModelDirectory(NamedTuple):
@@ -89,10 +87,10 @@ def save_directory(
         If the weights cannot be written.
     """
     with files_for(directory) as partial:
+        from .tokenization import DnazenTokenizer  # takes a second, which reading a model spares
+
         model.save_pretrained(partial)
-        save_tokenizer(tokenizer, partial)
-        if vocabulary is not None:
-            vocabulary.save(partial / GGRAMS_FILE)
+        DnazenTokenizer.of(model.config, tokenizer, vocabulary).save_pretrained(partial)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from .bases import BaseView
 from .classifier import SequenceClassifier, classifier_dropout
 from .configuration import DnazenConfig
 from .encoder import FusedEncoder
+from .inputs import shows_inputs
 from .layers import LinearFromZero
 from .losses import labelled_loss
 from .masked_lm import MaskedLM
@@ -156,6 +157,7 @@ class DnazenForTokenClassification(DnazenPreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
 
     @can_return_tuple  # type: ignore[untyped-decorator]
+    @shows_inputs
     def forward(
         self,
         input_ids: Int[Tensor, "batch width"] | None = None,
