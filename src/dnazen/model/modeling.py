@@ -30,6 +30,7 @@ from .classifier import SequenceClassifier, classifier_dropout
 from .configuration import DnazenConfig
 from .encoder import FusedEncoder
 from .inputs import shows_inputs
+from .kmers import KmerCounts
 from .layers import LinearFromZero
 from .losses import labelled_loss
 from .masked_lm import MaskedLM
@@ -63,6 +64,8 @@ class DnazenPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, LinearFromZero):
             initialization.zeros_(module.weight)
+        if isinstance(module, KmerCounts):
+            module.renew()
         if isinstance(module, NeighbourView):
             initialization.zeros_(module.weights.weight)
 

@@ -8,7 +8,7 @@ Trainer are with it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -108,7 +108,9 @@ class DnazenTokenizer(TokenizersBackend):
         cls, config: DnazenConfig, tokenizer: Tokenizer, vocabulary: GGramVocabulary | None
     ) -> Self:
         """The tokenizer of a model: its tokens, its G-grams, and how it is to be read."""
-        longest = {} if config.max_tokens is None else {"model_max_length": config.max_tokens}
+        longest: dict[str, Any] = {}
+        if config.max_tokens is not None:
+            longest["model_max_length"] = config.max_tokens
         return cls(
             tokenizer_object=tokenizer,
             vocabulary=vocabulary,
@@ -142,20 +144,15 @@ class DnazenTokenizer(TokenizersBackend):
         if kwargs.get("padding_side") == "left" or self.padding_side == "left":
             raise ConfigError("padding_side left: the models read [CLS] at place 0; leave it right")
         alone = isinstance(text, str)
-        texts = [text] if alone else list(text)
-        if text_pair is not None:
-            pairs = [text_pair] if alone else text_pair
-            texts = list(zip(texts, pairs, strict=True))
-        for number, example in enumerate(texts, 1):
-            for part in _parts(example):
-                letters_of(_SPECIAL_TOKEN.sub("", part), f"sequence {number}")
+        texts = _examples(
+            [text] if alone else text, [text_pair] if alone and text_pair else text_pair
+        )
         kind = kwargs.pop("return_tensors", None)
-        padded = kind is not None or kwargs.get("padding_strategy") != PaddingStrategy.DO_NOT_PAD
         batch = self._with_ggrams(super()._encode_plus(texts, **kwargs))
         if self.strands == "average":
-            turned = self._turned(texts, batch, kwargs)
-            batch.update({f"{REVERSE}{name}": turned[name] for name in turned})
-        if padded:
+            other = self._other_strands(texts, batch, kwargs)
+            batch.update({f"{REVERSE}{name}": rows for name, rows in other.items()})
+        if kind is not None or kwargs.get("padding_strategy") in _PADS:
             batch.update(_padded(batch))
         if alone and kind is None and not kwargs.get("return_overflowing_tokens"):
             return BatchEncoding({name: rows[0] for name, rows in batch.items()}, batch.encodings)
@@ -171,7 +168,7 @@ class DnazenTokenizer(TokenizersBackend):
             batch.update(rows_of_matches(matches, offsets))
         return batch
 
-    def _turned(
+    def _other_strands(
         self, texts: Sequence[Text], batch: BatchEncoding, kwargs: Mapping[str, Any]
     ) -> BatchEncoding:
         """The inputs of the reverse complements of what was kept of texts."""
@@ -232,6 +229,26 @@ class DnazenTokenizer(TokenizersBackend):
             written.append(directory / GGRAMS_FILE)
             self.vocabulary.save(written[-1])
         return (*file_names, *map(str, written))
+
+
+_PADS = (PaddingStrategy.LONGEST, PaddingStrategy.MAX_LENGTH)
+
+
+def _examples(texts: Iterable[Any], pairs: Iterable[Any] | None) -> list[Text]:
+    """Texts, or pairs of texts, whose letters are nucleotides or special tokens.
+
+    Raises
+    ------
+    InputError
+        If one holds another character.
+    """
+    if pairs is not None:
+        texts = zip(texts, pairs, strict=True)
+    examples: list[Text] = list(texts)
+    for number, example in enumerate(examples, 1):
+        for part in _parts(example):
+            letters_of(_SPECIAL_TOKEN.sub("", part), f"sequence {number}")
+    return examples
 
 
 def _parts(example: Text) -> Sequence[str]:
