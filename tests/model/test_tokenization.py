@@ -223,6 +223,8 @@ def test_padding_at_once_and_later_is_the_same(folders, sequences, name):
         for key, box in at_once.items():
             assert later[key].dtype == torch.int64
             assert torch.equal(later[key], box), key
+    kept = tokenizer.pad(tensors)  # tensors stay tensors
+    assert all(torch.equal(kept[key], box) for key, box in at_once.items())
     lists = tokenizer(sequences, padding=True)
     assert all(lists[key] == box.tolist() for key, box in at_once.items())
     alone = tokenizer.pad(one_by_one[0], padding="max_length", max_length=200)

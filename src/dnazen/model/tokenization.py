@@ -17,7 +17,7 @@ from tokenizers import Encoding, Tokenizer
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.tokenization_utils_base import BatchEncoding
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
-from transformers.utils import PaddingStrategy, to_py_obj
+from transformers.utils import PaddingStrategy, is_torch_tensor, to_py_obj
 
 from ..errors import ConfigError
 from ..ggrams.matching import Matcher
@@ -33,6 +33,8 @@ from .inputs import REVERSE
 from .settings import Strands
 
 _SPECIAL_TOKEN = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS)) + ")")
+
+_PADS = (PaddingStrategy.LONGEST, PaddingStrategy.MAX_LENGTH)
 
 Text = str | Sequence[str]
 """A sequence, or the two of a pair."""
@@ -144,9 +146,8 @@ class DnazenTokenizer(TokenizersBackend):
         if kwargs.get("padding_side") == "left" or self.padding_side == "left":
             raise ConfigError("padding_side left: the models read [CLS] at place 0; leave it right")
         alone = isinstance(text, str)
-        texts = _examples(
-            [text] if alone else text, [text_pair] if alone and text_pair else text_pair
-        )
+        pairs = [text_pair] if alone and text_pair is not None else text_pair
+        texts = _examples([text] if alone else text, pairs)
         kind = kwargs.pop("return_tensors", None)
         batch = self._with_ggrams(super()._encode_plus(texts, **kwargs))
         if self.strands == "average":
@@ -183,7 +184,7 @@ class DnazenTokenizer(TokenizersBackend):
         wanted = ("add_special_tokens", "padding_strategy", "truncation_strategy", "max_length")
         how = {name: kwargs[name] for name in (*wanted, "pad_to_multiple_of") if name in kwargs}
         examples = [tuple(parts) if len(parts) == 2 else parts[0] for parts in turned]
-        encoded = super()._encode_plus(examples, return_attention_mask=True, **how)
+        encoded = super()._encode_plus(examples, verbose=False, **how)
         return self._with_ggrams(encoded)
 
     def pad(
@@ -205,6 +206,8 @@ class DnazenTokenizer(TokenizersBackend):
         }
         own = {name: to_py_obj(batch.pop(name)) for name in GGRAM_INPUTS if name in batch}
         padded = super().pad(batch, *args, **kwargs)
+        if return_tensors is None and not isinstance(padded["input_ids"], list):
+            return_tensors = "pt" if is_torch_tensor(padded["input_ids"]) else "np"
         if turned:
             other = self.pad(turned, *args, **kwargs)
             padded.update({f"{REVERSE}{name}": rows for name, rows in other.items()})
@@ -229,9 +232,6 @@ class DnazenTokenizer(TokenizersBackend):
             written.append(directory / GGRAMS_FILE)
             self.vocabulary.save(written[-1])
         return (*file_names, *map(str, written))
-
-
-_PADS = (PaddingStrategy.LONGEST, PaddingStrategy.MAX_LENGTH)
 
 
 def _examples(texts: Iterable[Any], pairs: Iterable[Any] | None) -> list[Text]:
