@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 
 import numpy as np
@@ -24,13 +25,24 @@ from dnazen.errors import ConfigError, InputError
 from dnazen.model.base_classifier import BaseClassifier
 from dnazen.model.batches import Example
 from dnazen.model.ggram_rows import GGRAM_INPUTS
-from dnazen.model.modeling import DnazenForBaseClassification, DnazenForSequenceClassification
+from dnazen.model.modeling import (
+    DnazenForBaseClassification,
+    DnazenForMaskedLM,
+    DnazenForSequenceClassification,
+    DnazenForTokenClassification,
+)
 from dnazen.tokens.special import MASK
 from inference.test_prediction import MULTI, SINGLE, save_model
 
 CUT = dnazen.PredictionConfig(too_long="cut")
 NAMES = ["a", "b", "c"]
 MAX_TOKENS = 40
+HEADS = [
+    DnazenForBaseClassification,
+    DnazenForMaskedLM,
+    DnazenForSequenceClassification,
+    DnazenForTokenClassification,
+]
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +174,14 @@ def test_pipeline_of_fill_mask_sees_the_ggrams_of_what_is_not_hidden(folders, se
         assert row["score"] == pytest.approx(float(likely[row["token"]]), abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_signature_names_all_that_a_tokenizer_gives(folders, kind):
+    """The Trainer drops columns of a data set that the signature does not name."""
+    inputs = AutoTokenizer.from_pretrained(folders / "both")("ACGTAC")
+    assert len(inputs) == 2 * 5
+    assert set(inputs) <= set(inspect.signature(kind.forward).parameters)
+
+
 @pytest.mark.parametrize("name", ["plain", "both"])
 def test_the_trainer_predicts_what_the_command_does(folders, sequences, tmp_path, name):
     tokenizer, model = opened(folders / name)
@@ -275,6 +295,8 @@ def test_what_cannot_be_right_is_refused(folders):
         tokenizer(["ACGT", "AC-GT"])
     with pytest.raises(ConfigError, match="padding_side left: the models read"):
         tokenizer(["ACGT"], padding=True, padding_side="left")
+    with pytest.raises(ConfigError, match="padding_side left"):
+        tokenizer.pad([tokenizer("ACGT")], padding_side="left")
     with pytest.raises(ConfigError, match="is_split_into_words: DNA has no words"):
         tokenizer([["ACGT"]], is_split_into_words=True)
     with pytest.raises(ConfigError, match=r"no tokens can be added to a model's: \[NEW\]"):

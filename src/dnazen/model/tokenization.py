@@ -143,8 +143,7 @@ class DnazenTokenizer(TokenizersBackend):
         """Encode one text or a list, with all inputs of a model."""
         if kwargs.get("is_split_into_words"):
             raise ConfigError("is_split_into_words: DNA has no words; give whole sequences")
-        if kwargs.get("padding_side") == "left" or self.padding_side == "left":
-            raise ConfigError("padding_side left: the models read [CLS] at place 0; leave it right")
+        self._require_right(kwargs)
         alone = isinstance(text, str)
         pairs = [text_pair] if alone and text_pair is not None else text_pair
         texts = _examples([text] if alone else text, pairs)
@@ -195,6 +194,7 @@ class DnazenTokenizer(TokenizersBackend):
         **kwargs: Any,
     ) -> BatchEncoding:
         """Pad a batch, G-gram inputs and those of the other strand too."""
+        self._require_right(kwargs)
         if isinstance(encoded_inputs, (list, tuple)) and encoded_inputs:
             first = encoded_inputs[0]
             encoded_inputs = {name: [row[name] for row in encoded_inputs] for name in first}
@@ -214,6 +214,11 @@ class DnazenTokenizer(TokenizersBackend):
         is_batch = any(isinstance(row, list) for rows in own.values() for row in rows)
         padded.update(_padded(own) if is_batch else own)
         return BatchEncoding(padded.data, tensor_type=return_tensors)
+
+    def _require_right(self, kwargs: Mapping[str, Any]) -> None:
+        """Raise ConfigError for padding on the left."""
+        if (kwargs.get("padding_side") or self.padding_side) == "left":
+            raise ConfigError("padding_side left: the models read [CLS] at place 0; leave it right")
 
     def _save_pretrained(
         self,
