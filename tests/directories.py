@@ -54,8 +54,13 @@ def classifier_with_views(ground, directory, **changes) -> Path:
     random_directory(
         ground,
         directory,
-        kind=DnazenForSequenceClassification,
-        **{**views, "seed": 3, "initializer_range": 0.2, **changes},
+        **{
+            "kind": DnazenForSequenceClassification,
+            **views,
+            "seed": 3,
+            "initializer_range": 0.2,
+            **changes,
+        },
     )
 
     def fill(weights):

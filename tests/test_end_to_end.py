@@ -8,7 +8,9 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from dnazen.cli import main
@@ -99,13 +101,22 @@ def test_the_model_goes_to_the_released_format_and_back(quick_start: Path, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
 def test_python_of_the_model_page_runs(quick_start: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(quick_start)
-    names: dict[str, object] = {}
-    for block in blocks("README.md", "python") + blocks("docs/model.md", "python"):
+    names: dict[str, Any] = {}
+    inputs, tools, trainer = blocks("docs/model.md", "python")
+    for block in (*blocks("README.md", "python"), inputs):
         exec(compile(block, "docs", "exec"), names)
-    states, batch = names["states"], names["batch"]
-    assert states.shape[:2] == batch["input_ids"].shape  # type: ignore[attr-defined, index]
+    assert names["states"].shape[:2] == names["batch"]["input_ids"].shape
+    exec(compile(tools, "docs", "exec"), names)
+    expected = [prediction.probabilities for prediction in names["predictions"]]
+    for scores, probabilities in zip(names["scores"], expected, strict=True):
+        assert {s["label"]: s["score"] for s in scores} == pytest.approx(probabilities, abs=1e-5)
+    chances = names["logits"].softmax(1).numpy()
+    assert chances == pytest.approx(np.array([[*p.values()] for p in expected]), abs=1e-5)
+    exec(compile(trainer, "docs", "exec"), names)
+    assert Path("trained/ggrams.tsv").exists()
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what type checkers see; the names of _HOME and no other
     from .model.modeling import DnazenForSequenceClassification as DnazenForSequenceClassification
     from .model.modeling import DnazenForTokenClassification as DnazenForTokenClassification
     from .model.modeling import DnazenModel as DnazenModel
+    from .model.tokenization import DnazenTokenizer as DnazenTokenizer
     from .tokens.corpus import Corpus as Corpus
     from .tokens.tokenizer import load_tokenizer as load_tokenizer
     from .variation.mutagenesis import score_mutations as score_mutations
@@ -40,6 +41,7 @@ if TYPE_CHECKING:  # what type checkers see; the names of _HOME and no other
 _HOME = {
     "DnazenConfig": "model.configuration",
     "DnazenModel": "model.modeling",
+    "DnazenTokenizer": "model.tokenization",
     "DnazenForBaseClassification": "model.modeling",
     "DnazenForMaskedLM": "model.modeling",
     "DnazenForSequenceClassification": "model.modeling",
@@ -86,3 +88,4 @@ def _load_when_imported(trigger: str, ours: str) -> None:
 
 _load_when_imported("transformers.models.auto.configuration_auto", "dnazen.model.auto")
 _load_when_imported("transformers.models.auto.modeling_auto", "dnazen.model.modeling")
+_load_when_imported("transformers.models.auto.tokenization_auto", "dnazen.model.tokenization")

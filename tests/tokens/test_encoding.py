@@ -89,8 +89,9 @@ def test_a_pair_that_is_cut_fits(tokenizer):
 def test_the_longer_of_a_pair_is_cut_first(first, second, total):
     kept = [len(part) for part in cut_to([np.zeros(first), np.zeros(second)], total)]
     lengths = [first, second]
+    was_shorter = 1 if first > second else 0
     while sum(lengths) > total:
-        lengths[0 if lengths[0] > lengths[1] else 1] -= 1
+        lengths[was_shorter if lengths[0] == lengths[1] else lengths.index(max(lengths))] -= 1
     assert kept == lengths
 
 

@@ -109,7 +109,7 @@ def read(path):
 def test_the_directory_is_whole(done, task, pretrained):
     assert {path.name for path in done.iterdir()} == {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-        "special_tokens_map.json", "ggrams.tsv", "run.json", "history.json", "logs", "report.html",
+        "README.md", "ggrams.tsv", "run.json", "history.json", "logs", "report.html",
         "test_metrics.json", "test_predictions.tsv",
     }  # fmt: skip
     record = read(done / "run.json")

@@ -330,7 +330,7 @@ def test_no_ggram_of_repeats_is_mined(masked_ground):
 def test_a_run_leaves_a_model_its_scores_and_its_record(ground, run):
     names = {path.name for path in run.iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "ggrams.tsv", "logs"} <= names
-    assert {"run.json", "metrics.json", "history.json"} <= names
+    assert {"README.md", "run.json", "metrics.json", "history.json"} <= names
     assert "checkpoints" not in names
     record = read_json(run / "run.json", "")
     assert record["command"] == "pretrain"

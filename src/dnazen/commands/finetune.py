@@ -26,9 +26,9 @@ class FinetuneCommand:
     Writes OUTPUT/: the model of the best epoch with its tokenizer, G-grams and label names (all
     that 'dnazen predict' needs; with --lora.rank an adapter, which names its base), report.html
     (how good it is, beside a k-mer regression), test_metrics.json, test_predictions.tsv, run.json
-    (settings and inputs), history.json and logs/ (curves, for TensorBoard). A class for every base
-    is --labels.problem-type base_classification, of a column or of features (--labels.bed); its
-    test_segments.bed has the called segments.
+    (settings and inputs), history.json, README.md (a model card) and logs/ (curves, for
+    TensorBoard). A class for every base is --labels.problem-type base_classification, of a column
+    or of features (--labels.bed); its test_segments.bed has the called segments.
     """
 
     data: Path
@@ -176,6 +176,7 @@ def _write_results(output: Path, results: Results) -> None:
     from ..outputs import new_file
     from ..records import read_json, write_json
     from ..tables import new_table
+    from ..training.card import write_card
     from ..training.page import finetune_page
 
     splits, fitted = results.splits, results.fitted
@@ -190,7 +191,9 @@ def _write_results(output: Path, results: Results) -> None:
                 table.write(row.name, logits, label)
     write_json(output / "test_metrics.json", results.numbers())
     write_json(output / "history.json", {"log": fitted.history})
-    page = finetune_page(results, read_json(output / "run.json", "the record of a run"))
+    record = read_json(output / "run.json", "the record of a run")
+    write_card(output, fitted.model.config, record, results.numbers(), fitted.history)
+    page = finetune_page(results, record)
     with new_file(output / "report.html") as partial:
         partial.write_text(page, encoding="utf-8")
     for line in results.table():

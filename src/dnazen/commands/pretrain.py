@@ -17,8 +17,8 @@ class PretrainCommand:
     """Pre-train a model on a corpus.
 
     Writes OUTPUT/: the model, its tokenizer and its G-grams (all that other commands need),
-    run.json (settings and inputs), metrics.json (held-out scores), history.json and logs/ (curves,
-    for TensorBoard).
+    run.json (settings and inputs), metrics.json (held-out scores), history.json, README.md (a model
+    card) and logs/ (curves, for TensorBoard).
     """
 
     corpus: Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers.modeling_outputs import ModelOutput
@@ -13,7 +14,8 @@ from transformers.utils import can_return_tuple
 from .bases import UNKNOWN
 from .classifier import classifier_dropout
 from .configuration import DnazenConfig
-from .encoder import Network
+from .encoder import DnazenModelOutput, Network
+from .inputs import by_strand, shows_inputs
 from .layers import LinearFromZero
 from .layout import layout_of_batch
 from .losses import labelled_loss
@@ -62,6 +64,7 @@ class BaseClassifier(Network):
             self.neighbours = NeighbourView(config.num_labels)
 
     @can_return_tuple  # type: ignore[untyped-decorator]
+    @shows_inputs
     def forward(
         self,
         input_ids: Int[Tensor, "batch width"] | None = None,
@@ -70,6 +73,9 @@ class BaseClassifier(Network):
         **inputs: Any,
     ) -> BaseClassifierOutput:
         """Logits of all bases, and the loss over those whose label is not -100.
+
+        The logits are the mean over both strands where the model reads both and ``inputs`` hold
+        both (``inputs.by_strand``).
 
         Parameters
         ----------
@@ -83,6 +89,26 @@ class BaseClassifier(Network):
         """
         if input_ids is None:
             raise ValueError("classes of bases need input_ids")
+        own, turned = by_strand(self.config, inputs)
+        logits, sequence, output = self._logits(input_ids, own)
+        if turned:
+            other, _, _ = self._logits(turned.pop("input_ids"), turned)
+            logits = (logits + other[_mirrored(sequence)]) / 2
+        loss = None
+        if labels is not None:
+            loss = labelled_loss(logits, labels, num_items_in_batch)
+        return BaseClassifierOutput(
+            loss=loss,
+            logits=logits,
+            sequence=sequence,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+
+    def _logits(
+        self, input_ids: Int[Tensor, "batch width"], inputs: dict[str, Any]
+    ) -> tuple[Float[Tensor, "bases labels"], Int[Tensor, "bases"], DnazenModelOutput]:
+        """The logits of the bases of one strand, whose they are, and all that the encoder gave."""
         output = self.dnazen(input_ids, return_dict=True, **inputs)
         layout = layout_of_batch(input_ids, inputs.get("attention_mask"))
         reading = output.base_reading
@@ -94,13 +120,12 @@ class BaseClassifier(Network):
         if self.config.neighbours:
             by_neighbours = self.neighbours(reading.bases.codes).flatten(0, 1)
             logits = logits + by_neighbours[reading.bases.cells[seen]]
-        loss = None
-        if labels is not None:
-            loss = labelled_loss(logits, labels, num_items_in_batch)
-        return BaseClassifierOutput(
-            loss=loss,
-            logits=logits,
-            sequence=reading.sequence[seen],
-            hidden_states=output.hidden_states,
-            attentions=output.attentions,
-        )
+        return logits, reading.sequence[seen], output
+
+
+def _mirrored(sequence: Int[Tensor, "bases"]) -> Int[Tensor, "bases"]:
+    """Where the base at each place stands when every sequence is read from its other end."""
+    counts = torch.bincount(sequence)
+    ends = counts.cumsum(0)
+    first_plus_last = 2 * ends - counts - 1
+    return first_plus_last[sequence] - torch.arange(len(sequence), device=sequence.device)

@@ -12,6 +12,7 @@ from transformers.utils import can_return_tuple
 
 from .configuration import DnazenConfig
 from .encoder import DnazenModelOutput, Network
+from .inputs import by_strand, shows_inputs
 from .kmers import KmerView
 from .layout import layout_of_batch
 from .losses import at_least_float32, classification_loss
@@ -41,6 +42,7 @@ class SequenceClassifier(Network):
             self.kmers = KmerView.of(config)
 
     @can_return_tuple  # type: ignore[untyped-decorator]
+    @shows_inputs
     def forward(
         self,
         input_ids: Int[Tensor, "batch width"] | None = None,
@@ -51,18 +53,18 @@ class SequenceClassifier(Network):
     ) -> SequenceClassifierOutput:
         """Logits (batch, labels), and the mean loss when ``labels`` are given.
 
+        The logits are the mean over both strands where the model reads both and ``inputs`` hold
+        both (``inputs.by_strand``).
+
         Parameters
         ----------
         side_logits
             In place of what the base view and the k-mer view say themselves (``side``).
         """
-        read, output = self.read(input_ids, **inputs)
-        pooled = torch.tanh(self.pooler(read))
-        logits = self.classifier(self.dropout(pooled))
-        if side_logits is None:
-            side_logits = self._side(output, input_ids, inputs.get("attention_mask"))
-        if side_logits is not None:
-            logits = logits + side_logits
+        own, turned = by_strand(self.config, inputs)
+        logits, output = self._logits(input_ids, side_logits, own)
+        if turned:
+            logits = (logits + self._logits(turned.pop("input_ids"), None, turned)[0]) / 2
         loss = None
         if labels is not None:
             problem = self.config.problem_type or "single_label_classification"
@@ -75,6 +77,20 @@ class SequenceClassifier(Network):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
+
+    def _logits(
+        self,
+        input_ids: Int[Tensor, "batch width"] | None,
+        side_logits: Float[Tensor, "batch labels"] | None,
+        inputs: dict[str, Any],
+    ) -> tuple[Float[Tensor, "batch labels"], DnazenModelOutput]:
+        """The logits of sequences as they are, and all that the encoder gave."""
+        read, output = self.read(input_ids, **inputs)
+        pooled = torch.tanh(self.pooler(read))
+        logits: Tensor = self.classifier(self.dropout(pooled))
+        if side_logits is None:
+            side_logits = self._side(output, input_ids, inputs.get("attention_mask"))
+        return (logits if side_logits is None else logits + side_logits), output
 
     def read(
         self, input_ids: Int[Tensor, "batch width"] | None = None, **inputs: Any

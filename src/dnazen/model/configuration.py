@@ -222,9 +222,11 @@ class DnazenConfig(PreTrainedConfig):
         self.max_tokens = max_tokens
         self.sequences_per_example = sequences_per_example
         self.background = background
+        problem_type = kwargs.pop("problem_type", None)
         super().__init__(
             pad_token_id=pad_token_id, tie_word_embeddings=tie_word_embeddings, **kwargs
         )
+        self.problem_type = problem_type  # older versions of transformers know but three
 
     def keep_layers(self, number: int) -> None:
         """Keep the first layers alone.

@@ -16,20 +16,13 @@ from ..records import hash_file, run_record, write_json
 from ..tokens.tokenizer import save_tokenizer
 from .configuration import DnazenConfig
 from .directory import ModelDirectory, files_for, open_directory, save_directory
-from .files import (
-    GGRAMS_FILE,
-    PACKED_WEIGHTS_FILE,
-    RELEASED_GGRAMS_FILE,
-    SCORES_FILES,
-    WEIGHTS_FILE,
-)
+from .files import RELEASED_GGRAMS_FILE, SCORES_FILES, WEIGHTS_FILE
 from .modeling import (
     DnazenForBaseClassification,
     DnazenForMaskedLM,
     DnazenForSequenceClassification,
     DnazenPreTrainedModel,
 )
-from .packed import pack
 from .released import (
     CLASSIFIER,
     MASKED_LM,
@@ -96,18 +89,6 @@ def _save_released(directory: Path, model: DnazenPreTrainedModel, parts: ModelDi
         write_released_ggrams(path, parts.vocabulary, parts.tokenizer, cap)
 
 
-def _save_packed(directory: Path, model: DnazenPreTrainedModel, parts: ModelDirectory) -> None:
-    """Write a model with the matrices of its encoder as bytes."""
-    model.config.save_pretrained(directory)
-    weights = model.state_dict()
-    if model.config.tie_word_embeddings:
-        weights.pop("head.decoder.weight", None)
-    save_file(pack(weights), directory / PACKED_WEIGHTS_FILE, metadata={"format": "pt"})
-    save_tokenizer(parts.tokenizer, directory)
-    if parts.vocabulary is not None:
-        parts.vocabulary.save(directory / GGRAMS_FILE)
-
-
 def convert(model_name: str | Path, output: Path, to: Format = "dnazen") -> None:
     """Write a model, of any format, in one of three.
 
@@ -132,11 +113,9 @@ def convert(model_name: str | Path, output: Path, to: Format = "dnazen") -> None
     model = kind(parts.config)
     load_weights(model, weights, source, may_miss=())  # a conversion invents no weights
     with new_directory(output) as partial:
-        if to == "dnazen":
-            save_directory(partial, model, parts.tokenizer, parts.vocabulary)
-        elif to == "int8":
-            with files_for(partial) as files:
-                _save_packed(files, model, parts)
+        if to != "released":
+            packed = to == "int8"
+            save_directory(partial, model, parts.tokenizer, parts.vocabulary, packed=packed)
         else:
             _require_released_shape(model.config)
             with files_for(partial) as files:

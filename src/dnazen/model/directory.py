@@ -13,14 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers.utils import logging as hf_logging
 
 from ..errors import InputError
 from ..ggrams.vocabulary import GGramVocabulary
-from ..tokens.tokenizer import load_tokenizer, save_tokenizer, tokenizer_sha256
+from ..tokens.tokenizer import load_tokenizer, tokenizer_sha256
 from .configuration import DnazenConfig
-from .files import GGRAMS_FILE, RELEASED_GGRAMS_FILE, WEIGHTS_FILES
+from .files import GGRAMS_FILE, PACKED_WEIGHTS_FILE, RELEASED_GGRAMS_FILE, WEIGHTS_FILES
+from .packed import pack
 from .released import read_released_ggrams
 from .weights import adapter_base, read_config, weights_being_written
 
@@ -77,6 +79,8 @@ def save_directory(
     model: DnazenPreTrainedModel,
     tokenizer: Tokenizer,
     vocabulary: GGramVocabulary | None,
+    *,
+    packed: bool = False,
 ) -> None:
     """Write a model, its tokenizer and its G-grams into an existing directory.
 
@@ -88,10 +92,22 @@ def save_directory(
         If the weights cannot be written.
     """
     with files_for(directory) as partial:
-        model.save_pretrained(partial)
-        save_tokenizer(tokenizer, partial)
-        if vocabulary is not None:
-            vocabulary.save(partial / GGRAMS_FILE)
+        from .tokenization import DnazenTokenizer  # takes a second, which reading a model spares
+
+        if packed:
+            _save_packed(partial, model)
+        else:
+            model.save_pretrained(partial)
+        DnazenTokenizer.of(model.config, tokenizer, vocabulary).save_pretrained(partial)
+
+
+def _save_packed(directory: Path, model: DnazenPreTrainedModel) -> None:
+    """Write configuration and weights, the matrices of the encoder as bytes (``packed``)."""
+    model.config.save_pretrained(directory)
+    weights = model.state_dict()
+    if model.config.tie_word_embeddings:
+        weights.pop("head.decoder.weight", None)
+    save_file(pack(weights), directory / PACKED_WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 @contextmanager

@@ -13,8 +13,12 @@ Inputs of every model (``*`` is optional):
 ``ggram_embeds`` *    (slots, hidden)             in place of looked-up G-gram embeddings
 ====================  ==========================  =============================================
 
+A tokenizer (``tokenization``) gives the G-gram inputs in another form, with one row a sequence: see
+``ggram_rows``.
+
 A model with G-grams refuses to run without G-gram inputs, since its answers would be others: make
-batches with ``model.batches.Collator``, or give an empty ``ggram_ids`` to say that there are none.
+batches with ``model.batches.Collator`` or the directory's tokenizer, or give an empty ``ggram_ids``
+to say that there are none.
 
 Source: paper sections 2.2-2.3; method.md section 5.
 """
@@ -22,7 +26,7 @@ Source: paper sections 2.2-2.3; method.md section 5.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -33,6 +37,8 @@ from transformers.utils import can_return_tuple
 from .attention import alibi_slopes, plan_attention
 from .bases import BaseReading, BaseView
 from .configuration import DnazenConfig
+from .ggram_rows import ragged
+from .inputs import REVERSE
 from .layers import Embeddings, EncoderLayer, Fusion, mean_of_covered
 from .layout import Layout, layout_of_batch, layout_of_offsets
 from .rows import RowEmbedding, SharedRow
@@ -124,16 +130,17 @@ class FusedEncoder(Network):
         self,
         input_ids: Int[Tensor, "batch width"] | None = None,
         attention_mask: Int[Tensor, "batch width"] | None = None,
-        ggram_ids: Int[Tensor, "slots"] | None = None,
+        ggram_ids: Int[Tensor, "slots"] | Int[Tensor, "batch slots"] | None = None,
         ggram_offsets: Int[Tensor, "batch+1"] | None = None,
-        cover_token: Int[Tensor, "pairs"] | None = None,
-        cover_slot: Int[Tensor, "pairs"] | None = None,
+        cover_token: Int[Tensor, "pairs"] | Int[Tensor, "batch pairs"] | None = None,
+        cover_slot: Int[Tensor, "pairs"] | Int[Tensor, "batch pairs"] | None = None,
         inputs_embeds: Float[Tensor, "batch width hidden"] | None = None,
         ggram_embeds: Float[Tensor, "slots hidden"] | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         wanted: Int[Tensor, "wanted"] | None = None,
         token_type_ids: Int[Tensor, "batch width"] | None = None,
+        **reverse: Any,
     ) -> DnazenModelOutput:
         """States of all tokens and G-grams; inputs as the module's table says.
 
@@ -145,11 +152,15 @@ class FusedEncoder(Network):
             for all others.
         token_type_ids
             As tokenizers of other models give them: 0 throughout, since a sequence has one part.
+        reverse
+            Inputs of the reverse complement (``inputs.REVERSE``), which are left to the heads.
 
         Raises
         ------
         ValueError
             If inputs are missing, or do not go together.
+        TypeError
+            If there is an input of another name.
         """
         trail = (
             self.config.output_hidden_states
@@ -162,6 +173,12 @@ class FusedEncoder(Network):
             raise ValueError("give input_ids or inputs_embeds")
         if token_type_ids is not None and bool(token_type_ids.any()):
             raise ValueError("token_type_ids must be 0: a sequence has one part")
+        if strange := [name for name in reverse if not name.startswith(REVERSE)]:
+            raise TypeError(f"forward() got an unexpected keyword argument '{strange[0]}'")
+        if ggram_ids is not None and ggram_ids.dim() == 2 and self.config.ggram_vocab_size:
+            ggram_ids, ggram_offsets, cover_token, cover_slot = ragged(
+                ggram_ids, cover_token, cover_slot, given.shape[1]
+            )
         has_ggrams = self._has_ggrams(
             ggram_ids if ggram_embeds is None else ggram_embeds,
             ggram_offsets,
@@ -268,6 +285,7 @@ class FusedEncoder(Network):
         if ggrams is None:
             raise ValueError(
                 "this model reads G-grams and is given none: make batches with "
+                "the tokenizer of its directory (import dnazen first) or "
                 "dnazen.model.batches.Collator, use dnazen.load(...), or pass an empty ggram_ids "
                 "to run it without"
             )

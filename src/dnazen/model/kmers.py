@@ -8,6 +8,7 @@ own (``training.kmers``); it says nothing until its weights are put in.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Self
 
 import torch
@@ -27,7 +28,7 @@ def canonical_kmers(k: int) -> Int[Tensor, "kmers"]:
 
     A k-mer and its reverse complement share one; features are numbered from 0 by the smaller code.
     """
-    codes = torch.arange(4**k)
+    codes = torch.arange(4**k, device="cpu")  # Hugging Face makes models on a device without data
     reverse = torch.zeros_like(codes)
     rest = codes.clone()
     for _ in range(k):
@@ -44,13 +45,26 @@ class KmerCounts(nn.Module):
     def __init__(self, longest: int, *, canonical: bool) -> None:
         assert 1 <= longest <= MOST_KMERS
         super().__init__()
-        self.longest = longest
+        self.longest, self.canonical = longest, canonical
         self.features = 0
         """Distinct k-mers of all lengths."""
-        for length in range(1, longest + 1):
-            table = canonical_kmers(length) if canonical else torch.arange(4**length)
-            self.register_buffer(f"of_length_{length}", table + self.features, persistent=False)
-            self.features += int(table.max()) + 1
+        for name, table in self._tables():
+            self.register_buffer(name, table, persistent=False)
+            self.features = int(table.max()) + 1
+
+    def renew(self) -> None:
+        """Fill the tables, which are not stored, where they lost what they held."""
+        for name, table in self._tables():
+            getattr(self, name).copy_(table)
+
+    def _tables(self) -> Iterator[tuple[str, Int[Tensor, "kmers"]]]:
+        """The number of the feature of each k-mer, by length, under the name of its buffer."""
+        first = 0
+        for length in range(1, self.longest + 1):
+            every = torch.arange(4**length, device="cpu")
+            table = first + (canonical_kmers(length) if self.canonical else every)
+            yield f"of_length_{length}", table
+            first = int(table.max()) + 1
 
     def forward(self, codes: Int[Tensor, "sequences bases"]) -> Float[Tensor, "sequences features"]:
         """Count.

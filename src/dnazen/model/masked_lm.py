@@ -14,6 +14,7 @@ from transformers.utils import can_return_tuple
 from ..ggrams.masking import NO_LABEL
 from .configuration import DnazenConfig
 from .encoder import Network
+from .inputs import shows_inputs
 from .losses import at_least_float32
 
 
@@ -53,6 +54,7 @@ class MaskedLM(Network):
             self.head.decoder.weight = self.dnazen.embeddings.word_embeddings.weight
 
     @can_return_tuple  # type: ignore[untyped-decorator]
+    @shows_inputs
     def forward(
         self,
         input_ids: Int[Tensor, "batch width"] | None = None,

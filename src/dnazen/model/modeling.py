@@ -29,6 +29,8 @@ from .bases import BaseView
 from .classifier import SequenceClassifier, classifier_dropout
 from .configuration import DnazenConfig
 from .encoder import FusedEncoder
+from .inputs import shows_inputs
+from .kmers import KmerCounts
 from .layers import LinearFromZero
 from .losses import labelled_loss
 from .masked_lm import MaskedLM
@@ -63,6 +65,8 @@ class DnazenPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, LinearFromZero):
             initialization.zeros_(module.weight)
+        if isinstance(module, KmerCounts):
+            module.renew()
         if isinstance(module, NeighbourView):
             initialization.zeros_(module.weights.weight)
 
@@ -159,6 +163,7 @@ class DnazenForTokenClassification(DnazenPreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
 
     @can_return_tuple  # type: ignore[untyped-decorator]
+    @shows_inputs
     def forward(
         self,
         input_ids: Int[Tensor, "batch width"] | None = None,

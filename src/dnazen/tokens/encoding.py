@@ -109,11 +109,13 @@ def encode_examples(
 def cut_to(parts: Sequence[Tokens], total: int) -> list[Tokens]:
     """Cut ends off one sequence or two until ``total`` tokens are left, the longer one first.
 
-    Of two equally long ones the second is the shorter in the end.
+    Where both are cut and one must be longer in the end, it is the one that was: of two equal ones
+    the second. This is what the tokenizers library does too (``longest_first``).
     """
     lengths = [len(part) for part in parts]
     if len(parts) == 2:
-        first = min(lengths[0], max((total + 1) // 2, total - lengths[1]))
+        half = (total + (lengths[0] > lengths[1])) // 2
+        first = min(lengths[0], max(half, total - lengths[1]))
         return [parts[0][:first], parts[1][: total - first]]
     return [parts[0][:total]]
 

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from ..errors import InputError
 from ..records import write_json
 from ..sequences.alphabet import BASES
-from .special import SPECIAL_TOKENS
+from .special import SPECIAL_ROLES, SPECIAL_TOKENS
 from .tokenizer_json import FOLDING, read_tokenizer_json
 
 Item = TypeVar("Item")
@@ -98,20 +98,24 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path, *, folding: bool = Tru
         released ones do not.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    content = json.loads(tokenizer.to_str()) | {"normalizer": FOLDING if folding else None}
-    # not by the library's own save, which gives a full disk a bare Exception
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    (directory / TOKENIZER_FILE).write_text(text, encoding="utf-8")
-    roles = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
-    write_json(directory / "special_tokens_map.json", roles)
+    save_tokenizer_json(tokenizer, directory, folding=folding)
+    write_json(directory / "special_tokens_map.json", SPECIAL_ROLES)
     write_json(
         directory / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
-            **roles,
+            **SPECIAL_ROLES,
         },
     )
+
+
+def save_tokenizer_json(tokenizer: Tokenizer, directory: Path, *, folding: bool = True) -> None:
+    """Write ``tokenizer.json`` alone, as ``save_tokenizer`` does."""
+    content = json.loads(tokenizer.to_str()) | {"normalizer": FOLDING if folding else None}
+    # not by the library's own save, which gives a full disk a bare Exception
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    (directory / TOKENIZER_FILE).write_text(text, encoding="utf-8")
 
 
 def tokenizer_sha256(tokenizer: Tokenizer) -> str:

@@ -28,10 +28,11 @@ from ..model.source import ModelSource, find_model
 from ..model.weights import HEADS, load_weights, read_weights, weights_file
 from ..model.worth import weakness
 from ..outputs import refuse_existing
-from ..records import hash_file, plain, run_record, write_json
+from ..records import hash_file, plain, read_json, run_record, write_json
 from ..tokens.corpus import RECORD_FILE, Corpus
 from ..tokens.tokenizer import token_lengths, tokenizer_sha256
 from .batch_plan import BatchPlan
+from .card import write_card
 from .checkpoints import (
     CHECKPOINTS,
     training_directory,
@@ -216,6 +217,8 @@ def pretrain(
         }
         write_json(output / "metrics.json", metrics)
         write_json(output / "history.json", {"log": history})
+        record = read_json(output / "run.json", "the record of a run")
+        write_card(output, model.config, record, metrics, history)
         # The weights come last: a directory that has them is whole.
         save_directory(output, trainer.accelerator.unwrap_model(model), *parts[1:])
         shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
