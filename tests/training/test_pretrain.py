@@ -436,10 +436,10 @@ def test_two_processes_train_as_one_that_accumulates(ground, tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
         "from conftest import Ground\n"
-        "from training.test_pretrain import CPU, FREE_OF_CHANCE, config_of, pretrain\n"
+        "from training.test_pretrain import CPU, FREE_OF_CHANCE, config_of, run_pretrain\n"
         "if __name__ == '__main__':\n"
         "    ground = Ground(*map(Path, sys.argv[3:]))\n"
-        "    pretrain(config_of(ground, Path(sys.argv[2]), run=CPU, **FREE_OF_CHANCE))\n"
+        "    run_pretrain(config_of(ground, Path(sys.argv[2]), run=CPU, **FREE_OF_CHANCE))\n"
     )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 from jaxtyping import Float, Float64, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-from transformers import Trainer, TrainerControl, set_seed
+from transformers import PrinterCallback, Trainer, TrainerControl, set_seed
 
 from ..errors import ConfigError, InputError
 from ..ggrams.masking import NO_LABEL
@@ -48,12 +48,14 @@ from .checkpoints import (
     write_training_record,
 )
 from .examples import PretrainDataset, example_intervals, heldout_sequences
+from .progress import StepLines
 from .settings import PretrainConfig
 from .stopping import StopAtCheckpoint, stop_requested
 from .trainer import (
     choose_attention,
     compile_layers,
     end_distributed,
+    json_lines,
     require_launch,
     rowwise_optimizer,
     tensorboard,
@@ -83,6 +85,10 @@ class Pretrained(NamedTuple):
     """The last scores on held-out positions, by the names of ``metrics.json``."""
     history: list[dict[str, Any]]
     """Losses, learning rates and held-out scores by step."""
+    parameters: int
+    """Of the model."""
+    seconds: float
+    """That the training took, since it was begun or gone on with."""
 
 
 class PretrainTrainer(Trainer):
@@ -102,6 +108,17 @@ class PretrainTrainer(Trainer):
         self.tokens_per_batch = tokens_per_batch
         self.heldout_collator = heldout_collator
         self.bases = torch.from_numpy(bases)
+        self._trained_tokens: Tensor | int = 0
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Tensor], *rest: Any) -> Tensor:
+        """Train on a batch, and count its tokens."""
+        self._trained_tokens = self._trained_tokens + inputs["attention_mask"].sum()
+        loss: Tensor = super().training_step(model, inputs, *rest)
+        return loss
+
+    def trained_tokens(self) -> int:
+        """Tokens that this process was trained on, padding left out; waits for the device."""
+        return int(self._trained_tokens)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The batch plan, dealt out to the processes of a distributed run."""
@@ -292,8 +309,14 @@ def pretrain(
             tokens_per_batch=config.tokens_per_batch,
             heldout_collator=replace(collator, masking=config.heldout_masking),
             bases=token_lengths(parts.tokenizer),
-            callbacks=[StopAtCheckpoint(stop), *([tensorboard(output)] if leads else [])],
+            callbacks=[
+                StopAtCheckpoint(stop),
+                *([tensorboard(output)] if leads else []),
+                *json_lines(output, config.run),
+            ],
         )
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(StepLines(trainer.trained_tokens))
         with training_under_way(output):
             result = trainer.train(
                 resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
@@ -303,10 +326,12 @@ def pretrain(
         if not leads:
             return None
         history = trainer.state.log_history
+        seconds = result.metrics["train_runtime"]
+        parameters = sum(p.numel() for p in model.parameters())
         metrics = {
             **scores,
-            "train_seconds": result.metrics["train_runtime"],
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "train_seconds": seconds,
+            "parameters": parameters,
             **tokens,
         }
         write_json(output / "metrics.json", metrics)
@@ -314,7 +339,7 @@ def pretrain(
         # The weights come last: a directory that has them is whole.
         save_directory(output, trainer.accelerator.unwrap_model(model), *parts[1:])
         shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
-    return Pretrained(scores, history)
+    return Pretrained(scores, history, parameters, seconds)
 
 
 def _last_scores(trainer: PretrainTrainer) -> dict[str, float]:
