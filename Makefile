@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-lowest torture check format lint types benchmark clean
+.PHONY: setup demo test docs test-lowest torture check format lint types benchmark clean
 
 setup: $(READY)
 
@@ -17,6 +17,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# The documentation site, in site/; a broken link or a missing page fails.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The model's and the jobs' tests on the oldest versions that are supported.
 LOWEST := .venv-lowest/bin
@@ -52,4 +56,4 @@ benchmark: $(READY)
 	$(BIN)/python benchmarks/model.py
 
 clean:
-	rm -rf .venv .venv-lowest demo
+	rm -rf .venv .venv-lowest demo site

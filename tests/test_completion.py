@@ -81,7 +81,7 @@ def test_flags_are_those_of_the_settings():
         ("dnazen make x.fa --deep.", {"--deep.kind", "--deep.fast", "--deep.no-fast"}),
         ("dnazen make --deep.kind ", {"plain", "fancy"}),
         ("dnazen look at --kind f", {"fancy"}),
-        ("dnazen look at -", {"--help", "--kind", "--fast", "--no-fast"}),
+        ("dnazen look at -", {"--help", "--quiet", "--kind", "--fast", "--no-fast"}),
         ("dnazen make x", set()),
         ("dnazen nonsense -", set()),
     ],
@@ -99,7 +99,7 @@ def test_bash_offers_what_may_follow(line, offered):
         ("dnazen make --max", {"--max-steps"}),
         ("dnazen make --deep.kind ", {"plain", "fancy"}),
         ("dnazen look at --kind f", {"fancy"}),
-        ("dnazen look at --", {"--help", "--kind", "--fast", "--no-fast"}),
+        ("dnazen look at --", {"--help", "--quiet", "--kind", "--fast", "--no-fast"}),
     ],
 )
 def test_fish_offers_what_may_follow(line, offered):

@@ -1,4 +1,4 @@
-"""The quick start of the README, run as written on a 20 kb genome, and the docs' Python on top."""
+"""The quick start, run as written on a 20 kb genome, the tutorials and the docs' Python on top."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def quick_start(
     folder = tmp_path_factory.mktemp("quick_start")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for line in blocks("README.md", "sh", after="## Quick start")[0].splitlines():
+        for line in blocks("docs/quickstart.md", "sh")[0].splitlines():
             words = shlex.split(line)
             assert words[0] == "dnazen"
             assert main(words[1:]) == 0, line
@@ -183,3 +183,52 @@ def test_the_dataset_page_leads_to_a_classifier(
         "dev",
         "test",
     ]
+
+
+def follow(tutorial: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run the blocks of a tutorial as its reader does; what they print, on both streams.
+
+    A simulated genome that an earlier tutorial made is not made again.
+    """
+    page = f"docs/tutorials/{tutorial}.md"
+    text = (ROOT / page).read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    capsys.readouterr()
+    for language, block in re.findall(r"```(sh|python)\n(.*?)```", text, flags=re.DOTALL):
+        if language == "python":
+            exec(compile(block, page, "exec"), names)
+            continue
+        for line in block.splitlines():
+            words = shlex.split(line)[1:]
+            if words[0] != "simulate" or not Path("my").exists():
+                assert main(words) == 0, line
+    return "".join(capsys.readouterr())
+
+
+@pytest.mark.slow
+def test_the_tutorial_on_ggrams_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("logomaker")
+    monkeypatch.chdir(tmp_path)
+    printed = follow("ggrams", capsys)
+    for block in blocks("docs/tutorials/ggrams.md", "text"):
+        for line in block.splitlines():
+            assert line in printed
+
+
+@pytest.mark.slow
+def test_the_tutorials_on_models_do_what_they_say(
+    quick_start: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a trained model says differs in digits from machine to machine."""
+    pytest.importorskip("peft")
+    monkeypatch.chdir(quick_start)
+    data, *_ = blocks("docs/tutorials/bed.md", "text")
+    printed = follow("bed", capsys)
+    assert all(line in printed for line in data.splitlines())
+    ranked = re.findall(r"^chr\S+ \d+ (\S+) [ACGT] [ACGT] [+-]", follow("vcf", capsys), flags=re.M)
+    assert len(ranked) == 10
+    assert sum(name != "anywhere" for name in ranked) > 5
+    loaded, kind, *_ = blocks("docs/tutorials/library.md", "text")
+    assert loaded + kind in follow("library", capsys)

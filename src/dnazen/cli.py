@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
@@ -49,6 +49,9 @@ COMMANDS = {
 }
 """Every command with one line of help. The module of ``ggrams check-leakage`` is
 ``commands/ggrams_check_leakage.py``; the type of its ``run``'s argument is its settings."""
+
+
+_QUIET = "--quiet"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -184,6 +187,8 @@ def _run(name: str, words: list[str]) -> int:
     if words and words[0].endswith(".toml"):
         recipe, *words = words
         flags = recipe_flags(Path(recipe), settings_class)
+    quiet = _QUIET in words
+    words = [word for word in words if word != _QUIET]
     _require_known_flags(words, list(flags_of(settings_class)), name)
     complaint = io.StringIO()
     try:
@@ -191,6 +196,7 @@ def _run(name: str, words: list[str]) -> int:
             settings = tyro.cli(settings_class, args=flags + words, prog=f"dnazen {name}")
     except SystemExit as stop:
         if stop.code in (0, None):
+            print(f"{_QUIET} leaves results (stdout) and errors, and no other word.")
             return 0
         problem = _plain_complaint(complaint.getvalue(), name)
         flag = problem.partition(":")[0]
@@ -200,8 +206,19 @@ def _run(name: str, words: list[str]) -> int:
     output = getattr(settings, "output", None)
     if isinstance(output, Path):
         refuse_inputs(output, [path for path in paths_in(settings) if path is not output])
-    run(settings)
+    with _silent_stderr() if quiet else contextlib.nullcontext():
+        run(settings)
     return 0
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop progress and notes; errors are told by ``main``, once this has ended."""
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
 
 
 def _require_known_flags(words: Sequence[str], flags: Sequence[str], name: str) -> None:
@@ -233,7 +250,8 @@ def _overview(commands: Mapping[str, str]) -> str:
             *lines,
             "",
             "'dnazen COMMAND --help' tells its settings. A recipe holds flags written down;",
-            "a flag on the command line wins over it. 'dnazen --print-completion bash' (zsh, fish)",
+            f"a flag on the command line wins over it. {_QUIET} with any command leaves results",
+            "and errors, and no other word. 'dnazen --print-completion bash' (zsh, fish)",
             "writes a script that completes commands and flags.",
         ]
     )

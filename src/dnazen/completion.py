@@ -16,7 +16,8 @@ SHELLS = ("bash", "zsh", "fish")
 Flags = dict[str, tuple[str, ...]]
 """Flags, each with its choices: none where it takes any value, or no value."""
 
-_HELP: Flags = {"--help": ()}
+_OF_ALL: Flags = {"--help": (), "--quiet": ()}
+"""Flags that every command has."""
 
 
 def completion_script(shell: str, commands: Mapping[str, type]) -> str:
@@ -34,7 +35,7 @@ def completion_script(shell: str, commands: Mapping[str, type]) -> str:
     """
     if shell not in SHELLS:
         raise ConfigError(f"--print-completion must be one of {', '.join(SHELLS)}, got {shell!r}")
-    flags = {name: _HELP | flags_of(settings) for name, settings in commands.items()}
+    flags = {name: _OF_ALL | flags_of(settings) for name, settings in commands.items()}
     return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](flags)
 
 

@@ -92,16 +92,17 @@ def write_json(path: Path, value: Any) -> None:
 
     A number that is not finite, which JSON lacks, becomes null.
     """
-    text = json.dumps(_finite(plain(value)), indent=2, allow_nan=False)
+    text = json.dumps(finite(plain(value)), indent=2, allow_nan=False)
     with new_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """JSON values with null for every number that is not finite, which JSON lacks."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -121,8 +121,11 @@ def _seconds_of(line: str, directory: Path) -> float:
         [sys.executable, "-m", "dnazen", *line.split()[1:]],
         cwd=directory,
         stdout=sys.stderr,  # what a step prints is not the demo's result
+        stderr=sys.stderr,
         check=False,
     ).returncode
     if status:
-        raise DnazenError(f"the step '{line}' failed with exit status {status}; see above")
+        raise DnazenError(
+            f"the step '{line}' failed with exit status {status}; run it in {directory} to see why"
+        )
     return time.monotonic() - began

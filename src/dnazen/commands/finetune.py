@@ -16,6 +16,7 @@ from ..training.settings import FinetuneConfig
 
 if TYPE_CHECKING:
     from ..sequences.splits import Splits
+    from ..training.finetune import Fitted
     from ..training.learner import Learner
 
 
@@ -62,6 +63,7 @@ class FinetuneCommand:
 
 def run(settings: FinetuneCommand) -> None:
     """Fine-tune, write model, scores and predictions, and say how it came out."""
+    import os
     import shutil
 
     import numpy as np
@@ -85,6 +87,8 @@ def run(settings: FinetuneCommand) -> None:
     elif was_only_left_uncleaned(settings.output):
         return
     splits = load_splits(settings.data, settings.labels, settings.splits)
+    if os.environ.get("RANK", "0") == "0":
+        print("fitting the simple regression that the model is compared with", file=sys.stderr)
     plan = plan_baseline(splits, config)
     learner_of = dnazen_learner if config.train == "all" else probe_learner
     learner = learner_of(settings.model, splits, config, plan.strands)
@@ -121,6 +125,19 @@ def run(settings: FinetuneCommand) -> None:
         assert learner.save is not None
         learner.save(settings.output, fitted.model)
         shutil.rmtree(settings.output / CHECKPOINTS, ignore_errors=True)
+    _summarise(settings.output, fitted)
+
+
+def _summarise(output: Path, fitted: Fitted) -> None:
+    """Say on stderr what was made, and what comes next; the verdict was given before."""
+    import shlex
+
+    best = "" if fitted.best_epoch is None else f" of epoch {fitted.best_epoch:g}"
+    print(
+        f"{output}: the model{best}; {output / 'report.html'} shows how good it is\n"
+        f"next: dnazen predict {shlex.quote(str(output))} SEQUENCES -o predictions.tsv",
+        file=sys.stderr,
+    )
 
 
 def _begin(

@@ -61,6 +61,7 @@ def run(settings: GGramsCheckLeakageCommand) -> None:
     if settings.output is not None:
         refuse_inputs(settings.output, [settings.vocabulary, *settings.sequences])
     vocabulary = GGramVocabulary.load(settings.vocabulary)
+    print(f"searching what {settings.vocabulary} was mined from", file=sys.stderr)
     corpus, keep = mined_part(
         settings.vocabulary,
         vocabulary,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from ..settings import FLAT
 from ..training.settings import PretrainConfig
+
+if TYPE_CHECKING:
+    from ..training.pretrain import Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +55,23 @@ def run(settings: PretrainCommand) -> None:
     if pretrained is not None:
         for name, value in pretrained.scores.items():
             print(f"{name}\t{value:.6g}")
+        _summarise(settings, pretrained)
+
+
+def _summarise(settings: PretrainCommand, pretrained: Pretrained) -> None:
+    """Say on stderr what was made, how good it is, and what comes next."""
+    import shlex
+
+    from ..training.progress import duration
+
+    bits = pretrained.scores["eval_bits_per_bp"]
+    right = pretrained.scores["eval_accuracy"]
+    output, steps = settings.output, settings.pretraining.max_steps
+    print(
+        f"{output}: a model of {pretrained.parameters / 1e6:,.1f} million parameters, "
+        f"{steps:,} steps in {duration(pretrained.seconds)}\n"
+        f"held out: {bits:.3f} bits per base of the hidden tokens (2 is what guessing bases gives)"
+        f", a share of {right:.3f} of the tokens right\n"
+        f"next: dnazen finetune --data DATA --model {shlex.quote(str(output))} -o finetuned",
+        file=sys.stderr,
+    )

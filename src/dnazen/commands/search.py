@@ -162,6 +162,8 @@ def _search(
     start = time.monotonic()
     if trials:
         print(f"going on after {len(trials):,} trials", file=sys.stderr)
+    else:
+        print(f"at most {config.trials:,} trials, a line after each", file=sys.stderr)
     new = search(
         space,
         objective,

@@ -48,6 +48,9 @@ def run_cells(cells: Sequence[Cell], *, jobs: int, ray: str | None = None) -> li
     missing = [cell for cell in cells if not is_done(cell)]
     done = len(cells) - len(missing)
     failed = []
+    if missing:
+        at_a_time = f", {jobs} at a time" if jobs > 1 and ray is None else ""
+        print(f"{len(missing):,} of {len(cells):,} cells to run{at_a_time}", file=sys.stderr)
     with tqdm(total=len(cells), initial=done, unit="cell", disable=None) as bar:
         for number, (cell, problem) in enumerate(_outcomes(missing, jobs, ray), done + 1):
             bar.update()

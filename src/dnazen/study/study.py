@@ -131,10 +131,15 @@ def pretrain_arms(runs: Sequence[ArmRun], jobs: int) -> list[Path]:
     """Pre-train, several at a time or, with 0, in this process; the logs of those that failed."""
     if jobs == 0:
         for run in runs:
+            print(f"pre-training {run.output.name}", file=sys.stderr)
             pretrain_arm(run)
         return []
     work = [Job(pretrain_arm, run, _log_of(run), run.config.run.device == "auto") for run in runs]
     failed = []
+    if runs:
+        names = ", ".join(run.output.name for run in runs)
+        logs = runs[0].output.with_name("NAME.log")
+        print(f"pre-training {names}, {jobs} at a time; {logs} tells of each", file=sys.stderr)
     for job, problem in run_jobs(work, jobs):
         outcome = "pre-trained" if problem is None else f"FAILED: {problem}"
         print(f"{job.argument.output}: {outcome}", file=sys.stderr)
@@ -182,6 +187,7 @@ def _vocabulary(config: StudyConfig, output: Path, arm: ArmConfig) -> Path:
     if path.is_file():
         _require_same_mining(path, mining, held_out)
     else:
+        print(f"mining {path}", file=sys.stderr)
         mined = mine_corpus(Corpus.open(config.corpus), mining, exclude=held_out)
         mined.vocabulary.save(path)
     return path

@@ -50,6 +50,7 @@ from .settings import METRICS, FinetuneConfig
 from .stopping import StopAtCheckpoint, StopRequest, stop_requested
 from .trainer import (
     end_distributed,
+    json_lines,
     rowwise_optimizer,
     tensorboard,
     training_arguments,
@@ -278,6 +279,7 @@ class _Run:
 
     def trial(self, rate: float) -> float:
         """The dev loss after a short training."""
+        self.say(f"trying a learning rate of {rate:.2g} for {TRIAL_STEPS} steps")
         step = max(1, len(self.dev.labels) // MOST_TRIAL_ROWS)
         dev = self.dev._replace(
             strands=tuple(rows[::step] for rows in self.dev.strands),
@@ -318,6 +320,7 @@ class _Run:
             if self.config.patience is not None:
                 callbacks.append(EarlyStoppingCallback(self.config.patience))
             callbacks.append(EpochLines(self.dev.metric) if watch is None else watch)
+            callbacks += json_lines(self.directory, self.config.run)
             # Neighbouring bases alone may do so well at first that the blend hides what is learnt.
             dev = self.dev._replace(kmers=None) if self.of_bases else self.dev
             trainer = self._trainer(

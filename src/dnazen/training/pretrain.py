@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
-from transformers import set_seed
+from transformers import PrinterCallback, set_seed
 
 from ..errors import ConfigError, InputError
 from ..ggrams.matching import Matcher
@@ -43,12 +43,14 @@ from .checkpoints import (
 from .examples import PretrainDataset, TokenIntervals, example_intervals, heldout_sequences
 from .markov import markov_score
 from .pretrain_trainer import PretrainTrainer
+from .progress import StepLines
 from .settings import PretrainConfig
 from .stopping import StopAtCheckpoint, stop_requested
 from .trainer import (
     choose_attention,
     compile_layers,
     end_distributed,
+    json_lines,
     require_launch,
     rowwise_optimizer,
     tensorboard,
@@ -84,6 +86,10 @@ class Pretrained(NamedTuple):
     """The last scores on held-out positions, by the names of ``metrics.json``."""
     history: list[dict[str, Any]]
     """Losses, learning rates and held-out scores by step."""
+    parameters: int
+    """Of the model."""
+    seconds: float
+    """That the training took, since it was begun or gone on with."""
 
 
 def pretrain(
@@ -195,8 +201,14 @@ def pretrain(
             tokens_per_batch=config.tokens_per_batch,
             heldout_collator=replace(collator, masking=config.heldout_masking),
             bases=token_lengths(parts.tokenizer),
-            callbacks=[StopAtCheckpoint(stop), *([tensorboard(output)] if leads else [])],
+            callbacks=[
+                StopAtCheckpoint(stop),
+                *([tensorboard(output)] if leads else []),
+                *json_lines(output, config.run),
+            ],
         )
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(StepLines(trainer.trained_tokens))
         with training_under_way(output):
             result = trainer.train(
                 resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
@@ -207,12 +219,14 @@ def pretrain(
             return None
         history = trainer.state.log_history
         markov = markov_score(corpus, heldout, bases.numpy(), seed)
+        seconds = result.metrics["train_runtime"]
+        parameters = sum(p.numel() for p in model.parameters())
         metrics = {
             **scores,
             "markov_order": markov.order,
             "markov_bits_per_bp": markov.bits_per_bp,
-            "train_seconds": result.metrics["train_runtime"],
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "train_seconds": seconds,
+            "parameters": parameters,
             **tokens,
         }
         write_json(output / "metrics.json", metrics)
@@ -224,7 +238,7 @@ def pretrain(
         shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
     if (problem := weakness(output)) is not None:
         print(f"warning: this model {problem}", file=sys.stderr)
-    return Pretrained(scores, history)
+    return Pretrained(scores, history, parameters, seconds)
 
 
 def _weights(corpus: Corpus, intervals: TokenIntervals) -> Float32[np.ndarray, "examples"] | None:

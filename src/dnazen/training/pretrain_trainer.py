@@ -40,6 +40,17 @@ class PretrainTrainer(Trainer):
         self.heldout_collator = heldout_collator
         self.bases = torch.from_numpy(bases)
         self.repeat_weight = repeat_weight
+        self._trained_tokens: Tensor | int = 0
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Tensor], *rest: Any) -> Tensor:
+        """Train on a batch, and count its tokens."""
+        self._trained_tokens = self._trained_tokens + inputs["attention_mask"].sum()
+        loss: Tensor = super().training_step(model, inputs, *rest)
+        return loss
+
+    def trained_tokens(self) -> int:
+        """Tokens that this process was trained on, padding left out; waits for the device."""
+        return int(self._trained_tokens)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The batch plan, dealt out to the processes of a distributed run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -108,6 +109,9 @@ class RunConfig:
     """Attention over padded boxes, or on a GPU over packed sequences."""
     logging_steps: int = 20
     """Optimizer steps between lines of the training log."""
+    log_json: Path | None = None
+    """Also append each event of the training to this file, a JSON object a line; /dev/stderr is
+    one too."""
     trackers: tuple[str, ...] = ()
     """Also report the run to these, such as wandb, mlflow, trackio or comet_ml, which must be
     installed and set up."""

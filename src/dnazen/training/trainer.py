@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback, get_available_reporting_integrations
 from transformers.utils import logging as hf_logging
 
@@ -24,6 +24,7 @@ from ..model.rows import RowEmbedding
 from ..model.weights import weights_being_written
 from .checkpoints import CHECKPOINTS
 from .optimizer import RowwiseAdamW
+from .progress import JsonLines
 from .settings import OptimizerConfig, RunConfig
 
 _SHARED_MEMORY = Path("/dev/shm")
@@ -99,8 +100,16 @@ def rowwise_optimizer(
 def require_launch(run: RunConfig) -> None:
     """Raise ConfigError if weights are to be sharded where that cannot be, before work starts.
 
-    Or if a tracker is not installed.
+    Or if a tracker is not installed, or the log cannot be written to.
     """
+    if run.log_json is not None:
+        try:
+            run.log_json.open("a").close()
+        except OSError as error:
+            raise ConfigError(
+                f"run.log_json {run.log_json}: {error.strerror}; expected a file in a folder that "
+                "is there"
+            ) from error
     known = get_available_reporting_integrations()
     for tracker in run.trackers:
         if tracker not in known:
@@ -171,7 +180,7 @@ def training_arguments(
         deepspeed=run.deepspeed,
         report_to=list(run.trackers) or "none",  # TensorBoard's callback of ours names the folder
         run_name=directory.name,
-        disable_tqdm=not sys.stderr.isatty(),
+        disable_tqdm=True,  # lines of ours stand in its place (progress.py)
         remove_unused_columns=False,
         restore_callback_states_from_checkpoint=True,  # how long patience has lasted
         **options,
@@ -182,6 +191,11 @@ def training_arguments(
 def tensorboard(directory: Path) -> TensorBoardCallback:
     """Log a run to ``directory/logs`` for TensorBoard."""
     return TensorBoardCallback(SummaryWriter(str(directory / "logs")))
+
+
+def json_lines(directory: Path, run: RunConfig) -> list[TrainerCallback]:
+    """What writes the events of a run as JSON, if that is asked for."""
+    return [] if run.log_json is None else [JsonLines(run.log_json, directory)]
 
 
 def _require_shared_memory(workers: int) -> None:
