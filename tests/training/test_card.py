@@ -53,7 +53,13 @@ METRICS = {
     "learning_rate": 3e-4,
     "baselines": {"k-mers": {**SCORES, "mcc": 0.5}},
 }
-HELD_OUT = {"eval_loss": 2.5, "eval_accuracy": 0.25, "eval_bits_per_bp": 1.9}
+HELD_OUT = {
+    "eval_loss": 2.5,
+    "eval_accuracy": 0.25,
+    "eval_bits_per_bp": 1.9,
+    "markov_order": 7,
+    "markov_bits_per_bp": 1.95,
+}
 
 
 def tuned(problem_type="single_label_classification", **more):
@@ -69,7 +75,15 @@ def test_a_pretrained_model():
     assert card.data.pipeline_tag == "fill-mask"
     assert "dna" in card.data.tags
     assert card.data.license is None
-    for text in ("# mini", "100 G-grams", "12,345 tokens", "1.900", "90 seconds, in bf16", SHA):
+    for text in (
+        "# mini",
+        "100 G-grams",
+        "12,345 tokens",
+        "1.900",
+        "order 7: 1.950",
+        "90 seconds, in bf16",
+        SHA,
+    ):
         assert text in card.text
     assert "secret" not in card.text
 

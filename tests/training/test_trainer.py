@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -205,3 +209,59 @@ def test_sharding_that_cannot_be_is_refused_before_anything_is_made(ground, tmp_
         assert cli.main([*words, *more]) == 2
         assert message in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
+
+
+SHARDED = """
+import sys
+from datetime import timedelta
+
+import torch
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+from dnazen.model.configuration import DnazenConfig
+from dnazen.model.modeling import DnazenForMaskedLM
+from dnazen.training.trainer import whole_weights
+
+distributed.init_process_group("gloo", timeout=timedelta(seconds=120))
+torch.manual_seed(0)
+config = DnazenConfig.of_size("tiny", vocab_size=64, ggram_vocab_size=11)
+model = DnazenForMaskedLM(config)
+before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+mesh = init_device_mesh("cpu", (2,))
+for layer in model.dnazen.layers:
+    fully_shard(layer, mesh=mesh)
+fully_shard(model, mesh=mesh)
+part = next(model.parameters())
+assert 2 * part.to_local().numel() == part.numel()
+weights = whole_weights(model)
+if distributed.get_rank() == 0:
+    assert set(weights) == set(before)
+    assert all(torch.equal(weights[name], before[name]) for name in before)
+    DnazenForMaskedLM(config).load_state_dict(weights)
+else:
+    assert not weights
+distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_weights_that_two_processes_share_are_gathered_whole(tmp_path):
+    script = tmp_path / "sharded.py"
+    script.write_text(SHARDED)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script)],
+            env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors

@@ -200,6 +200,11 @@ def _held_out(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for name, title in _HELD_OUT.items():
         yield f"- {title}: {_number(metrics[name])}"
+    if "markov_bits_per_bp" in metrics:
+        yield (
+            f"- beside it, bits per base of a Markov model of order {metrics['markov_order']}: "
+            f"{_number(metrics['markov_bits_per_bp'])}"
+        )
 
 
 def _test_scores(config: DnazenConfig, metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -57,6 +57,7 @@ from .trainer import (
     training_arguments,
     training_under_way,
     use_bf16,
+    whole_model,
 )
 
 
@@ -214,13 +215,14 @@ def pretrain(
                 resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
             )
             scores = _last_scores(trainer)
+        whole = whole_model(trainer, config.run)
         end_distributed(trainer)
         if not leads:
             return None
         history = trainer.state.log_history
         markov = markov_score(corpus, heldout, bases.numpy(), seed)
         seconds = result.metrics["train_runtime"]
-        parameters = sum(p.numel() for p in model.parameters())
+        parameters = sum(p.numel() for p in whole.parameters())
         metrics = {
             **scores,
             "markov_order": markov.order,
@@ -234,7 +236,7 @@ def pretrain(
         record = read_json(output / "run.json", "the record of a run")
         write_card(output, model.config, record, metrics, history)
         # The weights come last: a directory that has them is whole.
-        save_directory(output, trainer.accelerator.unwrap_model(model), *parts[1:])
+        save_directory(output, whole, *parts[1:])
         shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
     if (problem := weakness(output)) is not None:
         print(f"warning: this model {problem}", file=sys.stderr)

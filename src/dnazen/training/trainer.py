@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback, get_available_reporting_integrations
@@ -234,6 +235,31 @@ def training_under_way(directory: Path) -> Iterator[None]:
         raise OutputError(
             f"{directory}: a checkpoint cannot be written; free some space and --resume the run"
         ) from error
+
+
+def whole_model(trainer: Trainer, run: RunConfig) -> PreTrainedModel:
+    """The trained model with all of its weights, on the process that leads.
+
+    Every process must call it. Where weights are sharded, they are gathered on the processor, and
+    the other processes get a model without.
+    """
+    model: PreTrainedModel = trainer.accelerator.unwrap_model(trainer.model)
+    if not run.shards_weights:
+        return model
+    wrapped = trainer.model_wrapped
+    weights = (
+        trainer.accelerator.get_state_dict(wrapped) if run.deepspeed else whole_weights(wrapped)
+    )
+    whole: PreTrainedModel = type(model)(model.config)
+    if weights:
+        whole.load_state_dict(weights)
+    return whole
+
+
+def whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """All weights of a model that is sharded by FSDP; none where this process does not lead."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    return cast(dict[str, Tensor], get_model_state_dict(model, options=options))
 
 
 def end_distributed(trainer: Trainer) -> None:
