@@ -22,10 +22,10 @@ from dnazen import cli
 from dnazen.cli import COMMANDS, command, main
 from dnazen.errors import InputError, Terminated
 from dnazen.records import plain
-from dnazen.settings import fields_by_name, recipe_flags
+from dnazen.settings import fields_by_name, read_recipe, recipe_flags
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
+RECIPES = sorted((ROOT / "src/dnazen/recipes").glob("*.toml"))
 
 
 def settings_of(name: str) -> type:
@@ -360,6 +360,18 @@ def includes(settings: dict | list, recipe: dict) -> bool:
 
 def test_there_are_recipes():
     assert RECIPES
+
+
+@pytest.mark.parametrize("folder", ["", "recipes/"])
+def test_recipes_ship_and_a_file_of_that_name_goes_before(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    name = Path(folder + "pretrain-mini.toml")
+    assert read_recipe(name)["model"]["size"] == "mini"
+    (tmp_path / folder).mkdir(exist_ok=True)
+    name.write_text("max_steps = 3\n")
+    assert read_recipe(name) == {"max_steps": 3}
+    with pytest.raises(InputError, match=r"one that ships: .*pretrain-mini\.toml"):
+        read_recipe(Path("elsewhere") / name.name)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

@@ -23,6 +23,9 @@ from .overrides import takes_words, words_of
 FLAT = tyro.conf.arg(name="")
 """Marks a field whose own fields stand beside those of the class that holds it."""
 
+RECIPES = Path(__file__).parent / "recipes"
+"""The recipes that ship with the package."""
+
 _Settings = TypeVar("_Settings")
 
 MOST = 1 << 53
@@ -117,17 +120,23 @@ def recipe_flags(path: Path, settings: type) -> list[str]:
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """The tables of a recipe.
+    """The tables of a recipe: of a file, or else of the package's recipe of that name.
 
     Raises
     ------
     InputError
         If the file is absent or not TOML.
     """
+    found = path
+    if path.parent in (Path(), Path("recipes")) and not path.exists():
+        found = RECIPES / path.name
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(found.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise InputError("no such recipe", path=path, expected="a TOML file") from None
+        names = ", ".join(sorted(file.name for file in RECIPES.glob("*.toml")))
+        raise InputError(
+            "no such recipe", path=path, expected=f"a TOML file, or one that ships: {names}"
+        ) from None
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         deep = isinstance(error, RecursionError)
         problem = "nested too deeply" if deep else str(error).partition(";")[0]
