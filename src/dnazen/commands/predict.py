@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from ..errors import ConfigError
-from ..inference.settings import PredictionConfig
+from ..inference.settings import PredictionConfig, check_track_name, is_bedgraph
 from ..outputs import refuse_inputs
 from ..sequences.settings import RegionConfig, TileConfig
 from ..settings import FLAT, require_numbers
@@ -45,6 +45,11 @@ class PredictCommand:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("-")
     """Table to write: .tsv or .csv, compressed by bgzip where .gz follows; '-' for stdout. Of a
     model that classifies bases, BED."""
+    track: Path | None = None
+    """Also write the probability of one class, or the predicted number, of each record, region or
+    tile as a track for genome browsers: bigWig (.bw; extra 'tracks') or bedGraph (.bedgraph)."""
+    track_class: str | None = None
+    """Which class the track holds; by default the second of two."""
     per_base: Path | None = None
     """Of a model that classifies bases: also write the probabilities of every base, a table (.tsv
     or .csv) of all classes or a track (.bedgraph) of one; '.gz' may follow."""
@@ -61,6 +66,10 @@ class PredictCommand:
     def __post_init__(self) -> None:
         check_table_name(self.output)
         require_numbers(self, names="min_segment_bp", least=1)
+        if self.track is not None:
+            check_track_name(self.track)
+        elif self.track_class is not None:
+            raise ConfigError("track_class is for a track; give track too")
         if self.per_base is not None:
             check_table_name(self.per_base)
             if self.per_base == self.output:
@@ -76,7 +85,7 @@ def run(settings: PredictCommand) -> None:
 
     inputs = Inputs(settings.sequences, settings.regions, settings.tiles)
     model = OpenedModel.open(settings.model, settings.device)
-    for output in (settings.output, settings.per_base):
+    for output in (settings.output, settings.per_base, settings.track):
         if output is not None and str(output) != "-":
             refuse_inputs(output, [*inputs.files, *model.origin.directory.glob("*")])
     if model.base_classifier_network is None:
@@ -91,6 +100,7 @@ def _predict_sequences(settings: PredictCommand, model: OpenedModel, inputs: Inp
 
     from ..inference.labels import MISSING, PredictionTable
     from ..inference.prediction import longest, predictions
+    from ..inference.tracks import Track, class_of_track, require_bigwig, track_value
     from ..sequences.alphabet import Counts
 
     if settings.per_base is not None or settings.min_segment_bp > 1:
@@ -101,6 +111,11 @@ def _predict_sequences(settings: PredictCommand, model: OpenedModel, inputs: Inp
         )
     if settings.tiles.tile_bp is not None and model.config.sequences_per_example != 1:
         raise ConfigError("tile_bp: the model reads pairs; expected a model of one sequence")
+    number = 0
+    if settings.track is not None:
+        require_bigwig(settings.track)
+        number = class_of_track(model.task, settings.track_class)
+    track = Track()
     counts, rows, empty, cut = Counts(), 0, 0, 0
     with (
         new_table(settings.output) as write,
@@ -113,10 +128,14 @@ def _predict_sequences(settings: PredictCommand, model: OpenedModel, inputs: Inp
                     place = record.region if inputs.by_part else None
                     table.write(record.name, logits, place=place)
                     empty += logits is None
+                    if settings.track is not None and logits is not None:
+                        track.add(record.region, track_value(model.task, logits, number))
                 counts = counts.plus(part.counts)
                 rows += len(part.records)
                 cut += part.cut
                 progress.update(len(part.records))
+    if settings.track is not None:
+        track.write(settings.track, inputs.contig_lengths)
     print(
         f"{rows:,} predictions, {empty:,} of them {MISSING} (no A, C, G or T), {cut:,} from "
         f"sequences cut to {longest(model, settings.prediction)} tokens ({counts.summary()}; "
@@ -131,10 +150,14 @@ def _predict_bases(settings: PredictCommand, model: OpenedModel, inputs: Inputs)
 
     from tqdm import tqdm
 
-    from ..inference.base_files import BaseTrack, bed_lines, class_of_bedgraph, is_bedgraph
+    from ..inference.base_files import BaseTrack, bed_lines, class_of_bedgraph
     from ..inference.base_prediction import predict_bases
     from ..tables import new_text
 
+    if settings.track is not None:
+        raise ConfigError(
+            "track: this model classifies bases; --per-base with a .bedgraph is its track"
+        )
     if settings.tiles.tile_overlap_bp:
         raise ConfigError(
             "tile_overlap_bp: bases in two tiles would be called twice, and this model reads long "

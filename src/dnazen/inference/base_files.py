@@ -21,7 +21,6 @@ from .base_prediction import BasePrediction, Segment
 from .labels import MISSING
 from .logits import Logits
 
-BEDGRAPH_SUFFIXES = (".bedgraph", ".bedGraph", ".bg")
 _MOST_SCORE = 1000  # of BED
 
 
@@ -37,11 +36,6 @@ def bed_lines(place: Region, segments: Sequence[Segment], *, both_strands: bool)
         score = round(_MOST_SCORE * segment.probability)
         name = printable(segment.label)
         yield f"{printable(at.chrom)}\t{at.start}\t{at.end}\t{name}\t{score}\t{strand}\n"
-
-
-def is_bedgraph(path: Path) -> bool:
-    """Whether a file's name asks for bedGraph."""
-    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix in BEDGRAPH_SUFFIXES
 
 
 class BaseTrack:

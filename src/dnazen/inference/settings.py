@@ -106,3 +106,18 @@ def require_overlap(overlap: int | None, max_tokens: int | None) -> None:
             f"overlap must leave a token of a window of {max_tokens}, [CLS] and [SEP] included, "
             f"so be at most {max_tokens - 3}, got {overlap}"
         )
+
+
+BIGWIG_SUFFIXES = (".bw", ".bigwig", ".bigWig")
+BEDGRAPH_SUFFIXES = (".bedgraph", ".bedGraph", ".bg")
+
+
+def is_bedgraph(path: Path) -> bool:
+    """Whether a file's name asks for bedGraph."""
+    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix in BEDGRAPH_SUFFIXES
+
+
+def check_track_name(path: Path) -> None:
+    """Raise ConfigError unless a track can be written under this name."""
+    if path.suffix not in BIGWIG_SUFFIXES and not is_bedgraph(path):
+        raise ConfigError(f"track {path}: expected a name in .bw, .bedgraph or .bedgraph.gz")

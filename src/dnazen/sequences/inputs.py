@@ -104,6 +104,14 @@ class Inputs:
         return [*self.paths, *([] if bed is None else [bed])]
 
     @property
+    def contig_lengths(self) -> dict[str, int] | None:
+        """Bases of the contigs that regions are taken from; ``None`` where none are."""
+        if not self.regions.any:
+            return None
+        with IndexedGenome(self.paths[0]) as genome:
+            return dict(genome.lengths)
+
+    @property
     def by_part(self) -> bool:
         """Whether what is read may be parts of contigs."""
         return self.regions.any or self.tiles.tile_bp is not None
