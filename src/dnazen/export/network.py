@@ -112,7 +112,8 @@ class ExportedNetwork(nn.Module):
         cover = slots = slot_bias = None
         if ggrams:
             ggram_ids, cover_token, cover_slot = ggrams
-            cover = _cover(cover_token, cover_slot, input_ids.shape[1], ggram_ids.shape[1])
+            box = input_ids.shape[1], ggram_ids.shape[1]
+            cover = _cover(cover_token, cover_slot, box).to(looked_up.dtype)
             slots = encoder.ggram_embeddings.word_embeddings(ggram_ids)
             if config.ggram_embedding == "composed":
                 covered = cover.sum(1).clamp(min=1)[:, :, None]
@@ -158,10 +159,10 @@ def _layer(
 def _cover(
     cover_token: Int[Tensor, "batch pairs"],
     cover_slot: Int[Tensor, "batch pairs"],
-    width: int,
-    slots: int,
+    box: tuple[int, int],
 ) -> Float[Tensor, "batch width slots"]:
     """1 where a slot covers a token; pairs of padding fall into a column that is taken off."""
+    width, slots = box
     cells = cover_token * (slots + 1) + cover_slot
     flat = torch.zeros(cells.shape[0], width * (slots + 1), device=cells.device)
     flat = flat.scatter(1, cells, torch.ones_like(cells, dtype=flat.dtype))
@@ -218,8 +219,8 @@ def _by_bases(
     """What the base view adds to each token, and the largest state of each channel."""
     spelt = _spelt(view.table, input_ids)
     within = (spelt.codes != NONE)[:, None]
-    seen = torch.stack([spelt.codes == base for base in range(4)], dim=1).float()
-    states = torch.relu(view.first(seen)) * within
+    seen = torch.stack([spelt.codes == base for base in range(4)], dim=1)
+    states = torch.relu(view.first(seen.to(view.first.weight.dtype))) * within
     states = (torch.relu(view.second(states)) * within).transpose(1, 2)
     channels = states.shape[2]
     places = spelt.cells.flatten(1)[:, :, None].expand(-1, -1, channels)
