@@ -24,7 +24,7 @@ class Browser:
         theirs_in, ours_out = os.pipe()
         self._process = subprocess.Popen(
             [
-                "sh",
+                "bash",  # others know no descriptors above 9
                 "-c",
                 f"exec {CHROMIUM} {_FLAGS} --user-data-dir='{profile}' "
                 f"3<&{theirs_in} 4>&{theirs_out}",
@@ -69,7 +69,7 @@ class Browser:
                 assert "error" not in answer, answer
                 return answer["result"]
             if answer.get("method") == "Runtime.exceptionThrown":
-                self.problems.append(json.dumps(answer["params"])[:2500])
+                self.problems.append(json.dumps(answer["params"])[:500])
             if answer.get("method") == "Network.requestWillBeSent":
                 url = answer["params"]["request"]["url"]
                 if not url.startswith(("file:", "data:", "blob:")):

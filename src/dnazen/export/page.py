@@ -54,7 +54,7 @@ def page_of(exported: Exported, runtime: Runtime) -> str:
 def _summary(exported: Exported) -> str:
     about = exported.description
     does = {
-        "classifier": "A DNA model that predicts " + ", ".join(about["labels"] or []),
+        "classifier": f"A DNA model fine-tuned to tell: {', '.join(about['labels'] or [])}",
         "masked_lm": "A DNA language model that tells how likely sequences are",
         "encoder": "A DNA encoder without a head",
     }[about["head"]]

@@ -43,7 +43,7 @@ def browser_runtime() -> Runtime:
     InputError
         If it is not there and cannot be fetched, or what is there is not what it should be.
     """
-    path = _cache() / _FILE
+    path = cached()
     if not path.exists():
         _fetch(path)
     digest = hashlib.sha512(path.read_bytes()).digest()
@@ -68,9 +68,10 @@ def browser_runtime() -> Runtime:
         )
 
 
-def _cache() -> Path:
+def cached() -> Path:
+    """Where the runtime lies, or will, in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "dnazen"
+    return Path(base) / "dnazen" / _FILE
 
 
 def _fetch(path: Path) -> None:

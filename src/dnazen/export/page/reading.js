@@ -1,19 +1,28 @@
 // From letters to what the model reads: records, tokens, G-grams, and padded inputs.
 "use strict";
 
-const UNK = 0, CLS = 1, SEP = 2, PAD = 3, MASK = 4;
+const UNK = 0,
+  CLS = 1,
+  SEP = 2,
+  PAD = 3,
+  MASK = 4;
 const TILE_BP = 10000; // a longer run of bases is read in pieces, as by the commands
 const MOST_LETTERS = 5e6;
 
 /** The records of FASTA text, or of a sequence a line. Throws an Error with one line of text. */
 function recordsOf(text) {
-  if (text.length > MOST_LETTERS) throw new Error("This is longer than 5 Mb; use 'dnazen predict' for it.");
+  if (text.length > MOST_LETTERS)
+    throw new Error("This is longer than 5 Mb; use 'dnazen predict' for it.");
   const records = [];
   const isFasta = /^\s*>/.test(text);
   for (const line of text.split(/\r?\n/)) {
     const trimmed = line.trim();
     if (!trimmed) continue;
-    if (trimmed.startsWith(">")) records.push({ name: trimmed.slice(1).split(/\s/)[0] || `sequence ${records.length + 1}`, letters: "" });
+    if (trimmed.startsWith(">"))
+      records.push({
+        name: trimmed.slice(1).split(/\s/)[0] || `sequence ${records.length + 1}`,
+        letters: "",
+      });
     else if (isFasta) records[records.length - 1].letters += trimmed;
     else records.push({ name: `sequence ${records.length + 1}`, letters: trimmed });
   }
@@ -26,7 +35,10 @@ function recordsOf(text) {
 function normalised({ name, letters }) {
   const upper = letters.toUpperCase();
   const strange = upper.search(/[^ACGTUNRYSWKMBDHV]/);
-  if (strange >= 0) throw new Error(`${name}: '${letters[strange]}' at place ${strange + 1} is no letter of DNA; is it a protein?`);
+  if (strange >= 0)
+    throw new Error(
+      `${name}: '${letters[strange]}' at place ${strange + 1} is no letter of DNA; is it a protein?`,
+    );
   const clean = upper.replace(/U/g, "T").replace(/[^ACGT]/g, "N");
   if (!/[ACGT]/.test(clean)) throw new Error(`${name} has no A, C, G or T.`);
   return clean;
@@ -34,7 +46,9 @@ function normalised({ name, letters }) {
 
 function reverseComplement(letters) {
   const other = { A: "T", C: "G", G: "C", T: "A", N: "N" };
-  return Array.from(letters, (base) => other[base]).reverse().join("");
+  return Array.from(letters, (base) => other[base])
+    .reverse()
+    .join("");
 }
 
 /** Reads clean letters with the tokens and the G-grams of a model. */
@@ -47,7 +61,10 @@ class Reader {
     this.merges = new Map();
     tokenizer.model.merges.forEach((merge, rank) => {
       const [left, right] = Array.isArray(merge) ? merge : merge.split(" ");
-      this.merges.set(this.ids[left] * 65536 + this.ids[right], { rank, id: this.ids[left + right] });
+      this.merges.set(this.ids[left] * 65536 + this.ids[right], {
+        rank,
+        id: this.ids[left + right],
+      });
     });
     this.ggrams = new Map(ggrams.map((tokens, n) => [tokens.join(), n + 1]));
     this.longest = Math.max(0, ...new Set(ggrams.map((tokens) => tokens.length)));
@@ -55,18 +72,19 @@ class Reader {
 
   /** Token ids without [CLS] and [SEP], and the bases up to the end of each. */
   tokens(letters) {
-    const ids = [], ends = [];
+    const ids = [],
+      ends = [];
     let end = 0;
     for (const [word] of letters.matchAll(/N+|[ACGT]+/g)) {
       if (word[0] === "N") {
         ids.push(UNK);
-        ends.push(end += word.length);
+        ends.push((end += word.length));
         continue;
       }
       for (let at = 0; at < word.length; at += TILE_BP)
         for (const id of this.merged(word.slice(at, at + TILE_BP))) {
           ids.push(id);
-          ends.push(end += this.strings[id].length);
+          ends.push((end += this.strings[id].length));
         }
     }
     return { ids, ends };
@@ -76,16 +94,23 @@ class Reader {
   merged(word) {
     let ids = Array.from(word, (base) => this.ids[base]);
     for (;;) {
-      let best = null, pair = -1;
+      let best = null,
+        pair = -1;
       for (let i = 0; i + 1 < ids.length; i++) {
-        const key = ids[i] * 65536 + ids[i + 1], merge = this.merges.get(key);
-        if (merge && (!best || merge.rank < best.rank)) { best = merge; pair = key; }
+        const key = ids[i] * 65536 + ids[i + 1],
+          merge = this.merges.get(key);
+        if (merge && (!best || merge.rank < best.rank)) {
+          best = merge;
+          pair = key;
+        }
       }
       if (!best) return ids;
       const next = [];
       for (let i = 0; i < ids.length; i++) {
-        if (i + 1 < ids.length && ids[i] * 65536 + ids[i + 1] === pair) { next.push(best.id); i++; }
-        else next.push(ids[i]);
+        if (i + 1 < ids.length && ids[i] * 65536 + ids[i + 1] === pair) {
+          next.push(best.id);
+          i++;
+        } else next.push(ids[i]);
       }
       ids = next;
     }
@@ -104,7 +129,9 @@ class Reader {
 
   /** What one strand is to the model, as lists under the names of the inputs. */
   row(ids) {
-    const input_ids = [CLS, ...ids, SEP], slots = new Map(), cover = new Set();
+    const input_ids = [CLS, ...ids, SEP],
+      slots = new Map(),
+      cover = new Set();
     for (const { start, end, ggram } of this.occurrences(input_ids)) {
       if (!slots.has(ggram)) {
         if (slots.size === this.about.max_ggrams) continue;
@@ -131,17 +158,32 @@ class Reader {
       const isTurned = name.startsWith("reverse_");
       const rows = (isTurned ? turned : own).map((row) => row[name.replace("reverse_", "")]);
       const width = Math.max(1, ...rows.map((row) => row.length));
-      const data = new BigInt64Array(rows.length * width).fill(name.endsWith("input_ids") ? BigInt(PAD) : 0n);
-      rows.forEach((row, n) => row.forEach((value, i) => { data[n * width + i] = BigInt(value); }));
+      const data = new BigInt64Array(rows.length * width).fill(
+        name.endsWith("input_ids") ? BigInt(PAD) : 0n,
+      );
+      rows.forEach((row, n) =>
+        row.forEach((value, i) => {
+          data[n * width + i] = BigInt(value);
+        }),
+      );
       inputs[name] = { dims: [rows.length, width], data };
     }
     return inputs;
   }
 
   /** Clean letters as ``batch`` takes them. Throws an Error if they are too long. */
-  read(letters) {
-    const most = this.about.max_tokens || 1024, { ids, ends } = this.tokens(letters);
-    if (ids.length + 2 > most) throw new Error(`A sequence of ${letters.length} bases has ${ids.length + 2} tokens; this page reads ${most} at most.`);
-    return { letters, ids, ends, turned: this.about.strands === "average" ? this.tokens(reverseComplement(letters)).ids : null };
+  read(letters, name = "the sequence") {
+    const most = this.about.max_tokens || 1024,
+      { ids, ends } = this.tokens(letters);
+    if (ids.length + 2 > most)
+      throw new Error(
+        `${name}: ${letters.length} bases are ${ids.length + 2} tokens; this model reads ${most} at most.`,
+      );
+    return {
+      letters,
+      ids,
+      ends,
+      turned: this.about.strands === "average" ? this.tokens(reverseComplement(letters)).ids : null,
+    };
   }
 }
