@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from browser import CHROMIUM, Browser
 from directories import classifier_with_views, random_directory
 from dnazen.cli import main
 from dnazen.export import runtime
 from dnazen.library import load
 from dnazen.variation.alignment import tokenise
-
-from export.browser import CHROMIUM, Browser
 
 pytest.importorskip("onnxscript")
 

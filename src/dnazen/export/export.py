@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from ..errors import InputError
@@ -58,6 +59,7 @@ def export(model: OpenedModel, *, int8: bool = False) -> Exported:
     """
     require_onnx()
     network = ExportedNetwork(_network(model)).eval().cpu().float()
+    assert isinstance(model.tokenizer, Tokenizer)  # as that of each of our models
     tokenizer = DnazenTokenizer.of(model.config, model.tokenizer, model.vocabulary)
     trials = list(_trials(model, tokenizer))
     graph = onnx_of(network, [trials[0][name] for name in network.input_names])
@@ -108,27 +110,17 @@ def _network(model: OpenedModel) -> FusedEncoder | MaskedLM | SequenceClassifier
 
 
 def _trials(model: OpenedModel, tokenizer: DnazenTokenizer) -> Iterator[Mapping[str, Tensor]]:
-    """Batches on which an export is held against its model: padded, with G-grams, N, and neither."""
+    """Batches on which an export is held against its model: padded, with G-grams and N; bare."""
     rng = np.random.default_rng(0)
-    spelt = "".join(token_strings(model.tokenizer)[5:][-40:])
-    random = ["".join(rng.choice(list("ACGT"), length)) for length in (150, 40)]
-    texts = [random[0], f"{random[1]}NNNN{random[1]}", spelt, "A"]
+    long, short = ("".join(rng.choice(list("ACGT"), length)) for length in (150, 40))
+    texts = [long, f"{short}NNNN{short}", "A"]
     if model.vocabulary is not None:
         strings = token_strings(model.tokenizer)
         first = range(1, min(len(model.vocabulary), 20) + 1)
         texts.append("".join(strings[t] for n in first for t in model.vocabulary.ggram(n)))
-    if model.config.sequences_per_example == 2:
-        pairs = [(text, other) for text, other in zip(texts, reversed(texts), strict=True)]
-        batches: Sequence[Any] = [pairs, [("A", "C")]]
-    else:
-        batches = [texts, ["A"]]
-    for batch in batches:
-        how = {"padding": True, "return_tensors": "pt"}
-        if model.config.sequences_per_example == 2:
-            firsts, seconds = map(list, zip(*batch, strict=True))
-            yield tokenizer(firsts, seconds, **how)
-        else:
-            yield tokenizer(batch, **how)
+    for batch in (texts, ["A"]):
+        second = batch[::-1] if model.config.sequences_per_example == 2 else None
+        yield tokenizer(batch, second, padding=True, return_tensors="pt")
 
 
 def _largest_difference(
@@ -193,5 +185,3 @@ def _description(
         "strands": config.strands if classifies else "forward",
         "versions": {name: version(name) for name in packages},
     }
-
-

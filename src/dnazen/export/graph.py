@@ -77,8 +77,8 @@ def onnx_of(network: ExportedNetwork, example: Sequence[Tensor]) -> ModelProto:
 def bytes_for_weights(model: ModelProto) -> None:
     """Store the large matrices of a graph as bytes and scales, in place.
 
-    Decided here: weights alone, with a scale for each output of a matrix and each row of a table, as
-    in ``model.packed``; the graph makes float32 of them. Activations stay as they are: their scale
+    Decided here: weights alone, with a scale for each output of a matrix and row of a table, as in
+    ``model.packed``; the graph makes float32 of them. Activations stay as they are: their scale
     would depend on which sequences share a batch, and so would the results.
     """
     from onnx import TensorProto, helper, numpy_helper

@@ -109,7 +109,7 @@ class ExportedNetwork(nn.Module):
         distance = (place[:, None] - place[None, :]).abs()
         bias = _unseen(present) - encoder.slopes[:, None, None] * distance
 
-        cover = slots = slot_bias = None
+        cover: Tensor | None = None
         if ggrams:
             ggram_ids, cover_token, cover_slot = ggrams
             box = input_ids.shape[1], ggram_ids.shape[1]
@@ -166,7 +166,7 @@ def _cover(
     cells = cover_token * (slots + 1) + cover_slot
     flat = torch.zeros(cells.shape[0], width * (slots + 1), device=cells.device)
     flat = flat.scatter(1, cells, torch.ones_like(cells, dtype=flat.dtype))
-    return flat.unflatten(1, (width, slots + 1))[:, :, 1:]
+    return flat.reshape(-1, width, slots + 1)[:, :, 1:]
 
 
 def _fused(
@@ -204,9 +204,9 @@ def _spelt(
     present = codes != NONE
     counts = present.sum(2)
     ends = counts.cumsum(1)
-    bases = ends[:, -1].max().item()
-    torch._check(bases >= 0)
-    bases = bases + 1  # the last column takes what is no base, and is left NONE
+    bases = int(ends[:, -1].max())
+    torch._check(bases >= 0)  # type: ignore[no-untyped-call]
+    bases += 1  # the last column takes what is no base, and is left NONE
     step = torch.arange(table.shape[1], device=table.device)
     cells = torch.where(present, (ends - counts)[:, :, None] + step, bases - 1)
     box = torch.full((input_ids.shape[0], bases), NONE, device=codes.device)
@@ -224,7 +224,7 @@ def _by_bases(
     states = (torch.relu(view.second(states)) * within).transpose(1, 2)
     channels = states.shape[2]
     places = spelt.cells.flatten(1)[:, :, None].expand(-1, -1, channels)
-    own = states.gather(1, places).unflatten(1, spelt.cells.shape[1:])
+    own = states.gather(1, places).reshape(*spelt.cells.shape, channels)
     own = own * spelt.present[:, :, :, None]
     mean = own.sum(2) / spelt.present.sum(2).clamp(min=1)[:, :, None]
     added: Tensor = view.output(torch.cat([own.amax(2), mean], dim=2))

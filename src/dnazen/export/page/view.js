@@ -229,7 +229,7 @@ async function detail(model, record) {
       element(
         "p",
         {},
-        `Log-likelihood ${total.toFixed(3)} nats, ${(total / bases).toFixed(4)} a base; each token is guessed where it alone is hidden.`,
+        `Log-likelihood ${total.toFixed(3)} nats, ${(total / bases).toFixed(4)} a base; each token is guessed where it alone is hidden. The darker, the less expected.`,
       ),
       track("Log-likelihood of each token, in nats", tokens, logs),
       strongest(

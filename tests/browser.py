@@ -9,10 +9,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 _FLAGS = (
-    "--headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --remote-debugging-pipe "
-    "--disable-dev-shm-usage"
+    "--headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run "
+    "--remote-debugging-pipe --disable-dev-shm-usage"
 )
 
 
