@@ -29,7 +29,7 @@ LAYERS = (
     {"model"},
     {"inference"},
     {"training"},
-    {"variation", "explanation", "search"},
+    {"variation", "explanation", "search", "export"},
     {"gue"},
     {"study"},
     {"commands"},

@@ -45,6 +45,7 @@ COMMANDS = {
     "gue report": "scores and comparisons of a run: HTML, Markdown and CSV",
     "study": "pre-train arms alike, compare on GUE, report",
     "convert": "DNAZEN and DNABERT-2 release formats, in and out",
+    "export": "a model outside Python: ONNX files, or a page for a browser",
     "demo": "every step on synthetic data, and a report",
 }
 """Every command with one line of help. The module of ``ggrams check-leakage`` is
