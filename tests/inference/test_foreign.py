@@ -143,13 +143,13 @@ def test_the_score_of_a_change_of_single_bases_is_that_of_one_token(folder):
 
 def test_the_score_of_a_change_of_a_k_mer_and_the_distance(folder):
     ours, plain = load(folder / "esm", "cpu"), Plain(folder / "esm")
-    assert ours.score_names == ("llr", "distance")
+    assert ours.score_names == ("llr", "llr_corrected", "distance")
     sequence = "ACGTTGCAAGCC"
     changed = sequence[:4] + "C" + sequence[5:]  # in the second 3-mer, column 2
     llr = plain.log_probability(changed, 2) - plain.log_probability(sequence, 2)
     apart = np.linalg.norm(plain.states(changed)[2] - plain.states(sequence)[2])
     found = ours.score_mutations(sequence)[4, 1]
-    np.testing.assert_allclose(found, [llr, apart], atol=5e-5)
+    np.testing.assert_allclose(found, [llr, llr, apart], atol=5e-5)
 
 
 def test_variants_embed_and_mutagenesis_take_a_name_of_the_hub(
