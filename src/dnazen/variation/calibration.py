@@ -24,7 +24,7 @@ from .vcf import VcfRow
 _FORMAT = 1
 """Raised whenever scores or draws change, so that no file of before is taken for one of now."""
 _FORM = {
-    "identity": {"format": COUNT, "variants": COUNT, "seed": COUNT},
+    "identity": {"format": COUNT, "calibrate": COUNT, "calibration_seed": COUNT},
     "classes": {str: {str: [float]}},
 }
 _FIX = "give it the same, or name another --calibration"
@@ -95,13 +95,13 @@ class Calibration:
         record = None
         if file is not None and file.exists():
             record = read_json(file, "what 'dnazen variants --calibrate' keeps", _FORM)
-        self.variants = config.calibrate or (record["identity"]["variants"] if record else 0)
+        self.variants = config.calibrate or (record["identity"]["calibrate"] if record else 0)
         if not self.variants:
             raise ConfigError(f"--calibration {file}: no such file; add --calibrate N to make it")
         self._identity = {
             "format": _FORMAT,
-            "variants": self.variants,
-            "seed": config.calibration_seed,
+            "calibrate": self.variants,
+            "calibration_seed": config.calibration_seed,
             **scoring_identity(model, genome, scoring),
         }
         self._classes: dict[str, dict[str, list[float]]] = {}
@@ -155,7 +155,7 @@ class Calibration:
 
     def _simulated(self, wanted: VariantClass) -> Float[np.ndarray, "variants scores"]:
         longest = self._scoring.window_bp // 2
-        seed = self._identity["seed"]
+        seed = self._identity["calibration_seed"]
         rows = draw_variants(self._genome, wanted, self.variants, longest, seed)
         values: list[Float[np.ndarray, "scores"]] = []
         with tqdm(desc=wanted.name, total=len(rows), leave=False, disable=None) as progress:
