@@ -14,7 +14,7 @@ from scipy.stats import percentileofscore
 import dnazen
 from directories import random_directory
 from dnazen.cli import main
-from dnazen.errors import ConfigError, InputError
+from dnazen.errors import ConfigError, InputError, OutputError
 from dnazen.sequences.indexed import IndexedGenome
 from dnazen.variation.calibration import percentile
 from dnazen.variation.rows import window_start
@@ -182,6 +182,14 @@ def test_a_damaged_file(directory, genome, variants, tmp_path, text, message):
 def test_a_file_that_is_not_there(directory, genome, variants, tmp_path):
     with pytest.raises(ConfigError, match=r"x\.json: no such file; add --calibrate N to make it"):
         percentiles_of(directory, genome, variants, calibration=tmp_path / "x.json")
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    directory, genome, variants, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("dnazen.variation.variants.score_rows", None)  # is not called
+    with pytest.raises(OutputError, match="is a directory; expected a file name"):
+        percentiles_of(directory, genome, variants, calibrate=N, calibration=tmp_path)
 
 
 @pytest.mark.parametrize("number", [-1, 9, 100_001])

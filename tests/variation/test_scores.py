@@ -20,6 +20,7 @@ from dnazen.model.modeling import (
 )
 from dnazen.tokens.tokenizer import load_tokenizer
 from dnazen.variation.alignment import AllelePair, untouched_ends
+from dnazen.variation.calibration import percentile_scores
 from dnazen.variation.scores import score_pairs, scores_of
 from dnazen.variation.settings import ScoringConfig
 from plain_scorer import PlainScorer, other_strand
@@ -175,6 +176,10 @@ def test_a_head_gives_the_change_of_its_outputs(
     assert [score.name for score in scores_of(model)] == [
         *columns, "distance", "ggrams_lost", "ggrams_gained"
     ]  # fmt: skip
+    percentiles = [f"percentile_{name.removeprefix('delta_')}" for name in columns]
+    assert [score.name for score in percentile_scores(model)] == (
+        percentiles if len(columns) > 1 else ["percentile"]
+    )
     found = score_pairs(model, as_pairs(allele_pairs))
     expected = [outputs(alt) - outputs(ref) for ref, alt in allele_pairs]
     np.testing.assert_allclose(found[:, : len(columns)], expected, atol=5e-5)

@@ -77,6 +77,8 @@ class Calibration:
         number, seed, model, genome, window or strands.
     InputError
         If the file is damaged.
+    OutputError
+        If it cannot be written.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class Calibration:
         self._width = len(names)
         self._columns = {score.name: names.index(score.name) for score in ranking_scores(model)}
         record = None
-        if file is not None and file.exists():
+        if file is not None and file.is_file():
             record = read_json(file, "what 'dnazen variants --calibrate' keeps", _FORM)
         self.variants = config.calibrate or (record["identity"]["calibrate"] if record else 0)
         if not self.variants:
@@ -108,6 +110,8 @@ class Calibration:
         if record and file is not None:
             require_same(file, record["identity"], self._identity, fix=_FIX)
             self._classes = record["classes"]
+        else:
+            self._keep()  # where it cannot be written is said before the work
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -149,9 +153,12 @@ class Calibration:
                 name: np.sort(values[:, number]).tolist()
                 for number, name in enumerate(self._columns)
             }
-            if self._file is not None:
-                write_json(self._file, {"identity": self._identity, "classes": self._classes})
+            self._keep()
         return self._classes[wanted.name]
+
+    def _keep(self) -> None:
+        if self._file is not None:
+            write_json(self._file, {"identity": self._identity, "classes": self._classes})
 
     def _simulated(self, wanted: VariantClass) -> Float[np.ndarray, "variants scores"]:
         longest = self._scoring.window_bp // 2
