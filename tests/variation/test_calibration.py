@@ -165,16 +165,28 @@ def test_a_file_of_something_else_is_refused(directory, ground, genome, variants
     [
         ("{", "made.json:1: not valid JSON; expected what 'dnazen variants --calibrate' keeps"),
         ("{}", "made.json: has no 'identity'; it is damaged, or not what"),
-        (
-            '{"identity": {"format": 1, "calibrate": 9, "calibration_seed": 0},'
-            ' "classes": {"a": {"b": [null]}}}',
-            r"made.json: 'classes.a.b\[0\]' is null, not a finite number",
-        ),
+        ('{"identity": {"format": 1, "calibrate": 9}}', "has no 'identity.calibration_seed'"),
     ],
 )
 def test_a_damaged_file(directory, genome, variants, tmp_path, text, message):
     file = tmp_path / "made.json"
     file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        percentiles_of(directory, genome, variants, calibration=file)
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ({"llr_corrected": [1, None]}, r"llr_corrected\[1\]' is null, not a finite number"),
+        ({"llr": [1]}, "has no 'classes.SNV ACG>T.llr_corrected'"),
+    ],
+)
+def test_a_file_with_damaged_scores(directory, genome, variants, tmp_path, scores, message):
+    file = tmp_path / "made.json"
+    percentiles_of(directory, genome, [], calibrate=N, calibration=file)
+    record = json.loads(file.read_text()) | {"classes": {"SNV ACG>T": scores}}
+    file.write_text(json.dumps(record))
     with pytest.raises(InputError, match=message):
         percentiles_of(directory, genome, variants, calibration=file)
 

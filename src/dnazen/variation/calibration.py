@@ -23,10 +23,8 @@ from .vcf import VcfRow
 
 _FORMAT = 1
 """Raised whenever scores or draws change, so that no file of before is taken for one of now."""
-_FORM = {
-    "identity": {"format": COUNT, "calibrate": COUNT, "calibration_seed": COUNT},
-    "classes": {str: {str: [float]}},
-}
+_KEPT = "what 'dnazen variants --calibrate' keeps"
+_IDENTITY = {"identity": {"format": COUNT, "calibrate": COUNT, "calibration_seed": COUNT}}
 _FIX = "give it the same, or name another --calibration"
 
 SimulatedScores = Float[np.ndarray, "simulated"]
@@ -96,7 +94,7 @@ class Calibration:
         self._columns = {score.name: names.index(score.name) for score in ranking_scores(model)}
         record = None
         if file is not None and file.is_file():
-            record = read_json(file, "what 'dnazen variants --calibrate' keeps", _FORM)
+            record = read_json(file, _KEPT, _IDENTITY)
         self.variants = config.calibrate or (record["identity"]["calibrate"] if record else 0)
         if not self.variants:
             raise ConfigError(f"--calibration {file}: no such file; add --calibrate N to make it")
@@ -109,7 +107,8 @@ class Calibration:
         self._classes: dict[str, dict[str, list[float]]] = {}
         if record and file is not None:
             require_same(file, record["identity"], self._identity, fix=_FIX)
-            self._classes = record["classes"]
+            scores_by_class = {str: {name: [float] for name in self._columns}}
+            self._classes = read_json(file, _KEPT, {"classes": scores_by_class})["classes"]
         else:
             self._keep()  # where it cannot be written is said before the work
 
