@@ -99,6 +99,24 @@ class PlainScorer:
             totals.append(sum(self.log_likelihood(ids, n) for n in places if ids[n] != UNK))
         return totals[1] - totals[0]
 
+    def nats_per_base(self, letters: str) -> float:
+        """Of all tokens, one in seven hidden at a time; runs of N stay and are not scored."""
+        tokens = self.tokens(letters)
+        ids = [token for token, _, _ in tokens]
+        total = 0.0
+        for first in range(7):
+            hidden = [n for n in range(first, len(ids), 7) if ids[n] != UNK]
+            logits = self.output([MASK if n in hidden else t for n, t in enumerate(ids)]).logits
+            for n in hidden:
+                row = logits[0, n + 1].double()
+                total += float(row.logsumexp(0) - row[ids[n]])
+        return total / sum(end - start for token, start, end in tokens if token != UNK)
+
+    def corrected(self, ref: str, alt: str) -> float:
+        """The ratio with what the bases gained cost in the mean of the reference."""
+        gained = sum(map(alt.count, "ACGT")) - sum(map(ref.count, "ACGT"))
+        return self.llr(ref, alt) + gained * self.nats_per_base(ref)
+
     def distance(self, ref: str, alt: str) -> float:
         """Between the mean states of the compared tokens."""
         means = []
@@ -118,7 +136,8 @@ class PlainScorer:
 
     def scores(self, ref: str, alt: str) -> list[float]:
         """All of a masked LM's columns."""
-        return [self.llr(ref, alt), self.distance(ref, alt), *self.ggram_changes(ref, alt)]
+        llr, corrected = self.llr(ref, alt), self.corrected(ref, alt)
+        return [llr, corrected, self.distance(ref, alt), *self.ggram_changes(ref, alt)]
 
 
 def untouched(ref: str, alt: str) -> tuple[int, int]:

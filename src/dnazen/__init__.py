@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # what type checkers see; the names of _HOME and no other
     from .tokens.corpus import Corpus as Corpus
     from .tokens.tokenizer import load_tokenizer as load_tokenizer
     from .variation.mutagenesis import score_mutations as score_mutations
+    from .variation.settings import CalibrationConfig as CalibrationConfig
     from .variation.settings import ScoringConfig as ScoringConfig
     from .variation.variants import score_variants as score_variants
 
@@ -46,6 +47,7 @@ _HOME = {
     "DnazenForMaskedLM": "model.modeling",
     "DnazenForSequenceClassification": "model.modeling",
     "DnazenForTokenClassification": "model.modeling",
+    "CalibrationConfig": "variation.settings",
     "Corpus": "tokens.corpus",
     "EmbeddingConfig": "inference.settings",
     "ExplanationConfig": "explanation.settings",

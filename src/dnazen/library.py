@@ -20,7 +20,7 @@ from .inference.settings import EmbeddingConfig, LikelihoodConfig, PredictionCon
 from .sequences.indexed import IndexedGenome
 from .variation.mutagenesis import score_mutations
 from .variation.scores import scores_of
-from .variation.settings import ScoringConfig
+from .variation.settings import CalibrationConfig, ScoringConfig
 from .variation.variants import ScoredVariant, score_variants
 
 
@@ -53,12 +53,13 @@ class Model(OpenedModel):
         genome: str | Path | IndexedGenome,
         variants: str | Path | Iterable[tuple[str, int, str, str]],
         config: ScoringConfig | None = None,
+        calibration: CalibrationConfig | None = None,
     ) -> Iterator[ScoredVariant]:
         """The scores of alleles on a genome (``dnazen.score_variants``), as they are asked for.
 
         An allele that cannot be scored says why in ``skipped``.
         """
-        return score_variants(self, genome, variants, config)
+        return score_variants(self, genome, variants, config, calibration)
 
     def score_mutations(
         self, sequence: str | bytes, config: ScoringConfig | None = None

@@ -16,8 +16,10 @@ from dnazen import EmbeddingConfig, LikelihoodConfig, ScoringConfig, load
 from dnazen.cli import main
 from dnazen.errors import ConfigError, InputError
 from dnazen.inference.embedding import embeddings
+from dnazen.inference.likelihood import nats_per_base
 from dnazen.model.foreign_networks import read_foreign
 from dnazen.sequences.inputs import records_of
+from dnazen.variation.alignment import tokenise
 from loopback_hub import serving, use
 
 SEQUENCES = ["ACGTTGCAAGC", "GATTACAGATTACAGG", "AC", "TTTTGGGGCCCCAAAATC"]
@@ -143,13 +145,30 @@ def test_the_score_of_a_change_of_single_bases_is_that_of_one_token(folder):
 
 def test_the_score_of_a_change_of_a_k_mer_and_the_distance(folder):
     ours, plain = load(folder / "esm", "cpu"), Plain(folder / "esm")
-    assert ours.score_names == ("llr", "distance")
+    assert ours.score_names == ("llr", "llr_corrected", "distance")
     sequence = "ACGTTGCAAGCC"
     changed = sequence[:4] + "C" + sequence[5:]  # in the second 3-mer, column 2
     llr = plain.log_probability(changed, 2) - plain.log_probability(sequence, 2)
     apart = np.linalg.norm(plain.states(changed)[2] - plain.states(sequence)[2])
     found = ours.score_mutations(sequence)[4, 1]
-    np.testing.assert_allclose(found, [llr, apart], atol=5e-5)
+    np.testing.assert_allclose(found, [llr, llr, apart], atol=5e-5)
+
+
+def test_what_a_base_costs_is_that_of_every_seventh_token_hidden(both):
+    ours, plain = both
+    sequences = [*SEQUENCES, "".join(SEQUENCES)]
+    tokenised = tokenise(ours.tokenizer, [text.encode() for text in sequences])
+    found = nats_per_base(ours, [sequence.tokens for sequence in tokenised.values()])
+    for text, cost in zip(sequences, found, strict=True):
+        nats = 0.0
+        for first in range(7):
+            ids, columns = plain.ids(text), list(plain.columns(text))[first::7]
+            truth = ids[0, columns].clone()
+            ids[0, columns] = plain.tokenizer.mask_token_id
+            with torch.no_grad():
+                rows = plain.lm(ids).logits[0, columns].log_softmax(1)
+            nats -= float(rows.gather(1, truth[:, None]).sum())
+        assert cost == pytest.approx(nats / len(text), abs=5e-5)
 
 
 def test_variants_embed_and_mutagenesis_take_a_name_of_the_hub(

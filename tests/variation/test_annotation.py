@@ -37,7 +37,8 @@ HEADER = [
     '##ALT=<ID=DEL,Description="Deletion">',
     "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tone\ttwo",
 ]
-KEYS = [f"DNAZEN_{key}" for key in ("SKIPPED", "LLR", "DISTANCE", "GGRAMS_LOST", "GGRAMS_GAINED")]
+NAMES = ("SKIPPED", "LLR", "LLR_CORRECTED", "DISTANCE", "GGRAMS_LOST", "GGRAMS_GAINED")
+KEYS = [f"DNAZEN_{name}" for name in NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +102,10 @@ def test_all_comes_out_with_the_scores_of_the_library(run, vcf, rows, directory,
     lines = (tmp_path / "out.vcf").read_text().splitlines()
     ours = [n for n, line in enumerate(lines) if "DNAZEN" in line and line.startswith("##")]
     assert lines[: len(HEADER) - 1] == HEADER[:-1]
-    assert ours == list(range(len(HEADER) - 1, len(HEADER) + 5))
-    assert lines[len(HEADER) + 5] == HEADER[-1]
+    assert ours == list(range(len(HEADER) - 1, len(HEADER) + 6))
+    assert lines[len(HEADER) + 6] == HEADER[-1]
 
-    out = lines[len(HEADER) + 6 :]
+    out = lines[len(HEADER) + 7 :]
     for before, after in zip(rows, out, strict=True):
         old, new = before.split("\t"), after.split("\t")
         assert new[:7] + new[8:] == old[:7] + old[8:]
@@ -140,7 +141,7 @@ def test_bgzip_output_is_indexed_and_read_by_pysam(run, vcf, rows, tmp_path):
         assert [r.pos for r in file.fetch("a", 79, 83)] == [80, 81, 82, 83]
         record = next(file.fetch("b"))
         assert len(record.info["DNAZEN_LLR"]) == 3
-        assert list(file.header.info)[-5:] == KEYS
+        assert list(file.header.info)[-6:] == KEYS
         assert [r.pos for r in file.fetch()] == [int(row.split("\t")[1]) for row in rows]
 
 

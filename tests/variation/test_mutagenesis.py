@@ -35,11 +35,11 @@ def test_a_short_sequence_is_read_whole(directory, contigs):
     text = contigs["a"][50:70]
     plain = PlainScorer(directory)
     found = dnazen.score_mutations(directory, text, ScoringConfig(window_bp=W))
-    assert found.shape == (20, 4, 4)
+    assert found.shape == (20, 4, 5)
     for place in (0, 9, 19):
         for number, base in enumerate("ACGT"):
             alt = text[:place] + base + text[place + 1 :]
-            expected = [0] * 4 if base == text[place] else plain.scores(text, alt)
+            expected = [0] * 5 if base == text[place] else plain.scores(text, alt)
             np.testing.assert_allclose(found[place, number], expected, atol=5e-5)
 
 
@@ -58,8 +58,8 @@ def test_windows_of_a_long_sequence_lie_inside_it(directory, contigs):
 def test_letters_that_are_no_bases_have_no_scores(directory):
     found = dnazen.score_mutations(directory, "acgRuACGT", ScoringConfig(window_bp=W))
     assert np.isnan(found).all(axis=(1, 2)).tolist() == [n == 3 for n in range(9)]
-    assert found[4, 3].tolist() == [0, 0, 0, 0]  # U is T
-    assert dnazen.score_mutations(directory, "").shape == (0, 4, 4)
+    assert found[4, 3].tolist() == [0] * 5  # U is T
+    assert dnazen.score_mutations(directory, "").shape == (0, 4, 5)
     with pytest.raises(InputError, match="character '-' is no nucleotide"):
         dnazen.score_mutations(directory, "AC-GT")
     for value in (None, 3.5, ["ACGT"]):

@@ -20,6 +20,7 @@ from dnazen.model.modeling import (
 )
 from dnazen.tokens.tokenizer import load_tokenizer
 from dnazen.variation.alignment import AllelePair, untouched_ends
+from dnazen.variation.calibration import percentile_scores
 from dnazen.variation.scores import score_pairs, scores_of
 from dnazen.variation.settings import ScoringConfig
 from plain_scorer import PlainScorer, other_strand
@@ -39,12 +40,12 @@ def as_pairs(pairs):
 def test_scores_are_those_of_the_plain_scorer(directory, plain, allele_pairs):
     model = dnazen.load(directory)
     assert [score.name for score in scores_of(model)] == [
-        "llr", "distance", "ggrams_lost", "ggrams_gained"
+        "llr", "llr_corrected", "distance", "ggrams_lost", "ggrams_gained"
     ]  # fmt: skip
     expected = np.array([plain.scores(ref, alt) for ref, alt in allele_pairs])
     np.testing.assert_allclose(score_pairs(model, as_pairs(allele_pairs)), expected, atol=5e-5)
     assert np.abs(expected[:, 0]).min() > 0.01  # the comparison is not of nothing
-    assert expected[:, 2:].sum() > 0
+    assert expected[:, 3:].sum() > 0
 
 
 def test_average_is_the_mean_of_both_strands(directory, plain, allele_pairs):
@@ -88,8 +89,22 @@ def test_the_way_back_has_the_opposite_ratio(directory, allele_pairs):
     forth = score_pairs(model, as_pairs(allele_pairs))
     back = score_pairs(model, [AllelePair(alt, ref) for ref, alt in as_pairs(allele_pairs)])
     np.testing.assert_allclose(back[:, 0], -forth[:, 0], atol=2e-5)
-    np.testing.assert_allclose(back[:, 1], forth[:, 1], atol=2e-5)
-    np.testing.assert_array_equal(back[:, 2:], forth[:, :1:-1])
+    np.testing.assert_allclose(back[:, 2], forth[:, 2], atol=2e-5)
+    np.testing.assert_array_equal(back[:, 3:], forth[:, :2:-1])
+
+
+def test_substitutions_keep_their_ratio_and_an_n_is_no_base(directory):
+    model = dnazen.load(directory)
+    window = b"ACGTTGCA" * 5
+    pairs = [
+        AllelePair(window, window[:20] + b"GAT" + window[23:]),
+        AllelePair(window, window[:20] + b"N" + window[21:]),
+        AllelePair(window, window[:20] + b"N" + window[20:]),
+    ]
+    llr, corrected = score_pairs(model, pairs)[:, :2].T
+    assert corrected[0] == llr[0]
+    assert corrected[1] < llr[1]  # a base is lost: what it costs is not won
+    assert corrected[2] == llr[2]
 
 
 def unreadable(examples):
@@ -100,8 +115,8 @@ def test_no_change_scores_nothing_and_reads_nothing(directory, allele_pairs):
     model = dnazen.load(directory)
     model = dataclasses.replace(model, collator=unreadable)
     same = allele_pairs[0][0].encode()
-    np.testing.assert_array_equal(score_pairs(model, [AllelePair(same, same)]), np.zeros((1, 4)))
-    assert score_pairs(model, []).shape == (0, 4)
+    np.testing.assert_array_equal(score_pairs(model, [AllelePair(same, same)]), np.zeros((1, 5)))
+    assert score_pairs(model, []).shape == (0, 5)
 
 
 def test_what_recurs_is_read_once(directory, plain, allele_pairs):
@@ -161,6 +176,10 @@ def test_a_head_gives_the_change_of_its_outputs(
     assert [score.name for score in scores_of(model)] == [
         *columns, "distance", "ggrams_lost", "ggrams_gained"
     ]  # fmt: skip
+    percentiles = [f"percentile_{name.removeprefix('delta_')}" for name in columns]
+    assert [score.name for score in percentile_scores(model)] == (
+        percentiles if len(columns) > 1 else ["percentile"]
+    )
     found = score_pairs(model, as_pairs(allele_pairs))
     expected = [outputs(alt) - outputs(ref) for ref, alt in allele_pairs]
     np.testing.assert_allclose(found[:, : len(columns)], expected, atol=5e-5)
@@ -176,8 +195,8 @@ def test_a_model_without_ggrams_has_no_columns_of_them(ground, tmp_path, allele_
     (tmp_path / "model").mkdir()
     save_directory(tmp_path / "model", DnazenForMaskedLM(config), tokenizer, None)
     model = dnazen.load(tmp_path / "model")
-    assert [score.name for score in scores_of(model)] == ["llr", "distance"]
-    assert score_pairs(model, as_pairs(allele_pairs)).shape == (len(allele_pairs), 2)
+    assert [score.name for score in scores_of(model)] == ["llr", "llr_corrected", "distance"]
+    assert score_pairs(model, as_pairs(allele_pairs)).shape == (len(allele_pairs), 3)
 
 
 def test_every_spelling_of_an_indel_scores_the_same(directory):
@@ -207,7 +226,7 @@ def test_models_that_cannot_score(ground, tmp_path, directory):
 
 def test_the_released_format_is_scored(released):
     model = dnazen.load(released / "checkpoint")
-    assert [score.name for score in scores_of(model)][:2] == ["llr", "distance"]
+    assert [score.name for score in scores_of(model)][:3] == ["llr", "llr_corrected", "distance"]
     scored = score_pairs(model, [AllelePair(b"ACGTTGCATTGACATGCA", b"ACGTTGCAGTGACATGCA")])
     assert np.isfinite(scored).all()
     assert scored[0, 0] != 0

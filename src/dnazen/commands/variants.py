@@ -11,7 +11,12 @@ import tyro
 
 from ..errors import ConfigError
 from ..settings import FLAT
-from ..variation.settings import ReferenceConfig, ScoringConfig, require_variant_suffix
+from ..variation.settings import (
+    CalibrationConfig,
+    ReferenceConfig,
+    ScoringConfig,
+    require_variant_suffix,
+)
 
 if TYPE_CHECKING:
     from ..variation.variants import Survey
@@ -37,6 +42,7 @@ class VariantsCommand:
     """.vcf, .vcf.gz (bgzip, with an index beside it), .tsv or .tsv.gz; '-' is VCF to stdout."""
     scoring: Annotated[ScoringConfig, FLAT] = field(default_factory=ScoringConfig)
     reference: Annotated[ReferenceConfig, FLAT] = field(default_factory=ReferenceConfig)
+    calibration: Annotated[CalibrationConfig, FLAT] = field(default_factory=CalibrationConfig)
     prefix: str = "DNAZEN"
     """What the names of the INFO fields begin with; two models can share a file by two prefixes."""
     resume: bool = False
@@ -48,6 +54,8 @@ class VariantsCommand:
         require_variant_suffix(self.output)
         if str(self.output) == "-" and self.resume:
             raise ConfigError("--resume goes with an output file, not with stdout; name one")
+        if self.calibration.calibration == self.output:
+            raise ConfigError(f"--calibration {self.output} is the output too; name another file")
         if not (self.prefix.isascii() and self.prefix.isidentifier()):
             raise ConfigError(
                 f"prefix must be letters, digits and _, no digit first, got {self.prefix!r}"
@@ -69,6 +77,7 @@ def run(settings: VariantsCommand) -> None:
             settings.output,
             settings.scoring,
             settings.reference,
+            settings.calibration,
             prefix=settings.prefix,
             resume=settings.resume,
         )

@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pysam
 from tqdm import tqdm
 
@@ -25,10 +26,12 @@ from ..outputs import new_files, refuse_inputs
 from ..records import hash_file, package_version, plain
 from ..sequences.indexed import IndexedGenome
 from ..tables import causes_of_htslib, printable
+from .calibration import Calibration, files_of, scoring_identity
 from .journal import Journal, open_journal
+from .rows import CHUNK_ROWS, SKIPPED_MEANING, ScoredAllele, score_rows
 from .scores import Score, scores_of, strands_of
-from .settings import ReferenceConfig, ScoringConfig
-from .variants import CHUNK_ROWS, SKIPPED_MEANING, ScoredAllele, Survey, score_rows, survey
+from .settings import CalibrationConfig, ReferenceConfig, ScoringConfig
+from .variants import Survey, survey
 from .vcf import (
     annotated,
     as_text,
@@ -79,6 +82,7 @@ def annotate_variants(
     output: Path,
     scoring: ScoringConfig,
     reference: ReferenceConfig,
+    calibration: CalibrationConfig | None = None,
     *,
     prefix: str = "DNAZEN",
     resume: bool = False,
@@ -91,6 +95,9 @@ def annotate_variants(
         VCF or BCF; ``-`` is standard input.
     output
         A name in ``VARIANT_SUFFIXES``; ``-`` is VCF to standard output.
+    calibration
+        Gives percentiles; its file is ``OUTPUT.calibration.json`` unless it names one, and none
+        beside standard output.
     prefix
         What the names of the INFO fields begin with.
     resume
@@ -103,15 +110,18 @@ def annotate_variants(
     OutputError
         If the output cannot be written or is an input, or an interrupted run stands beside it.
     ConfigError
-        If the run to go on with is another one.
+        If the run to go on with, or the calibration's file, is another one.
     """
     name = str(variants)
+    calibrated = _calibration(model, genome, output, scoring, calibration)
+    percentiles = calibrated.scores if calibrated else ()
     fields = [
-        _Field(f"{prefix}_{score.name}".upper(), score) for score in (_SKIPPED, *scores_of(model))
+        _Field(f"{prefix}_{score.name}".upper(), score)
+        for score in (_SKIPPED, *scores_of(model), *percentiles)
     ]
     table = output.name.endswith((".tsv", ".tsv.gz"))
     with rereadable(variants) as source:
-        refuse_inputs(output, [source, *_files_of(model), genome.path])
+        refuse_inputs(output, [source, *files_of(model), genome.path])
         header = read_vcf(source, name).header
         new_fields = [] if table else [field.key for field in fields]
         _require_new(new_fields, header, name)
@@ -124,8 +134,10 @@ def annotate_variants(
             new_fields=new_fields,
         )
         identity = _identity(model, genome, source, scoring, reference)
+        if calibrated:
+            identity["calibration"] = calibrated.identity
         with _journal(output, identity, resume=resume) as journal:
-            _score_into(journal, model, genome, source, scoring, summary)
+            _score_into(journal, model, genome, source, scoring, summary, calibrated)
             if table:
                 lines = _table(source, journal, [field.score.name for field in fields])
             else:
@@ -182,18 +194,25 @@ def _identity(
     return {
         "dnazen": package_version(),
         "variants": hash_file(source).sha256,
-        "genome": hash_file(genome.path).sha256,
-        **{f"model {path.name}": hash_file(path).sha256 for path in _files_of(model)},
-        "window_bp": scoring.window_bp,
-        "strands": strands_of(model, scoring),
+        **scoring_identity(model, genome, scoring),
         "tokens_per_batch": scoring.tokens_per_batch,
         "device": model.device.type,
         "contig_names": hash_file(names).sha256 if names and names.is_file() else plain(names),
     }
 
 
-def _files_of(model: OpenedModel) -> list[Path]:
-    return sorted(path for path in model.origin.directory.iterdir() if path.is_file())
+def _calibration(
+    model: OpenedModel,
+    genome: IndexedGenome,
+    output: Path,
+    scoring: ScoringConfig,
+    config: CalibrationConfig | None,
+) -> Calibration | None:
+    """Kept beside the output unless a file is named; nothing if no percentiles are wanted."""
+    if config is None or not config.wanted:
+        return None
+    beside = None if str(output) == "-" else output.with_name(f"{output.name}.calibration.json")
+    return Calibration(model, genome, scoring, config, config.calibration or beside)
 
 
 def _score_into(
@@ -203,9 +222,10 @@ def _score_into(
     source: Path,
     config: ScoringConfig,
     summary: Survey,
+    calibration: Calibration | None,
 ) -> None:
     """Put the scores of all rows that it does not hold into the journal."""
-    width = 1 + len(scores_of(model))
+    width = 1 + len(scores_of(model)) + (len(calibration.scores) if calibration else 0)
     done = journal.keep(CHUNK_ROWS)
     rows = (
         row._replace(chrom=summary.contigs[row.chrom])
@@ -216,6 +236,8 @@ def _score_into(
     ) as progress:
         while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
             scored = score_rows(model, genome, chunk, config)
+            if calibration is not None:
+                scored = calibration.with_percentiles(chunk, scored)
             journal.append(_values(alleles, width) for alleles in scored)
             progress.update(len(chunk))
 
@@ -225,10 +247,14 @@ def _values(alleles: Sequence[ScoredAllele], width: int) -> str:
     by_allele = [
         [allele.skipped, *["."] * (width - 1)]
         if allele.scores is None
-        else [".", *(f"{score + 0.0:.6g}" for score in allele.scores)]  # no -0
+        else [".", *map(_number, allele.scores)]
         for allele in alleles
     ]
     return "\t".join(",".join(values[field] for values in by_allele) for field in range(width))
+
+
+def _number(score: float) -> str:
+    return "." if np.isnan(score) else f"{score + 0.0:.6g}"  # no -0
 
 
 def _annotated_rows(path: Path, journal: Journal, keys: Sequence[str]) -> Iterator[bytes]:

@@ -21,9 +21,9 @@ from ..sequences.inputs import letters_of
 from ..sequences.regions import Region, parse_region
 from ..settings import settings_or_default
 from .alignment import AllelePair
+from .rows import window_start
 from .scores import score_pairs, scores_of
 from .settings import ScoringConfig
-from .variants import window_start
 
 MOST_BP = 20_000
 """The longest region: each base of it costs three changes."""

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from ..errors import InputError
-from ..inference.likelihood import HiddenToken, token_log_likelihoods
+from ..inference.likelihood import HiddenToken, nats_per_base, token_log_likelihoods
 from ..inference.opened import OpenedModel
 from ..model.settings import Strands
 from ..sequences.alphabet import reverse_complement
@@ -43,6 +43,12 @@ LLR = Score(
     "Masked-LM log-likelihood ratio, alternative over reference, in nats, summed over the tokens "
     "that differ; negative where the model finds the alternative less likely",
 )
+CORRECTED = Score(
+    "llr_corrected",
+    "The log-likelihood ratio with the length of the allele taken out: plus, for each base gained, "
+    "the mean nats that a base of the reference window costs the model, and minus them for each "
+    "base lost",
+)
 DISTANCE = Score(
     "distance", "Euclidean distance between the mean final states of the tokens that differ"
 )
@@ -59,8 +65,21 @@ def scores_of(model: OpenedModel) -> tuple[Score, ...]:
         If it has neither a masked-LM head nor a classifier, classifies bases, or reads pairs of
         sequences.
     """
+    corrected = [CORRECTED] if model.classifier_network is None else []
     ggrams = [] if model.vocabulary is None else [LOST, GAINED]
-    return (*head_scores(model), DISTANCE, *ggrams)
+    return (*head_scores(model), *corrected, DISTANCE, *ggrams)
+
+
+def ranking_scores(model: OpenedModel) -> tuple[Score, ...]:
+    """The scores to rank variants of all kinds by: the corrected ratio, or those of the head.
+
+    Raises
+    ------
+    InputError
+        As ``scores_of``.
+    """
+    head = head_scores(model)
+    return (CORRECTED,) if model.classifier_network is None else head
 
 
 def head_scores(model: OpenedModel) -> tuple[Score, ...]:
@@ -144,7 +163,9 @@ def _scores(
     budget = config.tokens_per_batch
     distances, changes = _distances_and_changes(model, pairs, sequences, differing, budget)
     if model.classifier_network is None:
-        changes = _log_ratios(model, pairs, sequences, differing, budget)[:, None]
+        ratios = _log_ratios(model, pairs, sequences, differing, budget)
+        corrections = _length_corrections(model, pairs, sequences, budget)
+        changes = np.column_stack([ratios, ratios + corrections])
     return np.column_stack([changes, distances, _ggram_changes(model, pairs, sequences)])
 
 
@@ -175,6 +196,33 @@ def _log_ratios(
             for pair, spans in zip(pairs, differing, strict=True)
         ]
     )
+
+
+def _length_corrections(
+    model: OpenedModel,
+    pairs: Sequence[AllelePair],
+    sequences: Mapping[bytes, TokenisedSequence],
+    tokens_per_batch: int,
+) -> Float[np.ndarray, "pairs"]:
+    """What the bases gained would cost at the mean of the reference, in nats; minus those lost.
+
+    Decided here: 0 where no base is gained or lost, so substitutions keep their ratio. The
+    reference alone is the measure, so that all alleles of a place have the same.
+    """
+    gained = np.array([_scored_bases(pair.alt) - _scored_bases(pair.ref) for pair in pairs])
+    references = list(
+        dict.fromkeys(pair.ref for pair, bases in zip(pairs, gained, strict=True) if bases)
+    )
+    tokens = [sequences[letters].tokens for letters in references]
+    costs = nats_per_base(model, tokens, tokens_per_batch=tokens_per_batch).tolist()
+    by_reference = dict(zip(references, costs, strict=True))
+    mean_costs = np.array([by_reference.get(pair.ref, 0.0) for pair in pairs])
+    corrections: Float[np.ndarray, "pairs"] = gained * mean_costs
+    return corrections
+
+
+def _scored_bases(letters: bytes) -> int:
+    return sum(map(letters.upper().count, b"ACGTU"))
 
 
 class _Span(NamedTuple):

@@ -30,6 +30,32 @@ class ScoringConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalibrationConfig:
+    """What scores of variants are held against."""
+
+    calibrate: int = 0
+    """Give each score's percentile among so many simulated variants of the same class, 10 to
+    100,000: as long as scoring that many for each class met. 0: none, unless --calibration names
+    a file that has them."""
+    calibration: Path | None = None
+    """The file that keeps the scores of simulated variants, for the same model, genome, window and
+    strands; it is made by --calibrate, and grows by the classes that it lacks. By default, with
+    --calibrate, OUTPUT.calibration.json."""
+    calibration_seed: int = 0
+    """Of the random variants."""
+
+    def __post_init__(self) -> None:
+        if self.calibrate:
+            require_numbers(self, names="calibrate", least=10, most=100_000)
+        require_numbers(self, names="calibration_seed", least=0, most=(1 << 32) - 1)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there are to be percentiles."""
+        return bool(self.calibrate) or self.calibration is not None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReferenceConfig:
     """How far the rows of a VCF may disagree with the genome."""
 

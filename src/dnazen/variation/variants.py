@@ -5,45 +5,24 @@ from __future__ import annotations
 import itertools
 import operator
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Float
 from tqdm import tqdm
 
 from ..errors import InputError
 from ..inference.opened import OpenedModel, opened
-from ..sequences.alphabet import BASES, normalise
 from ..sequences.contigs import ContigNames
 from ..sequences.indexed import IndexedGenome
 from ..sequences.inputs import text_of
 from ..settings import settings_or_default
-from .alignment import AllelePair
-from .scores import score_pairs, scores_of
-from .settings import ReferenceConfig, ScoringConfig
+from .calibration import Calibration, percentile_scores
+from .rows import CHUNK_ROWS, reasons_of, row_problem, score_rows
+from .scores import scores_of
+from .settings import CalibrationConfig, ReferenceConfig, ScoringConfig
 from .vcf import VcfRow, read_vcf, require_without, unscorable
-
-SKIPPED_MEANING = (
-    "Why an allele has no scores: symbolic, breakend, overlapping_deletion (*), missing (.), "
-    "ambiguous (letters other than A C G T), malformed (no letters), ref_mismatch, off_contig, "
-    "unknown_contig, too_long"
-)
-
-
-CHUNK_ROWS = 256
-"""Rows that are scored together and share windows."""
-
-
-class ScoredAllele(NamedTuple):
-    """What became of one allele of ALT."""
-
-    skipped: str
-    """Why it has no scores, a word of ``SKIPPED_MEANING``; empty if it has."""
-    scores: Float[np.ndarray, "scores"] | None
-    """In the order of ``scores_of``."""
 
 
 class ScoredVariant(NamedTuple):
@@ -57,7 +36,8 @@ class ScoredVariant(NamedTuple):
     skipped: str
     """Why it has no scores, a word of ``SKIPPED_MEANING``; empty if it has."""
     scores: dict[str, float]
-    """By name (``scores_of``), such as ``llr``; empty where it has none."""
+    """By name (``scores_of``), such as ``llr``; empty where it has none. With a calibration
+    ``percentile`` too (``percentile_scores``), NaN where the allele has no class."""
 
 
 class Survey(NamedTuple):
@@ -83,6 +63,7 @@ def score_variants(
     genome: str | Path | IndexedGenome,
     variants: str | Path | Iterable[tuple[str, int, str, str]],
     config: ScoringConfig | None = None,
+    calibration: CalibrationConfig | None = None,
 ) -> Iterator[ScoredVariant]:
     """Yield each allele with its scores, in order; the library's ``dnazen variants``.
 
@@ -97,23 +78,36 @@ def score_variants(
         The reference: FASTA, plain or bgzip, or 2bit.
     variants
         A VCF or BCF file, or ``(chrom, pos, ref, alt)`` with ``pos`` 1-based as in VCF.
+    calibration
+        Gives percentiles among simulated variants, kept in its file if it names one.
 
     Raises
     ------
+    ConfigError
+        If the calibration's file is absent, or of another model, genome or setting.
     InputError
         If the model, the genome or the file cannot be read, or a tuple is no variant.
     """
     model = opened(model)
     config = settings_or_default(config, ScoringConfig)
-    names = [score.name for score in scores_of(model)]
+    calibration = settings_or_default(calibration, CalibrationConfig)
+    percentiles = percentile_scores(model) if calibration.wanted else ()
+    names = [score.name for score in (*scores_of(model), *percentiles)]
     rows = read_vcf(variants).rows if isinstance(variants, str | Path) else _as_rows(variants)
     with (
         nullcontext(genome)
         if isinstance(genome, IndexedGenome)
         else IndexedGenome(genome) as indexed
     ):
+        calibrated = (
+            Calibration(model, indexed, config, calibration, calibration.calibration)
+            if calibration.wanted
+            else None
+        )
         while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
             scored = score_rows(model, indexed, chunk, config)
+            if calibrated is not None:
+                scored = calibrated.with_percentiles(chunk, scored)
             for row, alleles in zip(chunk, scored, strict=True):
                 for alt, (skipped, scores) in zip(row.alts, alleles, strict=True):
                     values = () if scores is None else scores.tolist()
@@ -183,7 +177,7 @@ def survey(
             contigs[row.chrom] = contig_names.of_genome(row.chrom)
             first_rows[row.chrom] = row.at
         problem = row_problem(row._replace(chrom=contigs[row.chrom]), genome)
-        skipped.update(filter(None, _reasons(row, problem, window_bp)))
+        skipped.update(filter(None, reasons_of(row, problem, window_bp)))
         if problem in ("", "ref_mismatch") and not all(map(unscorable, row.alts)):
             compared += 1
             if problem:
@@ -201,73 +195,3 @@ def survey(
             fix="give the genome that it was called on, or raise --max-ref-mismatch",
         )
     return Survey(rows, contigs, compared, mismatches, in_order, end, skipped)
-
-
-def row_problem(row: VcfRow, genome: IndexedGenome) -> str:
-    """Why no allele of a row can be scored on a genome; empty if nothing stands against it."""
-    if row.chrom not in genome.lengths:
-        return "unknown_contig"
-    if (reason := unscorable(row.ref)) not in ("", "ambiguous"):
-        return reason
-    end = row.start + len(row.ref)
-    if row.start < 0 or end > genome.lengths[row.chrom]:
-        return "off_contig"
-    ref, reference = row.ref.upper().encode(), genome.fetch(row.chrom, row.start, end)
-    if (ref + reference).translate(None, BASES):
-        return "ambiguous"
-    return "" if ref == reference else "ref_mismatch"
-
-
-def window_start(start: int, end: int, window_bp: int) -> int:
-    """Where the window begins that has an interval in its middle, to within a 16th of its length.
-
-    Decided here: windows begin at multiples of an 8th of their length, so that neighbouring
-    variants share theirs. It may lie off the contig.
-
-    Examples
-    --------
-    >>> [window_start(pos, pos + 1, 64) for pos in (99, 100, 107, 108)]
-    [64, 72, 72, 80]
-    """
-    step = max(1, window_bp // 8)
-    return ((start + end) // 2 - window_bp // 2 + step // 2) // step * step
-
-
-def score_rows(
-    model: OpenedModel, genome: IndexedGenome, rows: Sequence[VcfRow], config: ScoringConfig
-) -> list[list[ScoredAllele]]:
-    """What became of each allele of some rows; memory grows with their number.
-
-    A window of the reference stands around REF, with N past the ends of the contig; the
-    alternative is the same window with the allele in REF's place. Alleles, REF too, of more than
-    half a window are left out as ``too_long``.
-    """
-    alleles: list[list[ScoredAllele]] = []
-    pairs: list[AllelePair] = []
-    origins: list[tuple[int, int]] = []  # row and allele of each pair
-    for number, row in enumerate(rows):
-        reasons = _reasons(row, row_problem(row, genome), config.window_bp)
-        alleles.append([ScoredAllele(reason, None) for reason in reasons])
-        if all(reasons):
-            continue
-        end = row.start + len(row.ref)
-        first = window_start(row.start, end, config.window_bp)
-        window, _ = normalise(genome.fetch(row.chrom, first, first + config.window_bp))
-        for which, (alt, reason) in enumerate(zip(row.alts, reasons, strict=True)):
-            if not reason:
-                changed = window[: row.start - first] + alt.upper().encode() + window[end - first :]
-                pairs.append(AllelePair(window, changed))
-                origins.append((number, which))
-    if pairs:
-        for (number, which), scores in zip(origins, score_pairs(model, pairs, config), strict=True):
-            alleles[number][which] = ScoredAllele("", scores)
-    return alleles
-
-
-def _reasons(row: VcfRow, problem: str, window_bp: int) -> list[str]:
-    """Why each allele of a row has no scores, where its row has a problem or none; else empty."""
-    return [problem or unscorable(alt) or _too_long(row, alt, window_bp) for alt in row.alts]
-
-
-def _too_long(row: VcfRow, alt: str, window_bp: int) -> str:
-    return "too_long" if max(len(row.ref), len(alt)) > window_bp // 2 else ""
