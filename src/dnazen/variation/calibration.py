@@ -85,8 +85,9 @@ class Calibration:
         genome: IndexedGenome,
         scoring: ScoringConfig,
         config: CalibrationConfig,
-        file: Path | None,
+        file: str | Path | None,
     ) -> None:
+        file = None if file is None else Path(file)
         self._model, self._genome, self._scoring, self._file = model, genome, scoring, file
         self.scores = percentile_scores(model)
         names = [score.name for score in scores_of(model)]
