@@ -187,7 +187,7 @@ def arm(config: GpuConfig, size: Size, attention: str, collator: Collator) -> di
     shape = DnazenConfig.of_size(size, ggram_vocab_size=config.ggrams + 1)
     model = DnazenForMaskedLM(shape).to(config.device).train()
     model.set_attn_implementation(attention)
-    optimizer = rowwise_optimizer(model, OptimizerConfig(), RunConfig())
+    optimizer = rowwise_optimizer(model, OptimizerConfig(learning_rate=1e-4), RunConfig())
     assert optimizer is not None
     if config.device == "cuda":
         torch.cuda.reset_peak_memory_stats()

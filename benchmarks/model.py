@@ -193,7 +193,7 @@ def training_arm(config: BenchmarkConfig, arm: str) -> dict[str, float]:
                 return model(**tokens).loss
     else:
         model = DnazenForMaskedLM(shape(config, ggrams=arm == "dnazen")).train()
-        settings = OptimizerConfig(max_grad_norm=0.0)
+        settings = OptimizerConfig(learning_rate=1e-4, max_grad_norm=0.0)
         optimizer = rowwise_optimizer(model, settings, RunConfig()) or torch.optim.AdamW(
             model.parameters(), lr=1e-4, fused=True
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 import dnazen
@@ -61,6 +63,16 @@ def test_the_naive_arm_embeds_like_ours(ground, tmp_path, monkeypatch):
     with torch.no_grad():
         theirs = genomics.naive_embed(embedder, sequences)
     np.testing.assert_allclose(embed(embedder, sequences), theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("arm", ["bert", "e4bu", "dnazen", "dnazen-embed"])
+def test_an_arm_of_the_model_takes_its_steps(monkeypatch, arm):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    model = benchmark("model")
+    config = model.BenchmarkConfig(size="tiny", batch=2, ggrams=5, steps=1, threads=1)
+    result = model.measured(config, arm)
+    assert 0 < result["seconds"] < math.inf
+    assert result["peak_gb"] > 0
 
 
 def test_hidden_tokens_are_of_one_kind_each():
