@@ -44,9 +44,12 @@ def documented(directory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strands", ["forward", "average"])
-def test_a_classifier_by_the_documented_lines(ground, tmp_path, strands):
+def test_a_classifier_by_the_documented_lines(ground, tmp_path, capfd, strands):
     place = classifier_with_views(ground, tmp_path / "m", strands=strands)
     assert main(["export", str(place), "-o", str(tmp_path / "out")]) == 0
+    said = capfd.readouterr()
+    assert re.fullmatch(r"wrote .*out, \S+ from the model at most\n", said.err)
+    assert not said.out
     logits = documented(tmp_path / "out")["logits"]
     expected = [prediction.logits for prediction in load(place, "cpu").predict(SEQUENCES)]
     assert np.abs(logits - np.array(expected)).max() < 1e-4

@@ -20,6 +20,8 @@ from .settings import OPSET
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+_TALKERS = ("torch.onnx", "torch.fx.experimental.symbolic_shapes")
+"""Loggers that tell of the export's inner steps."""
 _LARGEST = 127
 _FEWEST = 4096
 """A matrix of fewer numbers stays as it is."""
@@ -52,11 +54,16 @@ def onnx_of(network: ExportedNetwork, example: Sequence[Tensor]) -> ModelProto:
         strand = name[: name.find("_") + 1] if name.startswith("reverse_") else ""
         return {0: "batch", 1: strand + sizes.get(name.removeprefix(strand), "pairs")}
 
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    levels = {name: logging.getLogger(name).level for name in _TALKERS}
+    for name in _TALKERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        unread = io.StringIO()  # PyTorch prints whole programs
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(unread),
+            contextlib.redirect_stderr(unread),
+        ):
             warnings.simplefilter("ignore")  # of PyTorch's own making
             program = torch.onnx.export(
                 network,
@@ -69,7 +76,8 @@ def onnx_of(network: ExportedNetwork, example: Sequence[Tensor]) -> ModelProto:
                 dynamic_shapes=(tuple(axes(name) for name in network.input_names),),
             )
     finally:
-        log.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
     assert program is not None
     return program.model_proto
 
