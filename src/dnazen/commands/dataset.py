@@ -164,7 +164,7 @@ def _account(settings: DatasetCommand, dataset: Dataset) -> Iterator[str]:
         yield f"left out: {number:,} {reason}"
     yield from _notes(settings, dataset)
     kind = " --labels.problem-type regression" if dataset.regression else ""
-    yield f"next: dnazen finetune --data {settings.output}{kind} --model MODEL_DIR -o finetuned"
+    yield f"next: dnazen finetune --data {settings.output}{kind} --model mini -o finetuned"
 
 
 def _notes(settings: DatasetCommand, dataset: Dataset) -> Iterator[str]:

@@ -97,6 +97,11 @@ def shipped(name: str) -> Path | None:
     return folder if re.fullmatch(r"[\w-]+", name) and folder.is_dir() else None
 
 
+def shipped_names() -> list[str]:
+    """The models that ship with the package."""
+    return sorted(folder.name for folder in SHIPPED.glob("*/"))
+
+
 @cache
 def _of_hub(name: str, repository: str, revision: str | None) -> ModelSource:
     """A model in the cache of the hub, put there if it is not."""

@@ -34,7 +34,7 @@ from .released import (
     is_released,
     weights_from_released,
 )
-from .source import find_model
+from .source import find_model, shipped_names
 
 HEADS = ("head.", "pooler.", "classifier.", "base_head.", "kmers.", "neighbours.")
 """Where the names of task-specific weights begin."""
@@ -60,7 +60,8 @@ def read_config(directory: Path) -> DnazenConfig:
         raise InputError(
             "no such model directory",
             path=directory,
-            expected="a folder with config.json, or ORG/NAME of a model on the Hugging Face hub",
+            expected="a folder with config.json, a model that ships "
+            f"({', '.join(shipped_names())}), or ORG/NAME of one on the Hugging Face hub",
         )
     path = directory / CONFIG_FILE
     settings = read_json(path, "the configuration of a DNAZEN or DNABERT-2 model")
