@@ -28,7 +28,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers.modeling_outputs import ModelOutput
@@ -39,7 +38,7 @@ from .bases import BaseReading, BaseView
 from .configuration import DnazenConfig
 from .ggram_rows import ragged
 from .inputs import REVERSE
-from .layers import Embeddings, EncoderLayer, Fusion, mean_of_covered
+from .layers import Embeddings, EncoderLayer, Fusion, Placed, mean_of_covered
 from .layout import Layout, layout_of_batch, layout_of_offsets
 from .rows import RowEmbedding, SharedRow
 
@@ -63,7 +62,7 @@ class DnazenModelOutput(ModelOutput):
     """All of the base view, likewise."""
 
 
-class Network(nn.Module):
+class Network(Placed):
     """A network of a configuration, in plain PyTorch; ``Network.of`` makes one.
 
     ``modeling`` has the same networks with what Hugging Face's tools need.
@@ -82,16 +81,6 @@ class Network(nn.Module):
     def build(self, config: DnazenConfig) -> None:
         """Make the parts."""
         raise NotImplementedError
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of its weights."""
-        return next(self.parameters()).dtype
 
     def encoder_of(self, config: DnazenConfig) -> FusedEncoder:
         """The encoder below a head."""

@@ -18,6 +18,7 @@ from ..tokens.special import CLS, MASK, PAD
 from .configuration import DnazenConfig
 from .foreign import FROM_DIRECTORY, by_transformers, open_foreign
 from .foreign_tokens import ABSENT, ForeignTokenizer
+from .layers import Placed
 
 _DEFAULT_TOKENS = 512
 _NO_LIMIT = 1 << 20
@@ -25,7 +26,7 @@ _NOT_OF_STATES = ("pooler.", "contact_head.", "embeddings.position_ids")
 """Parts of encoders that states and logits do not depend on."""
 
 
-class ForeignEncoder(nn.Module):
+class ForeignEncoder(Placed):
     """An encoder of ``transformers`` that is called as ours is; states stand where ours would."""
 
     theirs: Tensor
@@ -36,16 +37,6 @@ class ForeignEncoder(nn.Module):
         self.network = network
         self.limit, self.source = limit, source
         self.register_buffer("theirs", theirs, persistent=False)
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of its weights."""
-        return next(self.parameters()).dtype
 
     @property
     def columns_before(self) -> int:

@@ -15,6 +15,20 @@ from .configuration import DnazenConfig
 from .dropout import Dropout, GatedGelu
 
 
+class Placed(nn.Module):
+    """A network that knows where and in what arithmetic it is, by its first weights."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights."""
+        return next(self.parameters()).dtype
+
+
 class LinearFromZero(nn.Linear):
     """A linear layer whose weights start at zero, whatever else starts the weights of a model."""
 
